@@ -1,0 +1,106 @@
+"""The protocol between the self-training step and the methods that plug into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+
+from mmseg_uda.models.views import SegmentorOutput
+from mmseg_uda.self_training.random import StepRandom
+from mmseg_uda.self_training.records import PseudoLabels, SourceBatch, TargetBatch
+
+if TYPE_CHECKING:
+    from mmseg_uda.self_training.self_training import SelfTraining
+
+Losses = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a component may use during one step.
+
+    Attributes:
+        step: Number of completed optimizer steps, 0 in the first.
+        random: Source of every random choice.
+        host: The trainer: ``host.model`` is the student, ``host.forward_loss`` runs it,
+            ``host.refine_labels`` applies the label edits of all components.
+        log: ``log(name, value)`` records a scalar (0-dim tensor on the device, or a number);
+            it reaches the host when it is logged.
+    """
+
+    step: int
+    random: StepRandom
+    host: SelfTraining
+    log: Callable[[str, Tensor | float], None]
+
+
+class Component(nn.Module):
+    """A method's part in the self-training step; implement only the stages it needs.
+
+    Components run in ascending ``order``. What must survive a resume is kept in buffers.
+    A stage that edits a record returns a new one. Stages must not wait for the device; a
+    component may declare at most one wait per step in its docstring.
+    """
+
+    #: feature distance 0, relabelling 10, depth 20, subdomains 30, masking 40. Components
+    #: registered elsewhere run between the built-in ones unless they say otherwise.
+    order: ClassVar[int] = 35
+    #: Names of further per-pixel maps that the batches must carry, by domain.
+    source_fields: ClassVar[tuple[str, ...]] = ()
+    target_fields: ClassVar[tuple[str, ...]] = ()
+
+    def bind(self, host: SelfTraining) -> None:
+        """Called once when the trainer is built: check the configuration, build networks.
+
+        Raises:
+            UserError: If the configuration cannot work, with the reason.
+        """
+
+    def after_weights(self, host: SelfTraining) -> None:
+        """Called when the student's initial weights are in place."""
+
+    def begin_step(self, ctx: StepContext) -> None:
+        """Called at the start of the step, after the host's teacher was updated."""
+
+    def source_losses(
+        self, ctx: StepContext, source: SourceBatch, output: SegmentorOutput
+    ) -> Losses:
+        """Losses on the source batch's forward pass, back-propagated with its cross-entropy."""
+        return {}
+
+    def refine_labels(
+        self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
+    ) -> PseudoLabels:
+        """Edit labels; applied to every teacher's labels (``pseudo.primary`` tells which)."""
+        return pseudo
+
+    def refine_weights(
+        self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
+    ) -> PseudoLabels:
+        """Edit weights; applied to the host's own labels only."""
+        return pseudo
+
+    def choose_source(
+        self, ctx: StepContext, source: SourceBatch, target: TargetBatch, pseudo: PseudoLabels
+    ) -> SourceBatch:
+        """The batch whose pixels are pasted on the target images."""
+        return source
+
+    def target_losses(
+        self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
+    ) -> Losses:
+        """Losses on the target batch, back-propagated before the mix loss."""
+        return {}
+
+    def late_losses(
+        self, ctx: StepContext, source: SourceBatch, target: TargetBatch, pseudo: PseudoLabels | None
+    ) -> Losses:
+        """Losses after the mix loss; ``pseudo`` is None when the host makes no pseudo-labels."""
+        return {}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Facts for the log, by name (a discovered relabelling map, for example)."""
+        return {}

@@ -1,0 +1,93 @@
+"""All random choices of the training step, behind one replaceable object.
+
+The numbers of a step are a function of (seed, rank, step) alone: nothing has to be stored to
+resume, and neither validation nor the data loader can shift them. Draws are made on the host
+and copied without waiting, so a GPU run takes the same decisions as a CPU run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# How far colour factors go at strength 1; see ``augmentation.color_jitter``.
+BLUR_SIGMA = (0.15, 1.15)
+
+
+class StepRandom:
+    """Draws every random choice of a self-training step.
+
+    Tests replace single methods to pin a step.
+
+    Args:
+        seed: Seed of the run.
+        rank: Rank of the process; ranks draw different numbers.
+    """
+
+    def __init__(self, seed: int = 0, rank: int = 0) -> None:
+        self.seed = seed
+        self.rank = rank
+        self._generator = torch.Generator()
+        self.begin_step(0)
+
+    def begin_step(self, step: int) -> None:
+        """Reseed for ``step``, torch's global generator included (dropout, drop path)."""
+        sequence = np.random.SeedSequence([self.seed, self.rank, step])
+        own, shared = (int(word) for word in sequence.generate_state(2, np.uint64) >> np.uint64(1))
+        self._generator.manual_seed(own)
+        torch.manual_seed(shared)
+
+    def apply_color_jitter(self, probability: float) -> bool:
+        """Whether this step's images are colour-jittered."""
+        return self._uniform() < probability
+
+    def apply_blur(self, probability: float) -> bool:
+        """Whether this step's images are blurred."""
+        return self._uniform() < probability
+
+    def jitter_factors(self, batch_size: int, device: torch.device) -> Tensor:
+        """(B, 4) in [-1, 1): brightness, contrast, saturation, hue, before the strength."""
+        return self._send(self._rand(batch_size, 4) * 2 - 1, device)
+
+    def jitter_orders(self, batch_size: int, shared: bool) -> list[tuple[int, ...]]:
+        """Per image the order of the four colour operations; one for all when ``shared``."""
+        draws = 1 if shared else batch_size
+        orders = [tuple(torch.randperm(4, generator=self._generator).tolist()) for _ in range(draws)]
+        return orders * batch_size if shared else orders
+
+    def blur_sigma(self, batch_size: int, shared: bool, device: torch.device) -> Tensor:
+        """(B,) standard deviations in pixels; one value for all when ``shared``."""
+        low, high = BLUR_SIGMA
+        draws = self._rand(1).expand(batch_size) if shared else self._rand(batch_size)
+        return self._send(low + (high - low) * draws, device)
+
+    def class_ranks(self, batch_size: int, num_ids: int, device: torch.device) -> Tensor:
+        """(B, num_ids) distinct numbers; ClassMix takes the present ids of smallest rank."""
+        return self._send(self._rand(batch_size, num_ids), device)
+
+    def crop_offset(self, rows: int, columns: int) -> tuple[int, int]:
+        """Index of the detail crop's position on a grid of ``rows`` × ``columns`` positions."""
+        return self._randint(rows), self._randint(columns)
+
+    def kept_patches(
+        self, batch_size: int, rows: int, columns: int, mask_ratio: float, device: torch.device
+    ) -> Tensor:
+        """(B, 1, rows, columns) float32 of 0 and 1; a patch is kept where U(0, 1) > ratio."""
+        return self._send((self._rand(batch_size, 1, rows, columns) > mask_ratio).float(), device)
+
+    def _uniform(self) -> float:
+        return float(self._rand(1))
+
+    def _randint(self, high: int) -> int:
+        return int(torch.randint(high, (1,), generator=self._generator))
+
+    def _rand(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self._generator)
+
+    @staticmethod
+    def _send(values: Tensor, device: torch.device) -> Tensor:
+        if device.type == "cuda":
+            # Pinned memory: the copy neither waits for the device nor blocks the host.
+            return values.contiguous().pin_memory().to(device, non_blocking=True)
+        return values.to(device)

@@ -1,0 +1,5 @@
+"""Registry of the self-training host's components."""
+
+from mmengine.registry import Registry
+
+COMPONENTS = Registry("self-training component", locations=["mmseg_uda.methods"])

@@ -1,0 +1,108 @@
+"""Reading training checkpoints: no code is unpickled, nothing is silently left out."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import load_segmentor_weights
+
+FORMAT_VERSION = 1
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint file on the CPU with ``weights_only=True``.
+
+    Args:
+        path: Local file.
+
+    Raises:
+        UserError: If the file is missing, cut off, or holds more than weights and numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint {path}.", "Check the path.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"The checkpoint {path} is damaged (cut off or not a checkpoint).",
+            "Use an earlier one, or copy the file again.",
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"The file {path} holds Python objects that are not weights; it was not opened.",
+            "Use a checkpoint of weights alone (state_dict of tensors).",
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(f"The file {path} holds no checkpoint.", "Give a .pth file of a training.")
+    return checkpoint
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Checkpoints ``iter_N.pth`` of a work directory, the latest iteration first."""
+    found = []
+    for path in folder.glob("iter_*.pth"):
+        match = re.fullmatch(r"iter_(\d+)\.pth", path.name)
+        if match:
+            found.append((int(match[1]), path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: str | Path) -> None:
+    """Load a checkpoint into a trainer.
+
+    A checkpoint of the same trainer (student, teacher, buffers) must cover it exactly. Any
+    other checkpoint, such as one of a segmentor or of a reference repository, gives its
+    weights to the student.
+
+    Args:
+        trainer: Model of the runner.
+        checkpoint: As :func:`read_checkpoint` returns.
+        source: Where it came from, for messages.
+
+    Raises:
+        UserError: If the checkpoint belongs to another trainer configuration or network.
+    """
+    state = checkpoint.get("state_dict", checkpoint)
+    version = checkpoint.get("meta", {}).get("format_version") if "state_dict" in checkpoint else None
+    if version is None:
+        load_segmentor_weights(getattr(trainer, "model", trainer), checkpoint)
+        return
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f"{source} was written by a newer version (format {version}).", "Update mmseg_uda."
+        )
+    own = trainer.state_dict()
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    if missing or unexpected or shapes:
+        raise UserError(
+            f"{source} does not fit the config: {len(missing)} entries are missing"
+            f"{_example(missing)}, {len(unexpected)} are unknown{_example(unexpected)}, "
+            f"{len(shapes)} have another shape{_example(sorted(shapes))}.",
+            "Resume with the config that wrote it, or start in a new work directory and give "
+            "it as load_from.",
+        )
+    trainer.load_state_dict(state, strict=False)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _example(names: list[str]) -> str:
+    return f" (such as {names[0]})" if names else ""

@@ -1,0 +1,88 @@
+"""Optimizer groups by reference parameter names, as few as possible."""
+
+from __future__ import annotations
+
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import reference_parameter_names
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class ReferenceNameConstructor:
+    """Builds the student's optimizer with the reference's learning rates and decays.
+
+    ``paramwise_cfg.custom_keys`` maps a part of a parameter's name to ``lr_mult`` and
+    ``decay_mult``. Names are those of the published checkpoints (``backbone.norm1.weight``),
+    not of the implementation, whose stage norms, for one, have no ``norm`` in theirs. A name
+    takes the rule of the longest key that it contains, of equally long ones the
+    alphabetically first, as in mmengine. Only the deployed segmentor's parameters are
+    optimized; equal settings share one group, which lets the optimizer fuse its kernels.
+
+    Args:
+        optim_wrapper_cfg: ``type``, ``optimizer`` and the wrapper's options.
+        paramwise_cfg: ``custom_keys`` as above, or None.
+
+    Raises:
+        UserError: For an unknown option.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        self.wrapper_cfg = dict(optim_wrapper_cfg)
+        self.optimizer_cfg = dict(self.wrapper_cfg.pop("optimizer"))
+        paramwise = dict(paramwise_cfg or {})
+        self.custom_keys: dict[str, dict] = dict(paramwise.pop("custom_keys", {}))
+        if paramwise:
+            raise UserError(
+                f"optim_wrapper.paramwise_cfg has unknown keys: {', '.join(sorted(paramwise))}.",
+                "Use custom_keys={part_of_name: dict(lr_mult=…, decay_mult=…)}.",
+            )
+        self._keys = sorted(sorted(self.custom_keys), key=len, reverse=True)
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the wrapper for a trainer (or a bare segmentor)."""
+        module = model.module if is_model_wrapper(model) else model
+        segmentor = getattr(module, "model", module)
+        groups = parameter_groups(
+            segmentor,
+            lr=self.optimizer_cfg["lr"],
+            weight_decay=self.optimizer_cfg.get("weight_decay", 0.0),
+            rule=self._rule,
+        )
+        optimizer = OPTIMIZERS.build({**self.optimizer_cfg, "params": groups})
+        wrapper = {"type": "StepOptimWrapper", **self.wrapper_cfg}
+        return OPTIM_WRAPPERS.build({**wrapper, "optimizer": optimizer})
+
+    def _rule(self, name: str) -> tuple[float, float]:
+        for key in self._keys:
+            if key in name:
+                rule = self.custom_keys[key]
+                return rule.get("lr_mult", 1.0), rule.get("decay_mult", 1.0)
+        return 1.0, 1.0
+
+
+def parameter_groups(segmentor: nn.Module, lr: float, weight_decay: float, rule) -> list[dict]:
+    """Trainable parameters grouped by their learning rate and weight decay.
+
+    Args:
+        segmentor: Network to optimize.
+        lr: Base learning rate.
+        weight_decay: Base weight decay.
+        rule: Reference name → (lr multiplier, decay multiplier).
+
+    Returns:
+        Groups (``params``, ``lr``, ``weight_decay``) in order of first appearance.
+    """
+    reference = reference_parameter_names(segmentor)
+    groups: dict[tuple[float, float], dict] = {}
+    for name, parameter in segmentor.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        lr_mult, decay_mult = rule(reference.get(name, name))
+        key = (lr * lr_mult, weight_decay * decay_mult)
+        group = groups.setdefault(key, {"params": [], "lr": key[0], "weight_decay": key[1]})
+        group["params"].append(parameter)
+    return list(groups.values())

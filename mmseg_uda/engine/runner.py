@@ -1,0 +1,161 @@
+"""Config to runner: wraps the model, saves atomically, resumes from the newest good file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmengine.runner
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.runner.loops import IterBasedTrainLoop
+from mmseg.registry import LOOPS, MODELS, RUNNERS
+
+from mmseg_uda.engine.checkpoint import (
+    FORMAT_VERSION,
+    load_trainer_state,
+    newest_first,
+    read_checkpoint,
+    sync_folder,
+)
+from mmseg_uda.engine.flat_keys import reject_flat_keys
+from mmseg_uda.engine.job_files import read_evaluations
+from mmseg_uda.errors import UserError
+
+
+def wrap_model(cfg: Config) -> Config:
+    """Put ``cfg.model`` inside the trainer that ``cfg.uda`` describes.
+
+    A config has two keys: ``model``, the plain segmentor that is deployed, and ``uda``, the
+    trainer around it. mmengine's runner builds one model; this makes it out of the two, and
+    leaves a config that is already wrapped, or has no ``uda``, as it is.
+
+    Args:
+        cfg: Full config. It is not changed.
+
+    Returns:
+        A config whose ``model`` is the trainer.
+
+    Raises:
+        UserError: If ``uda`` names no trainer or uses the flat keys of older code bases.
+    """
+    cfg = cfg.copy()
+    uda = cfg.get("uda")
+    if uda is None or "segmentor" in cfg.model:
+        return cfg
+    uda = dict(uda.to_dict() if isinstance(uda, ConfigDict) else uda)
+    reject_flat_keys(uda)
+    if MODELS.get(uda.get("type", "")) is None:
+        raise UserError(
+            f"uda.type={uda.get('type')!r} is no registered trainer.",
+            "Use 'SelfTraining' or 'Supervised', or import your module in custom_imports.",
+        )
+    uda.setdefault("max_iters", (cfg.get("train_cfg") or {}).get("max_iters", 0))
+    if uda["type"] == "SelfTraining":
+        uda.setdefault("seed", (cfg.get("randomness") or {}).get("seed") or 0)
+    cfg.model = ConfigDict(**uda, segmentor=cfg.model)
+    cfg.pop("uda")
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner of a config with ``model`` and ``uda``; see :func:`wrap_model`."""
+    return Runner.from_cfg(wrap_model(cfg))
+
+
+@RUNNERS.register_module(name="AdaptationRunner")
+class Runner(mmengine.runner.Runner):
+    """mmengine's runner with atomic checkpoints that load without unpickling code.
+
+    Everything else is stock.
+    """
+
+    def save_checkpoint(
+        self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any
+    ) -> None:
+        """Write under a temporary name, flush to disk, rename.
+
+        A reader sees the old file or the whole new one, whenever the process is killed.
+        """
+        meta = {**(meta or {}), "format_version": FORMAT_VERSION}
+        partial = f"{filename}.partial"
+        super().save_checkpoint(out_dir, partial, *args, meta=meta, **kwargs)
+        if is_main_process():
+            written = Path(out_dir) / partial
+            with open(written, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(written, Path(out_dir) / filename)
+            sync_folder(Path(out_dir))
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = "cpu",
+        strict: bool = False,
+        revise_keys: Sequence = (),
+    ) -> dict:
+        """Load trainer or segmentor weights; see :func:`load_trainer_state`."""
+        checkpoint = read_checkpoint(filename)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        model = self.model.module if hasattr(self.model, "module") else self.model
+        load_trainer_state(model, checkpoint, filename)
+        self._has_loaded = True
+        self.logger.info(f"Loaded {filename}")
+        return checkpoint
+
+    def load_or_resume(self) -> None:
+        """Resume from the newest checkpoint that can be read; older ones stand in."""
+        if self._has_loaded or not self._resume or self._load_from is not None:
+            super().load_or_resume()
+            return
+        problems = []
+        for path in newest_first(Path(self.work_dir)):
+            try:
+                read_checkpoint(path)
+            except UserError as error:
+                problems.append(str(error))
+                self.logger.warning(f"{error}\nTrying the checkpoint before it.")
+                continue
+            self.resume(str(path))
+            return
+        if problems:
+            raise UserError(
+                f"No checkpoint in {self.work_dir} can be read.",
+                "Delete the broken files to start again from the beginning.",
+            )
+
+
+@LOOPS.register_module()
+class TrainLoop(IterBasedTrainLoop):
+    """mmengine's iteration loop that also makes up for a validation cut off by a kill.
+
+    The checkpoint of a step is written before its validation. A run that was killed in
+    between resumes after the step; without this, that evaluation would be missing.
+    """
+
+    def run(self) -> Any:
+        """Train, with the pending validation first."""
+        due = self._iter > 0 and self._iter >= self.val_begin and (
+            self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        )
+        evaluated = {entry["iter"] for entry in read_evaluations(Path(self.runner.work_dir))}
+        if due and self.runner.val_loop is not None and self._iter not in evaluated:
+            self.runner.logger.info(f"Validating step {self._iter}, left undone before.")
+            self.runner.message_hub.update_info("loop_stage", "train")
+            self.runner.val_loop.run()
+        return super().run()
+
+
+def seed_of(cfg: Config) -> int | None:
+    """The run's seed, or None when the config leaves it to chance."""
+    return (cfg.get("randomness") or {}).get("seed")
+
+
+def configure_threads() -> None:
+    """Keep torch to the threads that the environment grants (OMP_NUM_THREADS)."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads:
+        torch.set_num_threads(int(threads))

@@ -1,0 +1,27 @@
+"""Plain supervised training: the source-only and target-only reference rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmseg.registry import MODELS
+
+from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.engine.records import source_batch
+from mmseg_uda.engine.trainer import Trainer
+
+
+@MODELS.register_module()
+class Supervised(Trainer):
+    """Trains on the labelled batch ``source`` alone.
+
+    Source-only takes the adaptation's source data, target-only the target's labelled data.
+    """
+
+    def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
+        """Cross-entropy on the labelled batch."""
+        source = source_batch(data["source"], self.model.data_preprocessor)
+        with optim_wrapper.optim_context(self):
+            losses = self.loss(self.forward_student(source.image), source.label)
+        self.backward(losses, optim_wrapper)

@@ -1,0 +1,129 @@
+"""The part that every trainer shares: a segmentor, the step's bookkeeping, inference."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_uda.engine.finite import FiniteCheck
+from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.views import SegmentorOutput, segmentation_loss, training_forward
+from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
+
+
+def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
+    """Sum of the entries whose name contains ``loss``, as mmengine's ``parse_losses``."""
+    terms = [value for name, value in losses.items() if "loss" in name]
+    return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
+
+
+class Trainer(BaseModel):
+    """Wraps the deployed segmentor (``model``) with the way it is trained.
+
+    A subclass implements :meth:`run_step`; validation and testing use the segmentor alone.
+
+    Args:
+        segmentor: Config of an mmsegmentation ``EncoderDecoder``.
+        taxonomy: Name or file of the label space; needed by components that use class names.
+        max_iters: Length of the run in optimizer steps, for validating schedules; 0 if unknown.
+    """
+
+    def __init__(
+        self, segmentor: dict, taxonomy: str | None = None, max_iters: int = 0
+    ) -> None:
+        super().__init__()
+        self.model = MODELS.build(segmentor)
+        self.taxonomy: Taxonomy | None = load_taxonomy(taxonomy) if taxonomy else None
+        self.max_iters = max_iters
+        # Optimizer steps done. The buffer travels with the checkpoint; the number beside it
+        # spares a wait for the device.
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self._step = 0
+        self.register_load_state_dict_post_hook(self._read_step)
+        self._finite = FiniteCheck()
+        self._scalars: dict[str, Tensor | float] = {}
+
+    @staticmethod
+    def _read_step(module: Trainer, incompatible_keys: Any) -> None:
+        module._step = int(module.step)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the segmentor's head."""
+        return self.model.num_classes
+
+    @property
+    def ignore_index(self) -> int:
+        """Label value without a class."""
+        return self.model.decode_head.ignore_index
+
+    def train_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> dict:
+        """One optimizer step.
+
+        Args:
+            data: Collated batch: ``source`` and, for adaptation, ``target``, each with
+                ``inputs`` and ``data_samples``.
+            optim_wrapper: The student's optimizer wrapper.
+
+        Returns:
+            Logged scalars by name, as 0-dim tensors on the device.
+
+        Raises:
+            UserError: If the optimizer wrapper is not ours.
+            NonFiniteError: If a loss or gradient of this step (on a GPU: of one shortly
+                before) was not finite; the parameters are those before that step.
+        """
+        if not isinstance(optim_wrapper, StepOptimWrapper):
+            raise UserError(
+                f"{type(self).__name__} accumulates several backward passes per step, which "
+                f"{type(optim_wrapper).__name__} counts as several steps.",
+                "Set optim_wrapper.type to 'StepOptimWrapper'.",
+            )
+        self._scalars = {}
+        self.run_step(data, optim_wrapper)
+        self._finite.observe(self._step, self._scalars, optim_wrapper, data)
+        if optim_wrapper.finish_step(self._finite.found):
+            self._step += 1
+            self.step += 1
+        return self._scalars
+
+    @abstractmethod
+    def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
+        """Compute losses and back-propagate them; the caller does the optimizer step."""
+
+    def log(self, name: str, value: Tensor | float) -> None:
+        """Record a scalar of this step."""
+        self._scalars[name] = value.detach() if isinstance(value, Tensor) else value
+
+    def backward(self, losses: Mapping[str, Tensor], optim_wrapper: StepOptimWrapper) -> None:
+        """Log ``losses`` and add their gradient to the step's."""
+        for name, value in losses.items():
+            self.log(name, value)
+        optim_wrapper.backward(total_loss(losses))
+
+    def forward_student(self, image: Tensor) -> SegmentorOutput:
+        """The student's training forward; the one place through which every one goes."""
+        return training_forward(self.model, image)
+
+    def loss(self, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None) -> dict:
+        """The segmentor's losses and accuracies for (B, H, W) labels and weights."""
+        return segmentation_loss(self.model, output, label, weight)
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
+        """The segmentor's forward in one of mmengine's modes."""
+        return self.model(inputs, data_samples, mode=mode)
+
+    def val_step(self, data: Any) -> list:
+        """Predict a validation batch with the segmentor."""
+        return self.model.val_step(data)
+
+    def test_step(self, data: Any) -> list:
+        """Predict a test batch with the segmentor."""
+        return self.model.test_step(data)

@@ -1,0 +1,16 @@
+"""Frozen foundation models behind small interfaces, built at first use."""
+
+from mmseg_uda.foundation.base import CropClassifier, Detector
+from mmseg_uda.foundation.clip import OpenClip, TransformersClip
+from mmseg_uda.foundation.proposal_detector import ProposalDetector
+from mmseg_uda.foundation.registry import CROP_CLASSIFIERS, DETECTORS
+
+__all__ = [
+    "CROP_CLASSIFIERS",
+    "DETECTORS",
+    "CropClassifier",
+    "Detector",
+    "OpenClip",
+    "ProposalDetector",
+    "TransformersClip",
+]

@@ -1,0 +1,158 @@
+"""Frozen networks that are loaded at first use and never reach a checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmseg_uda.errors import UserError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_shared: weakref.WeakValueDictionary[tuple, Loaded] = weakref.WeakValueDictionary()
+
+
+class Loaded:
+    """A frozen network with the objects that belong to it (tokenizer, sizes).
+
+    Args:
+        module: The network; set to eval mode, without gradients.
+        extras: Whatever its adapter needs beside the weights.
+    """
+
+    def __init__(self, module: nn.Module, **extras: Any) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self.extras = extras
+
+    def on(self, device: torch.device) -> nn.Module:
+        """The network on ``device``; it is moved only when it is elsewhere."""
+        if next(self.module.parameters()).device != device:
+            self.module.to(device)
+        return self.module
+
+
+class LazyNetwork:
+    """Calls ``build`` at first use and shares the result within the process.
+
+    Two adapters with an equal ``key`` (a detector and a crop classifier on the same CLIP) use one
+    copy of the weights. Being no ``nn.Module``, it hides the weights from ``state_dict``, the
+    optimizer and DDP.
+
+    Args:
+        key: Identifies the weights.
+        build: Loads them.
+    """
+
+    def __init__(self, key: tuple, build: Callable[[], Loaded]) -> None:
+        self.key = key
+        self.build = build
+        self._loaded: Loaded | None = None
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights have been loaded by this adapter."""
+        return self._loaded is not None
+
+    def get(self) -> Loaded:
+        """The loaded network."""
+        if self._loaded is None:
+            loaded = _shared.get(self.key)
+            if loaded is None:
+                with _untouched_randomness():
+                    loaded = self.build()
+                _shared[self.key] = loaded
+            self._loaded = loaded
+        return self._loaded
+
+
+@contextlib.contextmanager
+def _untouched_randomness() -> Iterator[None]:
+    # Networks draw random weights before they load theirs. A resumed training builds them at
+    # another iteration than an uninterrupted one, so the draws must not be visible.
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python_state)
+    np.random.set_state(numpy_state)
+
+
+def check_dtype(dtype: str, owner: str) -> str:
+    """Returns ``dtype`` when it is one of ``fp32 | bf16 | fp16``.
+
+    Raises:
+        UserError: For any other value.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"{owner}: dtype={dtype!r} is unknown", fix=f"one of {sorted(DTYPES)}")
+    return dtype
+
+
+def autocast(device: torch.device, dtype: str) -> torch.autocast:
+    """Autocast region of ``dtype``, off for fp32 (also inside a training's own AMP region)."""
+    return torch.autocast(device.type, dtype=DTYPES[dtype], enabled=dtype != "fp32")
+
+
+def find_checkpoint(name: str) -> tuple[str, bool]:
+    """Resolves a checkpoint name to a local folder where there is one.
+
+    Args:
+        name: A folder, or a hub name ``owner/model`` that may lie in ``pretrained/model``.
+
+    Returns:
+        The folder or the hub name, and whether it is a local folder.
+
+    Raises:
+        UserError: When ``name`` is written as a path and no such folder exists.
+    """
+    path = Path(name).expanduser()
+    for candidate in (path, Path("pretrained") / path.name):
+        if candidate.is_dir():
+            return str(candidate), True
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise UserError(
+            f"no folder {name!r} with the weights of a foundation model",
+            fix="give a folder that holds config and weights, or a hub name such as "
+            "'openai/clip-vit-base-patch32'",
+        )
+    if path.parts[0] == "pretrained":
+        raise UserError(
+            f"no folder {name!r} with the weights of a foundation model",
+            fix="create it first; python tools/make_miniworld.py writes the "
+            "miniature models under pretrained/miniworld",
+        )
+    return name, False
+
+
+@contextlib.contextmanager
+def loading(name: str, needs: str) -> Iterator[None]:
+    """Turns whatever a library raises while it loads ``name`` into a readable error.
+
+    Args:
+        name: Folder or hub name.
+        needs: The files that a complete folder holds.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(
+            f"loading {name!r} needs a package that is not installed: {error}",
+            fix="pip install 'mmseg_uda[vlm]', or transformers and open_clip_torch",
+        ) from error
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        folder = Path("pretrained") / Path(name).name
+        raise UserError(
+            f"the foundation model {name!r} cannot be loaded: {reason}",
+            fix=f"put {needs} into the folder {folder} (on a machine with network access: "
+            f"hf download {name} --local-dir {folder}), or give another folder in the config",
+        ) from error

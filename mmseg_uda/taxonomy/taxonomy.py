@@ -1,0 +1,262 @@
+"""A taxonomy: the classes that a network predicts, with their names, colours, groups and prompts.
+
+A taxonomy is a YAML file. ``data/cityscapes19.yaml`` shows every key; a project adds its own by
+passing the path of a file instead of a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmseg_uda.errors import UserError
+
+DATA_DIR = Path(__file__).parent / "data"
+MAX_ID = 255  # label files hold 8 bits per pixel
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """Classes in trainId order; entry i of every tuple belongs to trainId i.
+
+    Attributes:
+        name: Name of the taxonomy.
+        classes: Class names.
+        palette: RGB colours, 0..255.
+        groups: Super-category of each class.
+        prompts: One or more texts per class for a vision-language model.
+        things: Ids of the countable classes.
+        ignore_index: Label value of pixels without a class.
+        raw_ids: Per data set, id in its label files -> trainId; ids not listed are ignored.
+        remaps: Named maps trainId -> trainId (or ignore_index); ids not listed stay.
+        subsets: Named groups of classes over which a mean IoU is reported.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    groups: tuple[str, ...]
+    prompts: tuple[tuple[str, ...], ...]
+    things: tuple[int, ...] = ()
+    ignore_index: int = 255
+    raw_ids: dict[str, dict[int, int]] = field(default_factory=dict)
+    remaps: dict[str, dict[int, int]] = field(default_factory=dict)
+    subsets: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def class_id(self, name_or_id: str | int) -> int:
+        """Returns the trainId of a class given by name or by id.
+
+        Raises:
+            UserError: The taxonomy has no such class.
+        """
+        if isinstance(name_or_id, str) and name_or_id in self.classes:
+            return self.classes.index(name_or_id)
+        is_id = isinstance(name_or_id, int) and not isinstance(name_or_id, bool)
+        if is_id and 0 <= int(name_or_id) < len(self):
+            return int(name_or_id)
+        raise UserError(
+            f"Taxonomy '{self.name}' has no class {name_or_id!r}.",
+            fix=f"use one of {', '.join(self.classes)} or an id in 0..{len(self) - 1}",
+        )
+
+    def metainfo(self) -> dict[str, Any]:
+        """Returns classes and palette in the form of mmsegmentation's data sets."""
+        return {"classes": self.classes, "palette": [list(color) for color in self.palette]}
+
+    def lookup(self, label_map: str | Mapping[int, int] | None = None) -> list[int]:
+        """Returns what each of the 256 values of a label file stands for.
+
+        Args:
+            label_map: None keeps trainIds. A name of ``remaps`` or a dict changes the ids that it
+                lists and keeps the others. A name of ``raw_ids`` reads raw ids of that data set.
+
+        Returns:
+            256 values; those outside the taxonomy are left in, for the caller to complain about.
+
+        Raises:
+            UserError: Unknown name, or an entry that is not an 8-bit id.
+        """
+        if isinstance(label_map, str) and label_map in self.raw_ids:
+            table = [self.ignore_index] * (MAX_ID + 1)
+            entries: Mapping[int, int] = self.raw_ids[label_map]
+        else:
+            table = list(range(MAX_ID + 1))
+            if label_map is None:
+                entries = {}
+            elif isinstance(label_map, str):
+                if label_map not in self.remaps:
+                    known = ", ".join([*self.remaps, *self.raw_ids])
+                    raise UserError(
+                        f"Taxonomy '{self.name}' has no label map '{label_map}'.",
+                        fix=f"use one of {known}, or a dict such as {{9: 8}}",
+                    )
+                entries = self.remaps[label_map]
+            else:
+                entries = label_map
+        for old, new in entries.items():
+            if not (_is_id(old) and _is_id(new)):
+                raise UserError(
+                    f"Label map entry {old!r}: {new!r} is not a pair of ids in 0..{MAX_ID}.",
+                    fix=f"use integers; {self.ignore_index} stands for unlabelled",
+                )
+            table[old] = new
+        return table
+
+
+def available_taxonomies() -> list[str]:
+    """Returns the names of the taxonomies that come with the package."""
+    return sorted(path.stem for path in DATA_DIR.glob("*.yaml"))
+
+
+def load_taxonomy(name_or_path: str | Path | Taxonomy) -> Taxonomy:
+    """Loads a taxonomy by name (``cityscapes19``) or from the path of a YAML file.
+
+    Raises:
+        UserError: No such file, or an entry that is wrong; the message names class and entry.
+    """
+    if isinstance(name_or_path, Taxonomy):
+        return name_or_path
+    text = str(name_or_path)
+    path = DATA_DIR / f"{text}.yaml"
+    if text.endswith((".yaml", ".yml")) or "/" in text or not path.is_file():
+        path = Path(text)
+    if not path.is_file():
+        raise UserError(
+            f"No taxonomy '{text}'.",
+            fix=f"use one of {', '.join(available_taxonomies())}, or the path of a YAML file",
+        )
+    return _load_file(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _load_file(path: Path, mtime_ns: int) -> Taxonomy:
+    """Reads a file; its time stamp is part of the key so that an edited file is read again."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    return _Reader(path).taxonomy(content)
+
+
+class _Reader:
+    """Turns the content of a file into a taxonomy; knows the path for its messages."""
+
+    KEYS = {"name", "ignore_index", "classes", "raw_ids", "remaps", "subsets"}
+    CLASS_KEYS = {"name", "color", "group", "prompts", "thing"}
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def error(self, what: str, fix: str | None = None) -> UserError:
+        return UserError(f"{self.path}: {what}", fix)
+
+    def taxonomy(self, content: Any) -> Taxonomy:
+        if not isinstance(content, Mapping) or not content.get("classes"):
+            raise self.error("no list of classes.", "add the key 'classes'")
+        self.known(content, self.KEYS, "the file")
+        entries = content["classes"]
+        if not isinstance(entries, Sequence) or isinstance(entries, str):
+            raise self.error("'classes' is not a list.")
+        ignore = content.get("ignore_index", 255)
+        if not _is_id(ignore) or ignore < len(entries):
+            raise self.error(
+                f"ignore_index {ignore!r} has to be in {len(entries)}..{MAX_ID}, since label files "
+                f"hold 8 bits and {len(entries)} classes use the ids before."
+            )
+        names = tuple(self.class_name(i, entry) for i, entry in enumerate(entries))
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise self.error(f"class '{twice[0]}' is listed twice.")
+        return Taxonomy(
+            name=str(content.get("name", self.path.stem)),
+            classes=names,
+            palette=tuple(self.color(e) for e in entries),
+            groups=tuple(self.group(e) for e in entries),
+            prompts=tuple(self.prompts(e) for e in entries),
+            things=tuple(i for i, e in enumerate(entries) if e.get("thing", False)),
+            ignore_index=ignore,
+            raw_ids=self.maps(content, "raw_ids", len(names), ignore),
+            remaps=self.maps(content, "remaps", len(names), ignore),
+            subsets=self.subsets(content.get("subsets") or {}, names),
+        )
+
+    def known(self, entry: Mapping, keys: set[str], where: str) -> None:
+        unknown = sorted(str(key) for key in entry if key not in keys)
+        if unknown:
+            raise self.error(
+                f"unknown key '{unknown[0]}' in {where}.", f"use {', '.join(sorted(keys))}"
+            )
+
+    def class_name(self, index: int, entry: Any) -> str:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+            raise self.error(f"entry {index} of 'classes' has no name.", "add 'name: ...'")
+        self.known(entry, self.CLASS_KEYS, f"class '{entry['name']}'")
+        return entry["name"]
+
+    def color(self, entry: Mapping) -> tuple[int, int, int]:
+        color = entry.get("color")
+        right = isinstance(color, Sequence) and len(color) == 3 and all(_is_id(v) for v in color)
+        if not right:
+            raise self.error(
+                f"class '{entry['name']}': color {color!r} is not three numbers in 0..255.",
+                "for example 'color: [128, 64, 128]'",
+            )
+        red, green, blue = color  # type: ignore[misc]
+        return red, green, blue
+
+    def group(self, entry: Mapping) -> str:
+        group = entry.get("group")
+        if not isinstance(group, str) or not group:
+            raise self.error(
+                f"class '{entry['name']}' has no group.", "add its super-category, 'group: vehicle'"
+            )
+        return group
+
+    def prompts(self, entry: Mapping) -> tuple[str, ...]:
+        prompts = entry.get("prompts")
+        right = isinstance(prompts, Sequence) and not isinstance(prompts, str) and len(prompts) > 0
+        if not right or not all(isinstance(p, str) and p.strip() for p in prompts or ()):
+            raise self.error(
+                f"class '{entry['name']}': prompts {prompts!r} is not a list of texts.",
+                f"at least one per class, for example 'prompts: [{entry['name']}]'",
+            )
+        return tuple(prompts or ())
+
+    def maps(
+        self, content: Mapping, key: str, classes: int, ignore: int
+    ) -> dict[str, dict[int, int]]:
+        result: dict[str, dict[int, int]] = {}
+        for name, entries in (content.get(key) or {}).items():
+            for old, new in entries.items():
+                if not _is_id(old) or not (_is_id(new) and (new < classes or new == ignore)):
+                    raise self.error(
+                        f"{key}.{name}: entry {old!r}: {new!r} leaves the taxonomy.",
+                        f"map 8-bit ids to 0..{classes - 1} or {ignore} (unlabelled)",
+                    )
+            result[str(name)] = dict(entries)
+        return result
+
+    def subsets(self, entries: Mapping, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+        result: dict[str, tuple[int, ...]] = {}
+        for subset, members in entries.items():
+            ids = [names.index(m) if m in names else m for m in members]
+            for member in ids:
+                if not _is_id(member) or member >= len(names):
+                    raise self.error(
+                        f"subsets.{subset}: {member!r} is no class.",
+                        f"use class names or ids in 0..{len(names) - 1}",
+                    )
+            result[str(subset)] = tuple(ids)
+        return result
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID

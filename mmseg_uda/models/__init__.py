@@ -1,0 +1,6 @@
+"""Networks: encoders, decoders, segmentors, losses and weights. Nothing here knows of adaptation.
+
+Importing this package registers its classes in mmseg's registries.
+"""
+
+from mmseg_uda.models import backbones, heads, losses, segmentors  # noqa: F401

@@ -1,0 +1,7 @@
+"""Decoders: DAFormer's context-aware fusion, SegFormer, DeepLabV2."""
+
+from mmseg_uda.models.heads.daformer import DAFormerHead
+from mmseg_uda.models.heads.dlv2 import DLV2Head
+from mmseg_uda.models.heads.segformer import SegFormerHead
+
+__all__ = ["DAFormerHead", "DLV2Head", "SegFormerHead"]

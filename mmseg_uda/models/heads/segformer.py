@@ -1,0 +1,88 @@
+"""SegFormer's all-MLP decoder (https://arxiv.org/abs/2105.15203), the wide one of MiT-B5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_uda.models.heads.layers import TokenLinear
+
+
+@MODELS.register_module()
+class SegFormerHead(BaseDecodeHead):
+    """All-MLP decoder whose modules have the names of SegFormer's checkpoints.
+
+    mmseg's own ``SegformerHead`` (lower-case f) is another class: 256 channels, other names.
+
+    Args:
+        in_channels: Channels of the levels, finest first.
+        channels: Width of ``conv_seg``, which released checkpoints contain although nothing
+            uses it. It is frozen here, so that no optimiser or gradient reducer waits for it.
+        decoder_params: ``embed_dim`` (768) and ``conv_kernel_size`` of the fusion (1).
+        **kwargs: mmseg's decode head options; ``in_index`` defaults to all levels.
+
+    Attributes:
+        output_stride: Pixels of the image per pixel of the logits.
+    """
+
+    output_stride = 4
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int = 128,
+        *,
+        decoder_params: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("in_index", list(range(len(in_channels))))
+        kwargs.setdefault("loss_decode", dict(type="PixelCrossEntropy"))
+        kwargs["input_transform"] = "multiple_select"
+        super().__init__(list(in_channels), channels, **kwargs)
+        self.conv_seg.requires_grad_(False)
+        params = dict(decoder_params or {})
+        width = params.get("embed_dim", 768)
+        kernel_size = params.get("conv_kernel_size", 1)
+        self.linear_c = nn.ModuleDict(
+            {
+                str(level): TokenLinear(before, width)
+                for level, before in zip(self.in_index, in_channels, strict=True)
+            }
+        )
+        self.linear_fuse = ConvModule(
+            width * len(in_channels),
+            width,
+            kernel_size,
+            padding=kernel_size // 2,
+            norm_cfg=self.norm_cfg or dict(type="BN", requires_grad=True),
+        )
+        self.linear_pred = nn.Conv2d(width, self.out_channels, 1)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Decode backbone features.
+
+        Args:
+            inputs: Maps (B, C_i, H_i, W_i), finest first.
+
+        Returns:
+            Logits (B, num_classes, H_0, W_0).
+        """
+        levels = self._transform_inputs(inputs)
+        size = levels[0].shape[2:]
+        embedded = []
+        for level, layer in zip(levels, self.linear_c.values(), strict=True):
+            x = layer(level)
+            if x.shape[2:] != size:
+                x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            embedded.append(x)
+        x = self.linear_fuse(torch.cat(embedded, dim=1))
+        if self.dropout is not None:
+            x = self.dropout(x)
+        return self.linear_pred(x)

@@ -1,0 +1,5 @@
+"""Segmentors: batched sliding windows, and HRDA's two scales."""
+
+from mmseg_uda.models.segmentors.slide import SlideEncoderDecoder
+
+__all__ = ["SlideEncoderDecoder"]

@@ -1,0 +1,63 @@
+"""mmseg's encoder-decoder with windows that run as batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_uda.models.segmentors.windows import (
+    DEFAULT_BATCH_PIXELS,
+    merge_windows,
+    run_in_chunks,
+    sliding_boxes,
+    uses_batch_statistics,
+)
+from mmseg_uda.models.views import full_logits
+
+
+@MODELS.register_module()
+class SlideEncoderDecoder(EncoderDecoder):
+    """Encoder-decoder whose sliding-window inference stacks windows on the batch axis.
+
+    ``test_cfg`` takes mmseg's ``mode='whole'`` or ``mode='slide'`` with ``crop_size`` and
+    ``stride``, and:
+
+    * ``batched_slide`` (True): windows run together, in chunks that fit ``batch_pixels``;
+      False runs them one by one. The result is the same.
+    * ``batch_pixels``: image pixels that may pass the encoder at once (18 · 512²).
+    """
+
+    @property
+    def batch_pixels(self) -> int:
+        """Image pixels that may pass the encoder at once outside training."""
+        return (self.test_cfg or {}).get("batch_pixels", DEFAULT_BATCH_PIXELS)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
+        """Predict logits (B, C, H, W) of the whole input (B, 3, H, W), without windows."""
+        return full_logits(self, inputs)
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
+        """Average the logits of overlapping windows.
+
+        Args:
+            inputs: Normalised images (B, 3, H, W); windows longer than a side shrink to it.
+            batch_img_metas: Unused; of mmseg's interface.
+
+        Returns:
+            Logits (B, C, H, W).
+        """
+        boxes = sliding_boxes(inputs.shape[-2:], self.test_cfg.crop_size, self.test_cfg.stride)
+        windows = torch.cat([box.crop(inputs) for box in boxes])
+        budget: int | None = self.batch_pixels
+        if not self.test_cfg.get("batched_slide", True):
+            budget = 0
+        elif uses_batch_statistics(self):
+            budget = None
+        logits = run_in_chunks(
+            lambda chunk: self.encode_decode(chunk, batch_img_metas), windows, budget
+        )
+        return merge_windows(torch.cat(logits), boxes, inputs.shape[-2:])

@@ -1,0 +1,209 @@
+"""What a trainer sees of a segmentor: logits and features with the region they belong to.
+
+These functions serve any mmseg ``EncoderDecoder``. A segmentor that needs more than one pass
+(HRDA) answers them through methods of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmseg_uda.models.losses import pixel_accuracy
+
+ChooseOffset = Callable[[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the full-resolution image; ends are exclusive."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices of a full-resolution map."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def scaled_slices(self, factor: float) -> tuple[slice, slice]:
+        """Row and column slices of a map that is ``factor`` times smaller, truncated."""
+        return (
+            slice(int(self.y0 / factor), int(self.y1 / factor)),
+            slice(int(self.x0 / factor), int(self.x1 / factor)),
+        )
+
+    def crop(self, x: Tensor) -> Tensor:
+        """Cut the box out of the last two dimensions."""
+        rows, columns = self.slices
+        return x[..., rows, columns]
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """One backbone pass that feeds a feature loss.
+
+    Attributes:
+        features: Backbone (and neck) maps (B, C_i, H_i, W_i), finest first.
+        scale: Factor by which the image was resized before the pass.
+        box: Region of the image that was encoded; the whole image when absent.
+    """
+
+    features: Sequence[Tensor]
+    scale: float
+    box: Box | None
+
+
+@dataclass(frozen=True)
+class LogitView:
+    """One prediction that enters the loss.
+
+    Attributes:
+        name: ``''`` for the main prediction, else the infix of the loss key.
+        logits: (B, C, h, w) at the decoder's resolution.
+        weight: Factor on its loss.
+        box: Region of the label that it predicts; the whole label when absent.
+    """
+
+    name: str
+    logits: Tensor
+    weight: float
+    box: Box | None
+
+
+@dataclass(frozen=True)
+class SegmentorOutput:
+    """Everything of a training forward pass that losses may use."""
+
+    logits: tuple[LogitView, ...]
+    features: tuple[FeatureView, ...]
+
+
+def _auxiliary_heads(segmentor: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    if not segmentor.with_auxiliary_head:
+        return
+    heads = segmentor.auxiliary_head
+    if isinstance(heads, nn.ModuleList):
+        yield from ((f"aux_{index}", head) for index, head in enumerate(heads))
+    else:
+        yield "aux", heads
+
+
+def training_forward(
+    segmentor: Any, image: Tensor, choose_offset: ChooseOffset | None = None
+) -> SegmentorOutput:
+    """Run a segmentor for training.
+
+    Args:
+        segmentor: An mmseg ``EncoderDecoder``.
+        image: Normalised images (B, 3, H, W).
+        choose_offset: Given the number of vertical and horizontal positions of a random crop,
+            returns the chosen pair of indices. Segmentors without one never call it.
+
+    Returns:
+        Logits at the decoder's resolution and the features behind them.
+    """
+    if hasattr(segmentor, "training_forward"):
+        return segmentor.training_forward(image, choose_offset)
+    features = segmentor.extract_feat(image)
+    logits = [LogitView("", segmentor.decode_head(features), 1.0, None)]
+    logits += [
+        LogitView(name, head(features), 1.0, None) for name, head in _auxiliary_heads(segmentor)
+    ]
+    return SegmentorOutput(tuple(logits), (FeatureView(features, 1.0, None),))
+
+
+def segmentation_loss(
+    segmentor: Any, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Compute the loss and the accuracy of every prediction.
+
+    Args:
+        segmentor: The segmentor that made the output; its heads bring the loss functions.
+        output: Result of :func:`training_forward`.
+        label: (B, H, W) int64.
+        weight: Factor per pixel, (B, H, W) float.
+
+    Returns:
+        ``decode.<loss name>`` and ``decode.acc_seg`` for the main prediction,
+        ``decode.<view>.…`` for further views, ``aux.…`` for auxiliary heads. Losses carry the
+        weight of their view.
+    """
+    auxiliary = dict(_auxiliary_heads(segmentor))
+    losses: dict[str, Tensor] = {}
+    for view in output.logits:
+        head = auxiliary.get(view.name, segmentor.decode_head)
+        if view.name in auxiliary:
+            prefix = view.name
+        else:
+            prefix = f"decode.{view.name}" if view.name else "decode"
+        view_label = label if view.box is None else view.box.crop(label)
+        view_weight = weight if weight is None or view.box is None else view.box.crop(weight)
+        logits = upsample(view.logits, view_label.shape[-2:], head.align_corners)
+        modules = head.loss_decode
+        for loss_module in modules if isinstance(modules, nn.ModuleList) else [modules]:
+            loss = loss_module(
+                logits, view_label, weight=view_weight, ignore_index=head.ignore_index
+            )
+            key = f"{prefix}.{loss_module.loss_name}"
+            loss = loss if view.weight == 1.0 else loss * view.weight
+            losses[key] = losses[key] + loss if key in losses else loss
+        losses[f"{prefix}.acc_seg"] = pixel_accuracy(logits.detach(), view_label)
+    return losses
+
+
+def upsample(logits: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """Resize logits (B, C, h, w) bilinearly to ``size``; float32 even under mixed precision."""
+    logits = logits.float()
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+def full_logits(segmentor: Any, image: Tensor) -> Tensor:
+    """Predict logits at image resolution, leaving every module in the mode it is in.
+
+    This is the teacher's forward pass: no sliding window over the image, no random crop.
+
+    Args:
+        segmentor: An mmseg ``EncoderDecoder``.
+        image: Normalised images (B, 3, H, W).
+
+    Returns:
+        Logits (B, C, H, W), float32.
+    """
+    if hasattr(segmentor, "full_logits"):
+        return segmentor.full_logits(image)
+    logits = segmentor.decode_head(segmentor.extract_feat(image))
+    return upsample(logits, image.shape[-2:], segmentor.align_corners)
+
+
+def backbone_features(
+    segmentor: Any, image: Tensor, scale: float = 1.0, box: Box | None = None
+) -> Sequence[Tensor]:
+    """Encode the region and scale that a :class:`FeatureView` names.
+
+    Args:
+        segmentor: An mmseg ``EncoderDecoder``; its decoder is not used.
+        image: Normalised images (B, 3, H, W).
+        scale: Resize factor before encoding.
+        box: Region of the image at full resolution.
+
+    Returns:
+        Backbone (and neck) maps (B, C_i, H_i, W_i), finest first.
+    """
+    return segmentor.extract_feat(view_image(image, scale, box))
+
+
+def view_image(image: Tensor, scale: float = 1.0, box: Box | None = None) -> Tensor:
+    """Crop to ``box`` (full-resolution pixels), then resize bilinearly without antialiasing."""
+    image = image if box is None else box.crop(image)
+    if scale == 1.0:
+        return image
+    return F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)

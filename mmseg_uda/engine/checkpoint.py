@@ -73,7 +73,9 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
         UserError: If the checkpoint belongs to another trainer configuration or network.
     """
     state = checkpoint.get("state_dict", checkpoint)
-    version = checkpoint.get("meta", {}).get("format_version") if "state_dict" in checkpoint else None
+    version = (
+        checkpoint.get("meta", {}).get("format_version") if "state_dict" in checkpoint else None
+    )
     if version is None:
         load_segmentor_weights(getattr(trainer, "model", trainer), checkpoint)
         return

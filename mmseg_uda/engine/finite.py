@@ -72,7 +72,9 @@ class FiniteCheck:
                 event.synchronize()
             self._pending.popleft()
             if bool(verdict.any()):
-                terms = [name for name, is_bad in zip(names, verdict.tolist(), strict=True) if is_bad]
+                terms = [
+                    name for name, is_bad in zip(names, verdict.tolist(), strict=True) if is_bad
+                ]
                 raise NonFiniteError(_report(step, terms, batch))
 
 
@@ -100,5 +102,7 @@ def _report(step: int, terms: list[str], batch: Mapping[str, Any]) -> str:
             dump,
         )
         text += f"\n  The batch was written to {dump}."
-    return text + "\n  The parameters are those before that step. A lower learning rate, gradient "\
+    return (
+        text + "\n  The parameters are those before that step. A lower learning rate, gradient "
         "clipping (optim_wrapper.clip_grad) or --amp bf16 instead of fp16 may help."
+    )

@@ -67,7 +67,9 @@ class StepOptimWrapper(OptimWrapper):
     def gradient_norm(self) -> Tensor | None:
         """L2 norm of all gradients as a 0-dim tensor; None if there is none yet."""
         grads = [
-            p.grad for group in self.optimizer.param_groups for p in group["params"]
+            p.grad
+            for group in self.optimizer.param_groups
+            for p in group["params"]
             if p.grad is not None
         ]
         if not grads:

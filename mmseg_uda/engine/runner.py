@@ -138,8 +138,10 @@ class TrainLoop(IterBasedTrainLoop):
 
     def run(self) -> Any:
         """Train, with the pending validation first."""
-        due = self._iter > 0 and self._iter >= self.val_begin and (
-            self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        due = (
+            self._iter > 0
+            and self._iter >= self.val_begin
+            and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
         )
         evaluated = {entry["iter"] for entry in read_evaluations(Path(self.runner.work_dir))}
         if due and self.runner.val_loop is not None and self._iter not in evaluated:

@@ -14,7 +14,12 @@ from torch import Tensor
 from mmseg_uda.engine.finite import FiniteCheck
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.views import SegmentorOutput, segmentation_loss, training_forward
+from mmseg_uda.models.views import (
+    ChooseOffset,
+    SegmentorOutput,
+    segmentation_loss,
+    training_forward,
+)
 from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
 
 
@@ -35,9 +40,7 @@ class Trainer(BaseModel):
         max_iters: Length of the run in optimizer steps, for validating schedules; 0 if unknown.
     """
 
-    def __init__(
-        self, segmentor: dict, taxonomy: str | None = None, max_iters: int = 0
-    ) -> None:
+    def __init__(self, segmentor: dict, taxonomy: str | None = None, max_iters: int = 0) -> None:
         super().__init__()
         self.model = MODELS.build(segmentor)
         self.taxonomy: Taxonomy | None = load_taxonomy(taxonomy) if taxonomy else None
@@ -108,9 +111,11 @@ class Trainer(BaseModel):
             self.log(name, value)
         optim_wrapper.backward(total_loss(losses))
 
-    def forward_student(self, image: Tensor) -> SegmentorOutput:
+    def forward_student(
+        self, image: Tensor, choose_offset: ChooseOffset | None = None
+    ) -> SegmentorOutput:
         """The student's training forward; the one place through which every one goes."""
-        return training_forward(self.model, image)
+        return training_forward(self.model, image, choose_offset)
 
     def loss(self, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None) -> dict:
         """The segmentor's losses and accuracies for (B, H, W) labels and weights."""

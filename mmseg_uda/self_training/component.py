@@ -89,14 +89,16 @@ class Component(nn.Module):
         """The batch whose pixels are pasted on the target images."""
         return source
 
-    def target_losses(
-        self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
-    ) -> Losses:
+    def target_losses(self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels) -> Losses:
         """Losses on the target batch, back-propagated before the mix loss."""
         return {}
 
     def late_losses(
-        self, ctx: StepContext, source: SourceBatch, target: TargetBatch, pseudo: PseudoLabels | None
+        self,
+        ctx: StepContext,
+        source: SourceBatch,
+        target: TargetBatch,
+        pseudo: PseudoLabels | None,
     ) -> Losses:
         """Losses after the mix loss; ``pseudo`` is None when the host makes no pseudo-labels."""
         return {}

@@ -53,7 +53,9 @@ class StepRandom:
     def jitter_orders(self, batch_size: int, shared: bool) -> list[tuple[int, ...]]:
         """Per image the order of the four colour operations; one for all when ``shared``."""
         draws = 1 if shared else batch_size
-        orders = [tuple(torch.randperm(4, generator=self._generator).tolist()) for _ in range(draws)]
+        orders = [
+            tuple(torch.randperm(4, generator=self._generator).tolist()) for _ in range(draws)
+        ]
         return orders * batch_size if shared else orders
 
     def blur_sigma(self, batch_size: int, shared: bool, device: torch.device) -> Tensor:

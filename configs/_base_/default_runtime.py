@@ -1,0 +1,27 @@
+custom_imports = dict(imports=["mmseg_uda.register_all"], allow_failed_imports=False)
+default_scope = "mmseg"
+runner_type = "AdaptationRunner"
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
+    dist_cfg=dict(backend="nccl"),
+)
+randomness = dict(seed=0)
+vis_backends = [dict(type="LocalVisBackend")]
+visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends, name="visualizer")
+log_processor = dict(by_epoch=False, window_size=1)
+log_level = "INFO"
+load_from = None
+resume = False
+default_hooks = dict(
+    runtime_info=dict(type="DeferredScalarsHook"),
+    timer=dict(type="IterTimerHook"),
+    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    # One checkpoint in reserve: if the newest is damaged, the run resumes from the other.
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=2000, max_keep_ckpts=2),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+    visualization=dict(type="PredictionPicturesHook", interval=0),
+    job_files=dict(type="JobFilesHook", interval=50),
+    plain_checkpoint=dict(type="PlainCheckpointHook"),
+)

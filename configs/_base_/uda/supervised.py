@@ -1,0 +1,2 @@
+# Plain supervised training: source-only and target-only rows.
+uda = dict(type="Supervised")

@@ -1,0 +1,178 @@
+"""Thing-class ImageNet feature distance (DAFormer, Sec. 3.4)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.views import SegmentorOutput, backbone_features
+from mmseg_uda.self_training.component import Component, StepContext
+from mmseg_uda.self_training.frozen import FrozenNetwork
+from mmseg_uda.self_training.records import SourceBatch
+from mmseg_uda.self_training.registry import COMPONENTS
+
+if TYPE_CHECKING:
+    from mmseg_uda.self_training.self_training import SelfTraining
+
+
+def downscale_label(
+    label: Tensor, factor: int, min_ratio: float, num_classes: int, ignore_index: int = 255
+) -> Tensor:
+    """Class of each cell of ``factor`` × ``factor`` pixels, where one class dominates.
+
+    Args:
+        label: (B, H, W) int64.
+        factor: Edge of a cell in pixels; a rest at the lower or right border is dropped.
+        min_ratio: Share of the cell that its most frequent class must reach. Unlabelled
+            pixels count as a class of their own; of equally frequent classes the lowest wins.
+        num_classes: Number of classes.
+        ignore_index: Label of unlabelled pixels, and of cells without a dominating class.
+
+    Returns:
+        (B, H // factor, W // factor) int64.
+    """
+    batch, height, width = label.shape
+    rows, columns = height // factor, width // factor
+    ids = torch.where(label == ignore_index, num_classes, label)
+    ids = ids[:, : rows * factor, : columns * factor]
+    cells = ids.view(batch, rows, factor, columns, factor).transpose(2, 3)
+    cells = cells.reshape(batch * rows * columns, factor * factor)
+    # Counts per cell instead of a one-hot map of the whole image.
+    counts = cells.new_zeros(cells.shape[0], num_classes + 1)
+    counts.scatter_add_(1, cells, torch.ones_like(cells))
+    # The lowest class wins a tie on every device.
+    rank = torch.arange(num_classes, -1, -1, device=label.device)
+    best = (counts * (num_classes + 1) + rank).argmax(dim=1)
+    most = counts.gather(1, best.unsqueeze(1)).squeeze(1)
+    keep = (most >= min_ratio * factor * factor) & (best < num_classes)
+    return torch.where(keep, best, ignore_index).view(batch, rows, columns)
+
+
+def masked_distance(features: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
+    """Mean Euclidean distance over the selected cells.
+
+    Args:
+        features: (B, D, h, w).
+        reference: (B, D, h, w).
+        mask: (B, h, w) bool.
+
+    Returns:
+        0-dim float32. Exactly 0, with zero gradient, when no cell is selected (the original
+        code gives NaN).
+    """
+    distance = torch.linalg.vector_norm(features.float() - reference.float(), dim=1)
+    selected = mask.to(distance.dtype)
+    return (distance * selected).sum() / selected.sum().clamp(min=1)
+
+
+@COMPONENTS.register_module()
+class FeatureDistance(Component):
+    """Keeps the student's features of things close to those of the ImageNet network.
+
+    The ImageNet network is the student's backbone as it was initialised. Its loss shares the
+    backward pass with the source cross-entropy; the gradient is that of the original's two.
+
+    Args:
+        loss_weight: Factor on the loss (published: 0.005).
+        classes: Classes by name or id whose cells count; None for all cells.
+        min_ratio: Share of a cell that its class must cover (published: 0.75).
+    """
+
+    order = 0
+
+    def __init__(
+        self,
+        loss_weight: float = 0.005,
+        classes: Sequence[str | int] | None = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18),
+        min_ratio: float = 0.75,
+    ) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.classes = classes
+        self.min_ratio = min_ratio
+        self.register_buffer("fingerprint", torch.zeros(32, dtype=torch.uint8))
+        self.register_buffer("_selected", torch.zeros(0, dtype=torch.bool), persistent=False)
+        self.register_load_state_dict_pre_hook(self._check_fingerprint)
+        self.reference: FrozenNetwork
+
+    def bind(self, host: SelfTraining) -> None:
+        """Resolve the classes and make room for the ImageNet network."""
+        selected = torch.ones(host.num_classes, dtype=torch.bool)
+        if self.classes is not None:
+            selected[:] = False
+            selected[[_class_id(c, host) for c in self.classes]] = True
+        self._selected = selected
+        network = copy.deepcopy(host.model)
+        for head in ("decode_head", "auxiliary_head"):  # only features are needed
+            if hasattr(network, head):
+                delattr(network, head)
+        self.reference = FrozenNetwork(network)
+
+    def after_weights(self, host: SelfTraining) -> None:
+        """Copy the backbone as initialised."""
+        weights = host.model.state_dict()
+        self.reference.network.load_state_dict(
+            {name: weights[name] for name in self.reference.network.state_dict()}
+        )
+        digest = bytes.fromhex(self.reference.fingerprint())
+        self.fingerprint = torch.tensor(list(digest), dtype=torch.uint8).to(self.fingerprint.device)
+
+    @staticmethod
+    def _check_fingerprint(module: Any, state: dict, prefix: str, *_: Any) -> None:
+        stored = state.get(f"{prefix}fingerprint")
+        own = module.fingerprint.cpu()
+        if stored is not None and own.any() and not torch.equal(stored.cpu(), own):
+            raise UserError(
+                "The backbone weights that this run starts from differ from those of the "
+                "checkpoint, so the feature distance would change in the middle of the run.",
+                "Put the file back that the run started with (model.backbone.init_cfg).",
+            )
+
+    def source_losses(
+        self, ctx: StepContext, source: SourceBatch, output: SegmentorOutput
+    ) -> dict[str, Tensor]:
+        """The distance, summed over the backbone passes that the segmentor offers."""
+        host = ctx.host
+        total: Tensor | float = 0.0
+        for view in output.features:
+            with torch.no_grad():
+                reference = backbone_features(
+                    self.reference.network, source.image, view.scale, view.box
+                )[-1]
+            label = source.label if view.box is None else view.box.crop(source.label)
+            factor = label.shape[-1] // reference.shape[-1]
+            cells = downscale_label(
+                label, factor, self.min_ratio, host.num_classes, host.ignore_index
+            )
+            mask = self.select(cells, host.ignore_index)
+            total = total + masked_distance(view.features[-1], reference, mask)
+        return {"loss_imnet_feat_dist": self.loss_weight * total}
+
+    def select(self, cells: Tensor, ignore_index: int) -> Tensor:
+        """(B, h, w) bool: cells that count, from (B, h, w) cell labels."""
+        if self.classes is None:
+            return torch.ones_like(cells, dtype=torch.bool)
+        known = cells != ignore_index
+        return known & self._selected[torch.where(known, cells, 0)]
+
+
+def _class_id(value: str | int, host: SelfTraining) -> int:
+    if isinstance(value, int):
+        if not 0 <= value < host.num_classes:
+            raise UserError(
+                f"uda.feature_distance.classes names class {value}, but there are "
+                f"{host.num_classes}.",
+                "Give the ids of your thing classes, or None for all cells.",
+            )
+        return value
+    if host.taxonomy is None:
+        raise UserError(
+            "uda.feature_distance.classes has names, but the config has no taxonomy.",
+            "Set uda.taxonomy, or give class ids.",
+        )
+    return host.taxonomy.class_id(value)

@@ -1,0 +1,187 @@
+"""Masked image consistency (MIC, Sec. 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.self_training.augmentation import strong_augmentation
+from mmseg_uda.self_training.component import Component, StepContext
+from mmseg_uda.self_training.random import StepRandom
+from mmseg_uda.self_training.records import PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.self_training.registry import COMPONENTS
+from mmseg_uda.self_training.teacher import SHARES, EmaTeacher, pseudo_labels
+
+if TYPE_CHECKING:
+    from mmseg_uda.self_training.self_training import SelfTraining
+
+DOMAINS = {"separate": "both", "separatesrc": "source", "separatetrg": "target"}
+MODES = tuple(mode + suffix for mode in DOMAINS for suffix in ("", "aug"))
+
+
+def mask_image(image: Tensor, block_size: int, mask_ratio: float, random: StepRandom) -> Tensor:
+    """Blank random square patches, independently per image.
+
+    Args:
+        image: (B, 3, H, W), normalised: a blank pixel is 0, the mean colour.
+        block_size: Edge of a patch in pixels; the grid has round(H / b) × round(W / b)
+            patches, stretched to the image.
+        mask_ratio: Probability of a patch to be blanked.
+        random: Draws the grid.
+    """
+    batch, _, height, width = image.shape
+    rows, columns = round(height / block_size), round(width / block_size)
+    kept = random.kept_patches(batch, rows, columns, mask_ratio, image.device)
+    return image * F.interpolate(kept, size=(height, width), mode="nearest")
+
+
+@COMPONENTS.register_module()
+class MaskedConsistency(Component):
+    """The student reproduces the teacher's labels from an image with blanked patches.
+
+    Args:
+        mode: ``separatetrg`` (target images), ``separatesrc`` (source images and labels),
+            ``separate`` (half source, half target); with ``aug`` appended, colour jitter and
+            blur come before the mask. Published: separatetrgaug for synthetic sources,
+            separate for Cityscapes → ACDC / Dark Zurich and in CSI.
+        mask_ratio: Share of blanked patches (0.7).
+        block_size: Patch edge in pixels: 64 at full resolution, 32 at half.
+        loss_weight: Factor on the masked losses.
+        alpha: Decay of an own teacher, or ``same`` for the host's.
+        pseudo_threshold: Confidence threshold of an own teacher, ``same`` for the host's, None
+            for weight 1 everywhere.
+        weight_main_loss_only: Apply ``loss_weight`` to the main loss and not to HRDA's detail
+            loss, as the original code does. Irrelevant at loss weight 1.
+
+    Raises:
+        UserError: For an unknown mode or impossible numbers.
+    """
+
+    order = 40
+
+    def __init__(
+        self,
+        mode: str = "separatetrgaug",
+        mask_ratio: float = 0.7,
+        block_size: int = 64,
+        loss_weight: float = 1.0,
+        alpha: float | str = "same",
+        pseudo_threshold: float | str | None = "same",
+        weight_main_loss_only: bool = False,
+    ) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise UserError(f"uda.masking.mode={mode!r} is unknown.", f"Use one of {MODES}.")
+        if not 0 <= mask_ratio < 1 or block_size < 1:
+            raise UserError(
+                f"uda.masking cannot use mask_ratio={mask_ratio}, block_size={block_size}.",
+                "Give 0 <= mask_ratio < 1 and block_size >= 1 pixel.",
+            )
+        self.domain = DOMAINS[mode.removesuffix("aug")]
+        self.augment = mode.endswith("aug")
+        self.mask_ratio = mask_ratio
+        self.block_size = block_size
+        self.loss_weight = loss_weight
+        self.alpha = alpha
+        self.pseudo_threshold = pseudo_threshold
+        self.weight_main_loss_only = weight_main_loss_only
+        self.teacher: EmaTeacher | None = None
+
+    def bind(self, host: SelfTraining) -> None:
+        """Build an own teacher when its settings differ from the host's."""
+        if host.source_only:
+            if self.domain != "source":
+                raise UserError(
+                    "uda.source_only=True leaves masked consistency without target labels.",
+                    "Set uda.masking.mode to 'separatesrc' or 'separatesrcaug'.",
+                )
+            return
+        if self.domain == "source" or (self.alpha == "same" and self.pseudo_threshold == "same"):
+            return
+        alpha = host.alpha if self.alpha == "same" else float(self.alpha)
+        self.ema_model, self.teacher = host.build_teacher(alpha)
+
+    def after_weights(self, host: SelfTraining) -> None:
+        """Start an own teacher from the student."""
+        if self.teacher is not None:
+            self.ema_model.load_state_dict(host.model.state_dict())
+
+    def begin_step(self, ctx: StepContext) -> None:
+        """Average the student into an own teacher."""
+        if self.teacher is not None:
+            self.teacher.update(ctx.host.model, ctx.step)
+
+    def late_losses(
+        self,
+        ctx: StepContext,
+        source: SourceBatch,
+        target: TargetBatch | None,
+        pseudo: PseudoLabels | None,
+    ) -> dict[str, Tensor]:
+        """Cross-entropy on masked images; blank and visible pixels count alike."""
+        host = ctx.host
+        image, label, weight = self._batch(ctx, source, target, pseudo)
+        with torch.no_grad():
+            if self.augment:
+                image = strong_augmentation(
+                    image,
+                    source.normalization,
+                    ctx.random,
+                    jitter=ctx.random.apply_color_jitter(host.jitter_probability),
+                    blur=ctx.random.apply_blur(host.blur_probability),
+                    jitter_strength=host.jitter_strength,
+                    shared_draws=True,
+                )
+            image = mask_image(image, self.block_size, self.mask_ratio, ctx.random)
+        losses = host.loss(host.forward_student(image), label, weight)
+        return {f"masked.{name}": self._scale(name, value) for name, value in losses.items()}
+
+    def _scale(self, name: str, value: Tensor) -> Tensor:
+        if "loss" not in name or (self.weight_main_loss_only and name.count(".") > 1):
+            return value
+        return value * self.loss_weight
+
+    def _batch(
+        self,
+        ctx: StepContext,
+        source: SourceBatch,
+        target: TargetBatch | None,
+        pseudo: PseudoLabels | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        if self.domain == "source":
+            return source.image, source.label, None
+        assert target is not None and pseudo is not None
+        if self.teacher is not None:
+            pseudo = self._own_labels(ctx, self.teacher, target)
+        if self.domain == "target":
+            return target.image, pseudo.label, pseudo.weight
+        # Half of each domain; with the published batch of 2 one image each.
+        half = source.image.shape[0] // 2
+        rest = source.image.shape[0] - half
+        ones = torch.ones_like(pseudo.weight[:half])
+        return (
+            torch.cat([source.image[:half], target.image[:rest]]),
+            torch.cat([source.label[:half], pseudo.label[:rest]]),
+            torch.cat([ones, pseudo.weight[:rest]]),
+        )
+
+    @torch.no_grad()
+    def _own_labels(
+        self, ctx: StepContext, teacher: EmaTeacher, target: TargetBatch
+    ) -> PseudoLabels:
+        host = ctx.host
+        threshold = (
+            host.pseudo_threshold if self.pseudo_threshold == "same" else self.pseudo_threshold
+        )
+        pseudo = pseudo_labels(
+            teacher.logits(target.image),
+            threshold,  # type: ignore[arg-type]
+            SHARES[host.pseudo_share],
+            primary=False,
+        )
+        pseudo = host.refine_labels(ctx, target, pseudo)
+        return pseudo.masked(host.valid_pixels(target))

@@ -1,0 +1,159 @@
+"""Strong augmentation of mixed images: colour jitter and blur.
+
+The colour operations are those of kornia 0.5.8, with which the published models were trained:
+brightness is added, contrast multiplies without a mean. (Later kornia versions blend as
+torchvision does under the same name.)
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg_uda.engine.records import Normalization
+from mmseg_uda.self_training.random import StepRandom
+
+# Half width of the blur kernel in pixels. The largest standard deviation is 1.15, so the
+# weights that a wider kernel would add sum up to less than 3e-11.
+BLUR_RADIUS = 7
+
+
+def rgb_to_hsv(rgb: Tensor) -> Tensor:
+    """(B, 3, H, W) in [0, 1] to hue in turns, saturation and value."""
+    value, argmax = rgb.max(dim=1)
+    span = value - rgb.min(dim=1).values
+    saturation = span / (value + 1e-6)
+    red, green, blue = rgb.unbind(dim=1)
+    divisor = torch.where(span == 0, 1.0, span)
+    sectors = torch.stack(
+        [(green - blue) / divisor, 2 + (blue - red) / divisor, 4 + (red - green) / divisor], dim=1
+    )
+    hue = sectors.gather(1, argmax.unsqueeze(1)).squeeze(1) / 6 % 1.0
+    return torch.stack([hue, saturation, value], dim=1)
+
+
+def hsv_to_rgb(hsv: Tensor) -> Tensor:
+    """Inverse of :func:`rgb_to_hsv`; the hue wraps around."""
+    hue, saturation, value = hsv.unbind(dim=1)
+    # The channel n of a hue in sixths: value - value * saturation * ramp, with a ramp that is
+    # 0 on two sectors, 1 on two and linear between.
+    channels = []
+    for shift in (5.0, 3.0, 1.0):
+        sector = (shift + hue * 6) % 6
+        ramp = torch.minimum(sector, 4 - sector).clamp(0, 1)
+        channels.append(value - value * saturation * ramp)
+    return torch.stack(channels, dim=1)
+
+
+def _brightness(rgb: Tensor, factor: Tensor) -> Tensor:
+    return (rgb + (factor - 1)).clamp(0, 1)
+
+
+def _contrast(rgb: Tensor, factor: Tensor) -> Tensor:
+    return (rgb * factor).clamp(0, 1)
+
+
+def _saturation(rgb: Tensor, factor: Tensor) -> Tensor:
+    hue, saturation, value = rgb_to_hsv(rgb).split(1, dim=1)
+    return hsv_to_rgb(torch.cat([hue, (saturation * factor).clamp(0, 1), value], dim=1))
+
+
+def _hue(rgb: Tensor, shift: Tensor) -> Tensor:
+    hue, saturation, value = rgb_to_hsv(rgb).split(1, dim=1)
+    return hsv_to_rgb(torch.cat([(hue + shift) % 1.0, saturation, value], dim=1))
+
+
+_OPERATIONS = (_brightness, _contrast, _saturation, _hue)
+
+
+def color_jitter(rgb: Tensor, factors: Tensor, orders: list[tuple[int, ...]]) -> Tensor:
+    """Jitter colours of (B, 3, H, W) RGB in [0, 1].
+
+    Args:
+        rgb: Images.
+        factors: (B, 4): brightness, contrast and saturation factors around 1, hue shift in
+            turns around 0.
+        orders: Per image the order of the four operations (0 brightness … 3 hue). Images that
+            share an order are processed together.
+    """
+    result: list[Tensor | None] = [None] * len(orders)
+    for order in dict.fromkeys(orders):
+        members = [i for i, other in enumerate(orders) if other == order]
+        everyone = len(members) == len(orders)
+        images = rgb if everyone else torch.stack([rgb[i] for i in members])
+        values = factors if everyone else torch.stack([factors[i] for i in members])
+        for operation in order:
+            images = _OPERATIONS[operation](images, values[:, operation].view(-1, 1, 1, 1))
+        if everyone:
+            return images
+        for i, image in zip(members, images.unbind(), strict=True):
+            result[i] = image
+    return torch.stack(result)  # type: ignore[arg-type]
+
+
+def blur_kernel_size(extent: int) -> int:
+    """Odd kernel size of the reference for an image of ``extent`` pixels: about a tenth."""
+    tenth = math.ceil(0.1 * extent)
+    return math.floor(tenth - 0.5 + tenth % 2)
+
+
+def blur_weights(sigma: Tensor, size: int) -> Tensor:
+    """(B, size) normalised Gaussian weights for (B,) standard deviations in pixels."""
+    offsets = torch.arange(size, device=sigma.device, dtype=sigma.dtype) - size // 2
+    weights = torch.exp(-(offsets**2) / (2 * sigma.view(-1, 1) ** 2))
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def gaussian_blur(image: Tensor, sigma: Tensor) -> Tensor:
+    """Blur (B, 3, H, W) with one standard deviation per image, borders reflected.
+
+    A separable filter of at most 15 taps per axis, equal to the reference's dense kernel of a
+    tenth of the image (103 × 103 at 1024²) within float32 rounding.
+    """
+    batch, channels, height, width = image.shape
+    blurred = image.reshape(1, batch * channels, height, width)
+    for axis, extent in ((2, height), (3, width)):
+        size = min(blur_kernel_size(extent), 2 * BLUR_RADIUS + 1)
+        weights = blur_weights(sigma, size).repeat_interleave(channels, dim=0)
+        shape = (-1, 1, size, 1) if axis == 2 else (-1, 1, 1, size)
+        half = size // 2
+        padding = (0, 0, half, half) if axis == 2 else (half, half, 0, 0)
+        padded = F.pad(blurred, padding, mode="reflect")
+        blurred = F.conv2d(padded, weights.view(shape), groups=batch * channels)
+    return blurred.view_as(image)
+
+
+def strong_augmentation(
+    image: Tensor,
+    normalization: Normalization,
+    random: StepRandom,
+    *,
+    jitter: bool,
+    blur: bool,
+    jitter_strength: float,
+    shared_draws: bool = False,
+) -> Tensor:
+    """Jitter, then blur, normalised images.
+
+    Args:
+        image: (B, 3, H, W) float32, normalised.
+        normalization: Of ``image``.
+        random: Source of factors, orders and standard deviations.
+        jitter: Whether to jitter colours in this step.
+        blur: Whether to blur in this step.
+        jitter_strength: Half width of the factors' range (0.2).
+        shared_draws: One operation order and one standard deviation for the whole batch (MIC)
+            instead of one per image (DACS).
+    """
+    batch, device = image.shape[0], image.device
+    if jitter:
+        change = random.jitter_factors(batch, device) * jitter_strength
+        factors = torch.cat([1 + change[:, :3], change[:, 3:]], dim=1)
+        orders = random.jitter_orders(batch, shared_draws)
+        image = normalization.from_rgb(color_jitter(normalization.to_rgb(image), factors, orders))
+    if blur:
+        image = gaussian_blur(image, random.blur_sigma(batch, shared_draws, device))
+    return image

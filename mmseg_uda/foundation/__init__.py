@@ -2,6 +2,7 @@
 
 from mmseg_uda.foundation.base import CropClassifier, Detector
 from mmseg_uda.foundation.clip import OpenClip, TransformersClip
+from mmseg_uda.foundation.owl import OwlDetector
 from mmseg_uda.foundation.proposal_detector import ProposalDetector
 from mmseg_uda.foundation.registry import CROP_CLASSIFIERS, DETECTORS
 
@@ -11,6 +12,7 @@ __all__ = [
     "CropClassifier",
     "Detector",
     "OpenClip",
+    "OwlDetector",
     "ProposalDetector",
     "TransformersClip",
 ]

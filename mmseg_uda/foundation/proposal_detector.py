@@ -27,7 +27,8 @@ class ProposalDetector(Detector):
 
     Args:
         classifier: Config of a crop classifier, or the classifier.
-        proposals: ``segments`` (merged colour regions), ``grid`` (sliding windows) or ``both``.
+        proposals: ``segments`` (merged colour regions), ``grid`` (sliding windows) or ``both``
+            (segments first, windows in the places that are left).
         max_proposals: Boxes per image; the classifier's time is proportional to it.
         min_side: Shortest side of a segment's box in pixels.
         max_area: Boxes that cover a larger share of the image are dropped.
@@ -98,6 +99,12 @@ class ProposalDetector(Detector):
         flat = torch.cat(found)
         crops = self._enlarge(flat, height, width).to(images.device)
 
+        logits = images.new_full(
+            (batch, n_boxes, len(prompts)), torch.finfo(torch.float32).min, dtype=torch.float32
+        )
+        boxes = torch.zeros(batch, n_boxes, 4)
+        if len(flat) == 0:
+            return logits, boxes.to(images.device)
         # A queried phrase that the caller also counts as background is not its own rival.
         rivals = background if self.background is None else self.background
         phrases = [*prompts, *(p for p in rivals if p not in set(prompts))]
@@ -105,11 +112,9 @@ class ProposalDetector(Detector):
         probability = (scores / self.temperature).softmax(1)[:, : len(prompts)]
         log_odds = torch.logit(probability.double(), eps=1e-12).float()
 
-        logits = images.new_full((batch, n_boxes, len(prompts)), torch.finfo(torch.float32).min)
         logits[index, slot] = log_odds
         size = torch.tensor([width, height, width, height], dtype=torch.float32)
         low, high = flat[:, :2], flat[:, 2:]
-        boxes = torch.zeros(batch, n_boxes, 4)
         boxes[index, slot] = torch.cat([(low + high) / 2, high - low], dim=1) / size
         return logits, boxes.to(images.device)
 
@@ -120,18 +125,19 @@ class ProposalDetector(Detector):
             images: (B, 3, H, W) float, RGB in [0, 1].
         """
         height, width = images.shape[-2:]
-        fixed = np.zeros((0, 4), dtype=np.float32)
+        windows = np.zeros((0, 4), dtype=np.float32)
         if self.proposals != "segments":
-            fixed = grid_boxes(height, width, **self.grid)
+            windows = grid_boxes(height, width, **self.grid)
         if self.proposals == "grid":
-            chosen = select_boxes(fixed, self.max_proposals, self.overlap)
-            return [chosen] * len(images)
+            return [select_boxes(windows, self.max_proposals, self.overlap)] * len(images)
         found = []
         for image in (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy():
             boxes = segment_boxes(np.ascontiguousarray(image), self.min_side)
             share = (boxes[:, 2:] - boxes[:, :2]).prod(1) / (height * width)
-            boxes = np.concatenate([boxes[share <= self.max_area], fixed])
-            found.append(select_boxes(boxes, self.max_proposals, self.overlap))
+            boxes = select_boxes(boxes[share <= self.max_area], self.max_proposals, self.overlap)
+            # Windows only fill the places that segments leave.
+            others = select_boxes(windows, self.max_proposals - len(boxes), self.overlap)
+            found.append(np.concatenate([boxes, others]))
         return found
 
     def _enlarge(self, boxes: Tensor, height: int, width: int) -> Tensor:

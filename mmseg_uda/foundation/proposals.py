@@ -75,6 +75,8 @@ def select_boxes(boxes: np.ndarray, limit: int, overlap: float) -> np.ndarray:
     Returns:
         (m, 4), m <= limit, largest first.
     """
+    if limit < 1:
+        return boxes[:0]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     boxes = boxes[np.argsort(-areas, kind="stable")]
     duplicate = np.triu(_iou(boxes[:, None], boxes[None]) > overlap, k=1)

@@ -1,0 +1,132 @@
+import random
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.foundation import CROP_CLASSIFIERS, OpenClip, TransformersClip
+
+PROMPTS = ["road", "a train, or a tram", "car"]
+
+
+def test_transformers_clip_agrees_with_the_librarys_processor_and_forward(clip_folder, images):
+    from transformers import AutoTokenizer, CLIPModel
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    size = {"height": 32, "width": 32}
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=size, do_rescale=False)
+    tokens = AutoTokenizer.from_pretrained(clip_folder)(PROMPTS, padding=True, return_tensors="pt")
+    boxes = torch.tensor([[0, 0, 48, 30], [5, 7, 21, 40], [1, 1, 2, 2]])
+    index = torch.tensor([0, 1, 1])
+    crops = [images[i, :, y0:y1, x0:x1] for (x0, y0, x1, y1), i in zip(boxes, index, strict=True)]
+    pixels = [processor(crop, return_tensors="pt").pixel_values for crop in crops]
+    model = CLIPModel.from_pretrained(clip_folder).eval()
+    with torch.no_grad():
+        expected = model(**tokens, pixel_values=torch.cat(pixels)).logits_per_image
+    ours = TransformersClip(str(clip_folder)).classify(images, PROMPTS, boxes, index)
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_open_clip_agrees_with_the_library(open_clip_folder, images):
+    import open_clip
+
+    name = f"local-dir:{open_clip_folder}"
+    model = open_clip.create_model(name).eval()
+    pixels = torch.nn.functional.interpolate(images, (32, 32), mode="bicubic", antialias=True)
+    with torch.no_grad():
+        image = model.encode_image((pixels - 0.5) / 0.25, normalize=True)
+        text = model.encode_text(open_clip.get_tokenizer(name)(PROMPTS), normalize=True)
+        expected = model.logit_scale.exp() * image @ text.t()
+    ours = OpenClip(str(open_clip_folder), preprocess="tensor").classify(images, PROMPTS)
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 64])
+def test_chunks_do_not_change_the_result(open_clip_folder, images, chunk):
+    boxes = torch.tensor([[i, 2 * i, i + 12, 2 * i + 15] for i in range(7)])
+    index = torch.arange(7) % 2
+    whole = OpenClip(str(open_clip_folder), preprocess="tensor")
+    parts = OpenClip(str(open_clip_folder), preprocess="tensor", chunk=chunk)
+    torch.testing.assert_close(
+        parts.classify(images, PROMPTS, boxes, index),
+        whole.classify(images, PROMPTS, boxes, index),
+        atol=1e-5,
+        rtol=1e-5,
+    )
+
+
+def test_phrases_are_encoded_once_per_list(open_clip_folder, images, monkeypatch):
+    classifier = OpenClip(str(open_clip_folder))
+    calls = []
+    encode = classifier.encode_text
+    monkeypatch.setattr(
+        classifier, "encode_text", lambda *args: calls.append(args[0]) or encode(*args)
+    )
+    for prompts in (PROMPTS, list(PROMPTS), PROMPTS[:2], PROMPTS):
+        classifier.classify(images, prompts)
+    assert [len(call) for call in calls] == [3, 2]
+
+
+def test_weights_of_a_folder_are_shared(open_clip_folder, images):
+    first, second = OpenClip(str(open_clip_folder)), OpenClip(str(open_clip_folder))
+    first.classify(images, PROMPTS)
+    second.classify(images, PROMPTS)
+    assert first.network.get() is second.network.get()
+
+
+def test_loading_draws_no_visible_random_number(open_clip_folder, images, tmp_path):
+    # A copy, because the weights of the folder itself may be loaded already.
+    folder = shutil.copytree(open_clip_folder, tmp_path / "copy")
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    OpenClip(str(folder)).classify(images, PROMPTS)
+    after = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+def test_networks_are_frozen_and_results_carry_no_graph(clip_folder, images):
+    classifier = TransformersClip(str(clip_folder))
+    logits = classifier.classify(images.requires_grad_(), PROMPTS)
+    module = classifier.network.get().module
+    assert not logits.requires_grad
+    assert not any(p.requires_grad for p in module.parameters())
+    assert not any(m.training for m in module.modules())
+
+
+def test_half_precision_returns_close_float32_logits(open_clip_folder, images):
+    logits = OpenClip(str(open_clip_folder)).classify(images, PROMPTS)
+    half = OpenClip(str(open_clip_folder), dtype="bf16").classify(images, PROMPTS)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, logits, atol=0.3, rtol=0)
+
+
+def test_no_boxes_no_forward(open_clip_folder, images):
+    empty = torch.zeros(0, 4).long(), torch.zeros(0).long()
+    assert OpenClip(str(open_clip_folder)).classify(images, PROMPTS, *empty).shape == (0, 3)
+
+
+def test_a_folder_without_weights_is_named(tmp_path):
+    with pytest.raises(UserError, match="open_clip_config.json") as error:
+        OpenClip(str(tmp_path)).classify(torch.rand(1, 3, 8, 8), PROMPTS)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_missing_folder_is_named():
+    with pytest.raises(UserError, match="pretrained/miniworld/clip"):
+        OpenClip("pretrained/miniworld/clip").classify(torch.rand(1, 3, 8, 8), PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"crop_mode": "fit"}, "crop_mode"),
+        ({"preprocess": "x"}, "preprocess"),
+        ({"chunk": 0}, "chunk"),
+    ],
+)
+def test_bad_options_fail_when_built(options, word):
+    with pytest.raises(UserError, match=word):
+        CROP_CLASSIFIERS.build({"type": "TransformersClip", **options})

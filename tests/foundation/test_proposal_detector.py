@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import torch
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.foundation import DETECTORS, CropClassifier, ProposalDetector
+from mmseg_uda.foundation.proposals import grid_boxes, segment_boxes, select_boxes
+
+
+class ColourClassifier(CropClassifier):
+    """Phrases are colours; the logit falls with the distance of the crop's mean colour."""
+
+    colours = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "grey": (0.5, 0.5, 0.5)}
+    input_size = 8
+
+    def __init__(self):
+        super().__init__("stretch", "tensor", "fp32", 64)
+
+    def logit_scale(self, device):
+        return torch.tensor(1.0)
+
+    def encode_text(self, prompts, device):
+        raise NotImplementedError
+
+    encode_image = encode_text
+
+    def classify(self, images, prompts, boxes=None, index=None):
+        means = torch.stack(
+            [
+                images[i, :, y0:y1, x0:x1].mean((1, 2))
+                for (x0, y0, x1, y1), i in zip(boxes, index, strict=True)
+            ]
+        )
+        return -10 * torch.cdist(means, torch.tensor([self.colours[p] for p in prompts]))
+
+
+@pytest.fixture
+def scene():
+    """Grey images; a red box in the first, nothing in the second."""
+    images = torch.full((2, 3, 128, 128), 0.5)
+    images[0, :, 40:80, 30:100] = torch.tensor([0.9, 0.1, 0.1]).view(3, 1, 1)
+    return images
+
+
+def best(logits, boxes):
+    score, at = logits.sigmoid().amax(2).max(1)
+    cx, cy, w, h = (boxes[torch.arange(len(boxes)), at] * 128).unbind(1)
+    return score, torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], 1)
+
+
+@pytest.mark.parametrize("proposals", ["segments", "both"])
+def test_finds_the_object_and_scores_it_against_the_background(scene, proposals):
+    detector = ProposalDetector(ColourClassifier(), proposals=proposals)
+    logits, boxes = detector.detect(scene, ["red", "green"], background=["grey"])
+    assert logits.shape[:2] == boxes.shape[:2] and logits.shape[2] == 2
+    score, box = best(logits[:1], boxes[:1])
+    assert score > 0.9
+    torch.testing.assert_close(box[0], torch.tensor([30.0, 40.0, 100.0, 80.0]), atol=4, rtol=0)
+    assert logits[1].sigmoid().max() < 0.01
+
+
+def test_score_is_the_softmax_share_of_the_phrase(scene):
+    detector = ProposalDetector(ColourClassifier(), proposals="grid", temperature=2.0)
+    logits, _ = detector.detect(scene, ["red", "green"], background=["grey", "red"])
+    boxes = torch.from_numpy(detector.propose(scene)[0]).long()
+    raw = ColourClassifier().classify(scene, ["red", "green", "grey"], boxes, [0] * len(boxes))
+    expected = (raw / 2).softmax(1)[:, :2]
+    torch.testing.assert_close(logits[0].sigmoid(), expected, atol=1e-6, rtol=1e-4)
+
+
+def test_configured_background_takes_the_place_of_the_callers(scene):
+    detector = ProposalDetector(ColourClassifier(), proposals="grid", background=())
+    logits, _ = detector.detect(scene, ["red"], background=["grey"])
+    assert (logits.sigmoid() > 0.999).all()
+
+
+def test_missing_proposals_score_zero(scene):
+    logits, boxes = ProposalDetector(ColourClassifier()).detect(scene, ["red"], ["grey"])
+    empty = boxes[..., 2] == 0
+    assert empty.any()
+    assert (logits[empty].sigmoid() == 0).all()
+
+
+def test_uniform_images_have_no_proposal_and_no_error():
+    flat = torch.full((2, 3, 64, 64), 0.3)
+    logits, boxes = ProposalDetector(ColourClassifier()).detect(flat, ["red"], ["grey"])
+    assert logits.shape == (2, 1, 1)
+    assert logits.sigmoid().max() == 0 and boxes.abs().max() == 0
+
+
+def test_the_real_classifier_serves_behind_the_registry(open_clip_folder, images):
+    classifier = {"type": "OpenClip", "checkpoint": str(open_clip_folder)}
+    detector = DETECTORS.build({"type": "ProposalDetector", "classifier": classifier})
+    logits, boxes = detector.detect(images, ["truck", "train"], ["car", "road"])
+    again, _ = detector.detect(images, ["truck", "train"], ["car", "road"])
+    assert torch.equal(logits, again)
+    assert logits.shape[0] == 2 and logits.shape[2] == 2 and torch.isfinite(logits).all()
+    assert (boxes >= 0).all() and (boxes <= 1).all()
+
+
+def test_limit_keeps_large_and_small_boxes():
+    boxes = np.array([[0, 0, 4 * i, 4 * i] for i in range(1, 30)], dtype=np.float32)
+    kept = select_boxes(boxes, 5, overlap=0.99)
+    assert len(kept) == 5
+    assert kept[0].tolist() == [0, 0, 116, 116] and kept[-1].tolist() == [0, 0, 4, 4]
+
+
+def test_near_duplicates_are_dropped():
+    boxes = np.array([[0, 0, 20, 20], [1, 0, 20, 20], [0, 0, 10, 10]], dtype=np.float32)
+    assert select_boxes(boxes, 9, overlap=0.8).tolist() == [[0, 0, 20, 20], [0, 0, 10, 10]]
+
+
+def test_grid_covers_the_image_inside_its_border():
+    boxes = grid_boxes(96, 128, sizes=(0.5,), aspects=(1.0, 2.0), stride=0.5)
+    assert boxes[:, :2].min() == 0 and boxes[:, 2].max() == 128 and boxes[:, 3].max() == 96
+    covered = np.zeros((96, 128), dtype=bool)
+    for x0, y0, x1, y1 in boxes.astype(int):
+        covered[y0:y1, x0:x1] = True
+    assert covered.all()
+
+
+def test_segments_draw_no_random_number():
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    assert np.array_equal(segment_boxes(image, 4), segment_boxes(image, 4))
+
+
+@pytest.mark.parametrize("options", [{"proposals": "x"}, {"max_proposals": 0}, {"temperature": 0}])
+def test_bad_options_fail_when_built(options):
+    with pytest.raises(UserError, match=next(iter(options))):
+        ProposalDetector(ColourClassifier(), **options)

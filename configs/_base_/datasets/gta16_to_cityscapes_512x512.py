@@ -1,0 +1,25 @@
+_base_ = ["./eval/cityscapes_1024x512.py"]
+
+# Source only: trained on GTA, evaluated on Cityscapes.
+# GTA with the 16 classes that SYNTHIA has: terrain is vegetation, truck is car, train unlabelled.
+crop_size = (512, 512)
+source_pipeline = [
+    dict(type="LoadFrame"),
+    dict(type="LoadTrainIds"),
+    dict(type="ResizeFields", scale=(1280, 720)),
+    dict(type="CropFields", crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type="FlipFields", prob=0.5),
+    dict(type="PhotoMetricDistortion"),
+    dict(type="PackFields"),
+]
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type="PairSampler"),
+    dataset=dict(
+        type="DomainPairDataset",
+        source=dict(type="GTA", label_map="gta16", pipeline=source_pipeline),
+    ),
+)

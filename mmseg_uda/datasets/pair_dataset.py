@@ -1,0 +1,144 @@
+"""Pairs of a labelled source sample and an unlabelled target sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
+
+from mmseg_uda.errors import UserError
+
+from .randomness import permuted_index, sample_randomness
+from .rare_class import RareClassSampling
+from .taxonomy_dataset import TaxonomyDataset
+
+
+@DATASETS.register_module()
+class DomainPairDataset(Dataset):
+    """Source sample + target sample, both a function of (seed, position) alone.
+
+    Without rare class sampling every pair of source and target sample comes once per |S| x |T|
+    positions, in shuffled order. With it, the source is drawn by class and the target uniformly.
+
+    An item is ``dict(source=dict(inputs, data_samples), target=dict(inputs, data_samples))``.
+
+    Args:
+        source: Config of the labelled data set.
+        target: Config of the target data set; None trains on the source alone.
+        rare_class_sampling: Options of ``RareClassSampling``, or None.
+        sync_crop_size: (height, width) of a second crop at one position for both images, inside
+            the first crop; for ablations with small crops.
+
+    Raises:
+        UserError: The two data sets differ in classes, palette or ignore index, or an option is
+            unknown.
+    """
+
+    RCS_KEYS = ("min_pixels", "min_share", "class_temp", "min_crop_ratio")
+
+    def __init__(
+        self,
+        source: Mapping[str, Any] | Dataset,
+        target: Mapping[str, Any] | Dataset | None = None,
+        rare_class_sampling: Mapping[str, Any] | None = None,
+        sync_crop_size: Sequence[int] | None = None,
+    ) -> None:
+        self.source = _build(source)
+        self.target = None if target is None else _build(target)
+        if self.target is not None:
+            _check_same_taxonomy(self.source, self.target)
+        self.sync_crop_size = None if sync_crop_size is None else tuple(sync_crop_size)
+        self.rare_class_sampling: RareClassSampling | None = None
+        if rare_class_sampling is not None:
+            unknown = sorted(set(rare_class_sampling) - set(self.RCS_KEYS))
+            if unknown:
+                raise UserError(
+                    f"rare_class_sampling has no option '{unknown[0]}'.",
+                    fix=f"use {', '.join(self.RCS_KEYS)}",
+                )
+            if not isinstance(self.source, TaxonomyDataset):
+                raise UserError("rare_class_sampling needs a TaxonomyDataset as source.")
+            self.rare_class_sampling = RareClassSampling(self.source, **rare_class_sampling)
+
+    @property
+    def metainfo(self) -> dict:
+        """Classes and palette, the same for both domains."""
+        return self.source.metainfo
+
+    def __len__(self) -> int:
+        return len(self.source) * (1 if self.target is None else len(self.target))
+
+    def __getitem__(self, key: tuple[int | None, int] | int) -> dict:
+        """Returns the pair at (seed, position); seed None counts through both data sets in order.
+
+        A plain position stands for seed None.
+        """
+        seed, position = key if isinstance(key, tuple) else (None, key)
+        with sample_randomness(seed or 0, position) as rng:
+            item = {}
+            source_index, target_index = self._pair(seed, position)
+            if self.rare_class_sampling is not None and seed is not None:
+                source_index, class_id = self.rare_class_sampling.draw(rng)
+                target_index = int(rng.integers(len(self.target))) if self.target else 0
+                item["source"] = self.rare_class_sampling.sample(source_index, class_id)
+            else:
+                item["source"] = self.source[source_index]
+            if self.target is not None:
+                item["target"] = self.target[target_index]
+            if self.sync_crop_size is not None:
+                _crop_alike(item, self.sync_crop_size, rng)
+        return item
+
+    def _pair(self, seed: int | None, position: int) -> tuple[int, int]:
+        targets = 1 if self.target is None else len(self.target)
+        if seed is None:
+            return position % len(self.source), position % targets
+        return divmod(permuted_index(position, len(self), seed), targets)
+
+
+def _build(dataset: Mapping[str, Any] | Dataset) -> Any:
+    return DATASETS.build(dict(dataset)) if isinstance(dataset, Mapping) else dataset
+
+
+def _check_same_taxonomy(source: Any, target: Any) -> None:
+    for what in ("classes", "palette"):
+        ours, theirs = source.metainfo.get(what), target.metainfo.get(what)
+        if list(map(_plain, ours)) != list(map(_plain, theirs)):
+            raise UserError(
+                f"Source and target differ in their {what}: {list(ours)[:3]}... and "
+                f"{list(theirs)[:3]}...",
+                fix="give both data sets the same taxonomy; a label_map translates labels",
+            )
+    if source.ignore_index != target.ignore_index:
+        raise UserError(
+            f"Source ignores label {source.ignore_index}, target {target.ignore_index}.",
+            fix="give both data sets the same taxonomy",
+        )
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str) else tuple(value)
+
+
+def _crop_alike(item: dict, size: tuple[int, ...], rng: np.random.Generator) -> None:
+    """Crops all domains of a packed item to one random box, in place.
+
+    The box lies inside the part that all domains have; images smaller than their first crop are
+    padded only later, by the preprocessor.
+    """
+    extents = [tuple(domain["inputs"].shape[1:]) for domain in item.values()]
+    y0, x0 = (
+        int(rng.integers(max(min(e[axis] for e in extents) - size[axis], 0) + 1)) for axis in (0, 1)
+    )
+    rows, columns = slice(y0, y0 + size[0]), slice(x0, x0 + size[1])
+    for domain in item.values():
+        domain["inputs"] = domain["inputs"][:, rows, columns].contiguous()
+        sample = domain["data_samples"]
+        for name in sample.keys():  # noqa: SIM118 (a data element, not a dict)
+            data = sample.get(name).data[:, rows, columns].contiguous()
+            sample.set_data({name: PixelData(data=data)})
+        sample.set_metainfo({"img_shape": tuple(domain["inputs"].shape[1:])})

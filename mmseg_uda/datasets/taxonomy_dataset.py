@@ -1,0 +1,158 @@
+"""Data sets on their published folder layouts, labelled in a taxonomy."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.taxonomy import DataLocation, load_taxonomy
+
+
+@DATASETS.register_module()
+class TaxonomyDataset(BaseSegDataset):
+    """Images found by a recursive scan, with 8-bit label files in a parallel folder.
+
+    This class serves own data; its subclasses know the layout of a published data set.
+
+    Args:
+        data_root: Root folder. A leading ``data/`` is replaced by the environment variable
+            MMSEG_UDA_DATA_ROOT, if set. None: the published layout's.
+        split: 'train', 'val' or 'test' of the published layout.
+        img_dir: Image folder below the root, in place of the split's.
+        label_dir: Label folder below the root, in place of the split's.
+        img_suffix: End of image file names.
+        label_suffix: What replaces it in label file names.
+        images_only: Use no labels; nothing has to exist in the label folder.
+        taxonomy: Name or path of the taxonomy (``mmseg_uda.taxonomy``).
+        label_map: Applied to every label that is read: the name of one of the taxonomy's remaps, a
+            dict trainId -> trainId (ids not listed stay), or the name of one of its raw id maps.
+        crop_pseudo_margins: Pixels at the (top, bottom, left, right) of the native image that are
+            no valid target of a pseudo-label, for the transform ``MarkValid``.
+        **kwargs: Those of ``BaseSegDataset`` (pipeline, test_mode, indices, ...).
+
+    Raises:
+        UserError: A folder or a label file is missing; says how to get or convert it.
+    """
+
+    def __init__(
+        self,
+        data_root: str | None = None,
+        split: str = "train",
+        img_dir: str | None = None,
+        label_dir: str | None = None,
+        img_suffix: str | None = None,
+        label_suffix: str | None = None,
+        images_only: bool = False,
+        taxonomy: str = "cityscapes19",
+        label_map: str | Mapping[int, int] | None = None,
+        crop_pseudo_margins: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.taxonomy = load_taxonomy(taxonomy)
+        self.location = DataLocation.create(
+            type=type(self).__name__,
+            data_root=data_root,
+            split=split,
+            img_dir=img_dir,
+            label_dir=label_dir,
+            img_suffix=img_suffix,
+            label_suffix=label_suffix,
+            images_only=images_only,
+        )
+        self.label_lookup = np.array(self.taxonomy.lookup(label_map), np.uint8)
+        self.reads_raw_ids = isinstance(label_map, str) and label_map in self.taxonomy.raw_ids
+        self.crop_pseudo_margins = _check_margins(crop_pseudo_margins)
+        self.names: list[str] = []
+        super().__init__(
+            img_suffix=self.location.img_suffix,
+            seg_map_suffix=self.location.label_suffix,
+            metainfo={**self.taxonomy.metainfo(), **kwargs.pop("metainfo", {})},
+            data_root=None,
+            ignore_index=self.taxonomy.ignore_index,
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Returns image and label path of every sample, sorted by image name."""
+        self.names = self.location.images()
+        folder, labels = self.location.image_folder, self.location.label_folder
+        samples = []
+        for name in self.names:
+            sample = {"img_path": osp.join(folder, name)}
+            if labels is not None:
+                sample["seg_map_path"] = osp.join(labels, self.location.label_name(name))
+            samples.append(sample)
+        if labels is not None:
+            absent = [s["seg_map_path"] for s in samples if not osp.isfile(s["seg_map_path"])]
+            if absent:
+                raise UserError(
+                    f"{self.location.title}: {len(absent)} of {len(samples)} images have no label, "
+                    f"the first is {absent[0]}.",
+                    fix=self.location.label_fix(),
+                )
+        return samples
+
+    def get_data_info(self, idx: int) -> dict:
+        """Returns the sample with what its transforms need to know about the data set."""
+        info = super().get_data_info(idx)
+        info["seg_fields"] = []
+        info["reduce_zero_label"] = False
+        info["label_lookup"] = self.label_lookup
+        info["num_classes"] = len(self.taxonomy)
+        info["ignore_index"] = self.ignore_index
+        if self.crop_pseudo_margins is not None:
+            info["crop_pseudo_margins"] = self.crop_pseudo_margins
+        return info
+
+    def label_path(self, idx: int) -> str:
+        """Returns the path of a sample's label file.
+
+        Raises:
+            UserError: The data set has images only.
+        """
+        info = super().get_data_info(idx)
+        if "seg_map_path" not in info:
+            raise UserError(f"{self.location.title} is used without labels (images_only).")
+        return info["seg_map_path"]
+
+
+@DATASETS.register_module()
+class GTA(TaxonomyDataset):
+    """Playing for Data (Richter et al., 2016): 24 966 rendered frames of about 1914x1052."""
+
+
+@DATASETS.register_module()
+class SYNTHIA(TaxonomyDataset):
+    """SYNTHIA-RAND-CITYSCAPES (Ros et al., 2016): 9 400 rendered frames of 1280x760."""
+
+
+@DATASETS.register_module()
+class Cityscapes(TaxonomyDataset):
+    """Cityscapes (Cordts et al., 2016): 2 975 training and 500 validation frames, 2048x1024."""
+
+
+@DATASETS.register_module()
+class ACDC(TaxonomyDataset):
+    """ACDC (Sakaridis et al., 2021): fog, night, rain and snow, 1920x1080."""
+
+
+@DATASETS.register_module()
+class DarkZurich(TaxonomyDataset):
+    """Dark Zurich (Sakaridis et al., 2019): night-time frames, 1920x1080."""
+
+
+def _check_margins(margins: Sequence[int] | None) -> tuple[int, ...] | None:
+    if margins is None:
+        return None
+    if len(margins) != 4 or any(not isinstance(m, int) or m < 0 for m in margins):
+        raise UserError(
+            f"crop_pseudo_margins={list(margins)!r} is not four numbers of pixels.",
+            fix="give [top, bottom, left, right], for Cityscapes [30, 240, 30, 30]",
+        )
+    return tuple(margins)

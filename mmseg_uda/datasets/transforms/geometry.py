@@ -1,0 +1,140 @@
+"""Resize, crop and flip of the image together with every field in ``seg_fields``.
+
+Randomness comes from numpy's global state, which ``DomainPairDataset`` sets per sample.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+from ..labels import count_ids
+
+CropBox = tuple[int, int, int, int]
+"""(y0, y1, x0, x1), half-open, in pixels."""
+
+
+@TRANSFORMS.register_module()
+class ResizeFields(BaseTransform):
+    """Resizes to the largest size of the same aspect ratio that fits into ``scale``.
+
+    Image bilinear, fields nearest. The factor is min(long / long side, short / short side) and
+    sizes round half up, so GTA's 1914x1052 becomes 1280x704 at scale (1280, 720).
+
+    Args:
+        scale: (width, height); their order does not matter.
+        keep_ratio: False stretches to exactly (width, height).
+    """
+
+    def __init__(self, scale: tuple[int, int], keep_ratio: bool = True) -> None:
+        self.scale = tuple(scale)
+        self.keep_ratio = keep_ratio
+
+    def target_size(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the new (height, width) of an image."""
+        if not self.keep_ratio:
+            return self.scale[1], self.scale[0]
+        factor = min(
+            max(self.scale) / max(height, width),
+            min(self.scale) / min(height, width),
+        )
+        return int(height * factor + 0.5), int(width * factor + 0.5)
+
+    def transform(self, results: dict) -> dict:
+        """Resizes img and all fields; sets img_shape, scale_factor (x, y) and keep_ratio."""
+        image = results["img"]
+        height, width = self.target_size(*image.shape[:2])
+        results["scale_factor"] = (width / image.shape[1], height / image.shape[0])
+        results["keep_ratio"] = self.keep_ratio
+        results["img"] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        results["img_shape"] = (height, width)
+        for key in results.get("seg_fields", []):
+            results[key] = cv2.resize(
+                results[key], (width, height), interpolation=cv2.INTER_NEAREST
+            )
+        return results
+
+
+@TRANSFORMS.register_module()
+class CropFields(BaseTransform):
+    """Random crop; an image that is smaller stays smaller and is padded by the preprocessor.
+
+    Args:
+        crop_size: (height, width).
+        cat_max_ratio: If below 1, boxes are redrawn up to ten times until at least two classes are
+            in the label and none covers this share of the labelled pixels or more.
+        ignore_index: Label value that counts as unlabelled.
+    """
+
+    MAX_REDRAWS = 10
+
+    def __init__(
+        self, crop_size: tuple[int, int], cat_max_ratio: float = 1.0, ignore_index: int = 255
+    ) -> None:
+        self.crop_size = tuple(crop_size)
+        self.cat_max_ratio = cat_max_ratio
+        self.ignore_index = ignore_index
+
+    def choose_box(self, results: dict) -> CropBox:
+        """Draws a box by looking at the label only."""
+        box = self._draw(*results["img"].shape[:2])
+        if self.cat_max_ratio < 1 and "gt_seg_map" in results:
+            for _ in range(self.MAX_REDRAWS):
+                if self._varied(crop(results["gt_seg_map"], box)):
+                    break
+                box = self._draw(*results["img"].shape[:2])
+        return box
+
+    def apply(self, results: dict, box: CropBox) -> dict:
+        """Crops img and all fields to the box; sets img_shape."""
+        results["img"] = crop(results["img"], box)
+        results["img_shape"] = results["img"].shape[:2]
+        for key in results.get("seg_fields", []):
+            results[key] = crop(results[key], box)
+        return results
+
+    def transform(self, results: dict) -> dict:
+        """Draws a box and crops to it."""
+        return self.apply(results, self.choose_box(results))
+
+    def _draw(self, height: int, width: int) -> CropBox:
+        crop_height, crop_width = self.crop_size
+        y0 = np.random.randint(0, max(height - crop_height, 0) + 1)
+        x0 = np.random.randint(0, max(width - crop_width, 0) + 1)
+        return y0, y0 + crop_height, x0, x0 + crop_width
+
+    def _varied(self, label: np.ndarray) -> bool:
+        counts = count_ids(label)
+        counts[self.ignore_index] = 0
+        present = counts[counts > 0]
+        return present.size > 1 and present.max() / present.sum() < self.cat_max_ratio
+
+
+@TRANSFORMS.register_module()
+class FlipFields(BaseTransform):
+    """Mirrors image and fields left to right.
+
+    Args:
+        prob: Probability.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Sets flip and flip_direction."""
+        flip = bool(np.random.random() < self.prob)
+        results["flip"] = flip
+        results["flip_direction"] = "horizontal" if flip else None
+        if flip:
+            for key in ["img", *results.get("seg_fields", [])]:
+                results[key] = np.ascontiguousarray(results[key][:, ::-1])
+        return results
+
+
+def crop(array: np.ndarray, box: CropBox) -> np.ndarray:
+    """Returns the part of (h, w[, c]) inside the box, as a view."""
+    y0, y1, x0, x1 = box
+    return array[y0:y1, x0:x1]

@@ -1,0 +1,112 @@
+"""Transforms that bring image, label and valid mask into a sample."""
+
+from __future__ import annotations
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+from mmseg_uda.errors import UserError
+
+from ..labels import count_ids, read_image, read_label
+
+
+@TRANSFORMS.register_module()
+class LoadFrame(BaseTransform):
+    """Reads ``img_path`` to ``img``: uint8, (h, w, 3), BGR. A damaged file is named."""
+
+    def transform(self, results: dict) -> dict:
+        """Adds img, img_shape, ori_shape (height, width) and an empty list of seg_fields."""
+        image = read_image(results["img_path"])
+        results["img"] = image
+        results["img_shape"] = image.shape[:2]
+        results["ori_shape"] = image.shape[:2]
+        results.setdefault("seg_fields", [])
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadTrainIds(BaseTransform):
+    """Reads ``seg_map_path`` to ``gt_seg_map``: uint8 trainIds, (h, w), native resolution.
+
+    The data set's label map is applied. Samples without a label path stay without a label, so that
+    one test pipeline serves labelled and unlabelled images.
+
+    Raises:
+        UserError: The file is damaged, has another size than the image, or holds an id outside the
+            taxonomy; each names the file.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Adds gt_seg_map and lists it in seg_fields."""
+        path = results.get("seg_map_path")
+        if path is None:
+            return results
+        label = read_label(path)
+        height, width = results.get("ori_shape", label.shape)
+        if label.shape != (height, width):
+            raise UserError(
+                f"{path} has {label.shape[1]}x{label.shape[0]} pixels, its image "
+                f"{results['img_path']} has {width}x{height}.",
+                fix="remove the pair or replace it by files of equal size",
+            )
+        if "label_lookup" in results:
+            label = self._to_train_ids(label, results)
+        results["gt_seg_map"] = label
+        results["seg_fields"].append("gt_seg_map")
+        return results
+
+    @staticmethod
+    def _to_train_ids(label: np.ndarray, results: dict) -> np.ndarray:
+        lookup, classes = results["label_lookup"], results["num_classes"]
+        present = np.flatnonzero(count_ids(label))
+        mapped = lookup[present]
+        outside = present[(mapped >= classes) & (mapped != results["ignore_index"])]
+        if outside.size:
+            raise UserError(
+                f"{results['seg_map_path']} holds id {outside[0]}, which is outside the taxonomy "
+                f"({classes} classes, {results['ignore_index']} = unlabelled).",
+                fix="convert the labels to trainIds (tools/convert_datasets), or set the data "
+                "set's label_map",
+            )
+        if np.array_equal(mapped, present):
+            return label
+        return lookup[label]
+
+
+@TRANSFORMS.register_module()
+class MarkValid(BaseTransform):
+    """Adds ``valid_mask`` (uint8, (h, w)): 0 in the margins of the native image, 1 elsewhere.
+
+    Pseudo-labels get no weight in the margins: Cityscapes shows the ego car's bonnet at the bottom
+    and artefacts of the rectification at the borders (HRDA's ``crop_pseudo_margins``). Belongs
+    between loading and resizing. Without margins the sample is left alone.
+
+    Args:
+        margins: (top, bottom, left, right) in native pixels; None uses the data set's.
+
+    Raises:
+        UserError: The margins leave nothing of the image.
+    """
+
+    def __init__(self, margins: tuple[int, int, int, int] | None = None) -> None:
+        self.margins = margins
+
+    def transform(self, results: dict) -> dict:
+        """Adds valid_mask and lists it in seg_fields."""
+        margins = self.margins or results.get("crop_pseudo_margins")
+        if margins is None:
+            return results
+        height, width = results["img"].shape[:2]
+        top, bottom, left, right = margins
+        if top + bottom >= height or left + right >= width:
+            raise UserError(
+                f"crop_pseudo_margins={list(margins)} leave nothing of {results['img_path']} "
+                f"({width}x{height}).",
+                fix="give them in pixels of the native image: [top, bottom, left, right]",
+            )
+        mask = np.zeros((height, width), np.uint8)
+        mask[top : height - bottom, left : width - right] = 1
+        results["valid_mask"] = mask
+        results["seg_fields"].append("valid_mask")
+        return results

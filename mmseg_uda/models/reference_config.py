@@ -29,7 +29,7 @@ def from_reference_config(model: Mapping[str, Any]) -> dict[str, Any]:
     cfg: dict[str, Any] = copy.deepcopy(dict(model))
     cfg["type"] = _SEGMENTORS.get(cfg["type"], cfg["type"])
     pretrained = cfg.pop("pretrained", None)
-    cfg.setdefault("test_cfg", dict(mode="whole"))
+    cfg.setdefault("test_cfg", {"mode": "whole"})
     cfg["backbone"] = _backbone(dict(cfg["backbone"]), pretrained)
     for key in ("decode_head", "auxiliary_head"):
         if isinstance(cfg.get(key), Mapping):
@@ -45,7 +45,7 @@ def _backbone(backbone: dict[str, Any], pretrained: str | None) -> dict[str, Any
         backbone.update(type="MiT", variant=kind.removeprefix("mit_"))
     if pretrained is not None:
         name = pretrained.rsplit("/", 1)[-1].removesuffix(".pth")
-        backbone["init_cfg"] = dict(type="BackboneWeights", checkpoint=name)
+        backbone["init_cfg"] = {"type": "BackboneWeights", "checkpoint": name}
     return backbone
 
 
@@ -53,9 +53,10 @@ def _head(head: dict[str, Any]) -> dict[str, Any]:
     head["type"] = _HEADS.get(head["type"], head["type"])
     loss = dict(head.get("loss_decode", {}))
     if loss.get("type") == "CrossEntropyLoss" and not loss.get("use_sigmoid", False):
-        head["loss_decode"] = dict(
-            type="PixelCrossEntropy", loss_weight=loss.get("loss_weight", 1.0)
-        )
+        head["loss_decode"] = {
+            "type": "PixelCrossEntropy",
+            "loss_weight": loss.get("loss_weight", 1.0),
+        }
     if "single_scale_head" in head:
         head["single_scale_head"] = _HEADS.get(head["single_scale_head"], head["single_scale_head"])
     params = head.get("decoder_params")

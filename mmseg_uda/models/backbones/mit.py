@@ -37,8 +37,8 @@ MIT_VARIANTS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
 }
 
 # LayerNorms of the patch embeddings and after the spatial reduction keep torch's default.
-EMBED_NORM_CFG = dict(type="LN", eps=1e-5)
-BLOCK_NORM_CFG = dict(type="LN", eps=1e-6)
+EMBED_NORM_CFG = {"type": "LN", "eps": 1e-5}
+BLOCK_NORM_CFG = {"type": "LN", "eps": 1e-6}
 
 
 class FusedAttention(BaseModule):

@@ -52,7 +52,7 @@ class NanoBackbone(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        norm_cfg = dict(type="BN") if norm_cfg is None else norm_cfg
+        norm_cfg = {"type": "BN"} if norm_cfg is None else norm_cfg
         self.channels = tuple(channels)
         self.stem = ConvModule(
             in_channels, stem_channels, 3, stride=2, padding=1, norm_cfg=dict(norm_cfg)

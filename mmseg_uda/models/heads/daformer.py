@@ -41,7 +41,7 @@ class DAFormerHead(BaseDecodeHead):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("in_index", list(range(len(in_channels))))
-        kwargs.setdefault("loss_decode", dict(type="PixelCrossEntropy"))
+        kwargs.setdefault("loss_decode", {"type": "PixelCrossEntropy"})
         kwargs["input_transform"] = "multiple_select"
         super().__init__(list(in_channels), channels, **kwargs)
         params = dict(decoder_params)

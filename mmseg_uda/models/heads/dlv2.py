@@ -31,9 +31,9 @@ class DLV2Head(BaseDecodeHead):
         self, in_channels: int, dilations: Sequence[int] = (6, 12, 18, 24), **kwargs: Any
     ) -> None:
         kwargs.setdefault("in_index", 3)
-        kwargs.setdefault("loss_decode", dict(type="PixelCrossEntropy"))
+        kwargs.setdefault("loss_decode", {"type": "PixelCrossEntropy"})
         kwargs.setdefault(
-            "init_cfg", dict(type="Normal", std=0.01, override=dict(name="aspp_modules"))
+            "init_cfg", {"type": "Normal", "std": 0.01, "override": {"name": "aspp_modules"}}
         )
         kwargs.pop("channels", None)
         # the classifiers below take the place of mmseg's 1×1 classifier and its dropout

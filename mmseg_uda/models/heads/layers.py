@@ -59,7 +59,7 @@ class ASPPFusion(nn.Module):
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
-        conv = dict(conv_cfg=None, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        conv = {"conv_cfg": None, "norm_cfg": norm_cfg, "act_cfg": act_cfg}
         self.image_pool = (
             nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvModule(in_channels, channels, 1, **conv))
             if pool

@@ -43,7 +43,7 @@ class SegFormerHead(BaseDecodeHead):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("in_index", list(range(len(in_channels))))
-        kwargs.setdefault("loss_decode", dict(type="PixelCrossEntropy"))
+        kwargs.setdefault("loss_decode", {"type": "PixelCrossEntropy"})
         kwargs["input_transform"] = "multiple_select"
         super().__init__(list(in_channels), channels, **kwargs)
         self.conv_seg.requires_grad_(False)
@@ -61,7 +61,7 @@ class SegFormerHead(BaseDecodeHead):
             width,
             kernel_size,
             padding=kernel_size // 2,
-            norm_cfg=self.norm_cfg or dict(type="BN", requires_grad=True),
+            norm_cfg=self.norm_cfg or {"type": "BN", "requires_grad": True},
         )
         self.linear_pred = nn.Conv2d(width, self.out_channels, 1)
 

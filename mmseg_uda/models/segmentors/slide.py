@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_uda.models.segmentors.windows import (
@@ -16,7 +17,7 @@ from mmseg_uda.models.segmentors.windows import (
     sliding_boxes,
     uses_batch_statistics,
 )
-from mmseg_uda.models.views import full_logits
+from mmseg_uda.models.views import full_logits, segmentation_loss, training_forward
 
 
 @MODELS.register_module()
@@ -35,6 +36,16 @@ class SlideEncoderDecoder(EncoderDecoder):
     def batch_pixels(self) -> int:
         """Image pixels that may pass the encoder at once outside training."""
         return (self.test_cfg or {}).get("batch_pixels", DEFAULT_BATCH_PIXELS)
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """Compute the losses of a supervised step, for mmseg's stock training.
+
+        Args:
+            inputs: Normalised images (B, 3, H, W).
+            data_samples: With ``gt_sem_seg``.
+        """
+        label = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples]).long()
+        return segmentation_loss(self, training_forward(self, inputs), label)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
         """Predict logits (B, C, H, W) of the whole input (B, 3, H, W), without windows."""

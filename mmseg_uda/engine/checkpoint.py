@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.weights import load_segmentor_weights
 
 FORMAT_VERSION = 1
 
@@ -77,6 +76,8 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
         checkpoint.get("meta", {}).get("format_version") if "state_dict" in checkpoint else None
     )
     if version is None:
+        from mmseg_uda.models.weights import load_segmentor_weights
+
         load_segmentor_weights(getattr(trainer, "model", trainer), checkpoint)
         return
     if version > FORMAT_VERSION:

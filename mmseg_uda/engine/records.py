@@ -101,7 +101,7 @@ def read_batch(raw: Mapping[str, Any], preprocessor: nn.Module) -> tuple[Tensor,
     """
     data = preprocessor(dict(raw), True)
     samples = data["data_samples"]
-    names = samples[0].all_keys() if samples else []
+    names = samples[0].keys() if samples else []
     maps = {name: torch.stack([getattr(s, name).data for s in samples]) for name in names}
     return data["inputs"], maps, [s.metainfo for s in samples]
 

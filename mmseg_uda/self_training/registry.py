@@ -2,4 +2,4 @@
 
 from mmengine.registry import Registry
 
-COMPONENTS = Registry("self-training component", locations=["mmseg_uda.methods"])
+COMPONENTS = Registry("self-training component", scope="mmseg", locations=["mmseg_uda.methods"])

@@ -1,0 +1,53 @@
+"""What the command-line tools share: readable errors and the options of every config tool."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from mmseg_uda.errors import UserError
+
+DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
+
+
+def run_tool(main: Callable[[], int | None]) -> None:
+    """Run a tool's ``main``; a user error becomes one message and exit status 2."""
+    try:
+        status = main()
+    except UserError as error:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        console.print(f"Error: {error}", style="bold red", markup=False, highlight=False)
+        status = 2
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status or 0)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``, ``--work-dir``, ``--data-root`` and ``--launcher``."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        metavar="KEY=VALUE",
+        default=[],
+        help="change values of the config, e.g. uda.masking.mask_ratio=0.5 uda.relabel=None",
+    )
+    parser.add_argument("--work-dir", help="folder for everything that the run writes")
+    parser.add_argument(
+        "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"
+    )
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help=argparse.SUPPRESS
+    )
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def apply_environment(args: argparse.Namespace) -> None:
+    """Hand ``--data-root`` and the local rank to the process' environment."""
+    if args.data_root:
+        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

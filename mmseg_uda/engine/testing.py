@@ -1,0 +1,98 @@
+"""Evaluates a checkpoint with the deployed segmentor alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmseg_uda.engine.runner import Runner
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import load_segmentor_weights
+
+# What a config holds for training only.
+TRAINING_KEYS = (
+    "train_dataloader",
+    "train_cfg",
+    "optim_wrapper",
+    "param_scheduler",
+    "val_dataloader",
+    "val_cfg",
+    "val_evaluator",
+    "uda",
+)
+TRAINING_HOOKS = ("checkpoint", "job_files", "plain_checkpoint", "param_scheduler")
+
+
+def test_config(cfg: Config) -> Config:
+    """The part of a config that testing needs; ``uda`` is dropped unread."""
+    cfg = cfg.copy()
+    for key in TRAINING_KEYS:
+        cfg.pop(key, None)
+    for name in TRAINING_HOOKS:
+        cfg.default_hooks[name] = None
+    if "segmentor" in cfg.model:
+        cfg.model = cfg.model.segmentor
+    # The checkpoint brings every weight.
+    cfg.model.backbone.pop("init_cfg", None)
+    cfg.load_from, cfg.resume = None, False
+    return cfg
+
+
+def test_checkpoint(
+    cfg: Config,
+    checkpoint: str | Path,
+    *,
+    part: str = "model",
+    out_dir: str | None = None,
+    format_only: bool = False,
+    test_split: bool = False,
+    hrda_output: str | None = None,
+) -> dict[str, float]:
+    """Evaluate ``checkpoint`` on ``cfg.test_dataloader``.
+
+    Args:
+        cfg: Config of a training or of a segmentor.
+        checkpoint: File of this project, of mmsegmentation or of a reference repository.
+        part: ``model`` (student) or ``ema_model`` (teacher).
+        out_dir: Folder for trainId PNGs, named as the images.
+        format_only: Write ``out_dir`` and compute nothing (test splits without labels).
+        test_split: Use the data set's ``test`` folders instead of ``val``.
+        hrda_output: ``LR``, ``HR`` or ``ATT``.
+
+    Returns:
+        Metrics by name.
+
+    Raises:
+        UserError: If the checkpoint does not fit or options contradict each other.
+    """
+    cfg = test_config(cfg)
+    if (format_only or test_split) and out_dir is None:
+        raise UserError("Nothing would be written.", "Give --out DIR.")
+    if test_split:
+        _use_test_split(cfg.test_dataloader.dataset)
+    if out_dir is not None:
+        cfg.test_evaluator.output_dir = out_dir
+        cfg.test_evaluator.format_only = format_only or test_split
+    runner = Runner.from_cfg(cfg)
+    load_segmentor_weights(runner.model, checkpoint, part=part)
+    if hrda_output is not None:
+        if not hasattr(runner.model, "output_mode"):
+            raise UserError(
+                "--hrda-out needs an HRDA segmentor.", f"The config builds {cfg.model.type}."
+            )
+        runner.model.output_mode = hrda_output
+    return runner.test()
+
+
+def _use_test_split(dataset: Any) -> None:
+    """Point a data set at the published layout's test images, which have no labels."""
+    for key in ("img_dir", "label_dir"):
+        if dataset.pop(key, None) is not None:
+            raise UserError(
+                f"--test-set does not know where test images are: {key} is set by hand.",
+                "Set test_dataloader.dataset.img_dir with --cfg-options instead of --test-set.",
+            )
+    dataset["split"] = "test"
+    dataset["images_only"] = True

@@ -1,0 +1,90 @@
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT.
+
+Builds the plain segmentor only: no teacher, no vision-language model, no source data.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mmseg_uda.cli import add_config_options, apply_environment, run_tool
+from mmseg_uda.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Evaluate a checkpoint.")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
+    parser.add_argument("--out", metavar="DIR", help="also write trainId PNGs (for test servers)")
+    parser.add_argument(
+        "--format-only", action="store_true", help="write --out without computing the metric"
+    )
+    parser.add_argument(
+        "--inference-mode",
+        choices=["same", "whole", "slide"],
+        default="same",
+        help="whole image, sliding window (training crop, half overlap), or as in the config",
+    )
+    parser.add_argument(
+        "--sequential-slide",
+        action="store_true",
+        help="one window at a time instead of batched windows (less memory, same result)",
+    )
+    parser.add_argument(
+        "--test-set", action="store_true", help="use the data set's test split (needs --out)"
+    )
+    parser.add_argument("--teacher", action="store_true", help="evaluate the teacher's weights")
+    parser.add_argument(
+        "--hrda-out", choices=["LR", "HR", "ATT"], help="HRDA: context, detail or attention only"
+    )
+    add_config_options(parser)
+    return parser.parse_args()
+
+
+def set_inference(cfg: Any, mode: str, sequential: bool) -> None:
+    """Change ``cfg.model.test_cfg`` to the requested inference."""
+    test_cfg = cfg.model.setdefault("test_cfg", {"mode": "whole"})
+    if mode == "whole":
+        test_cfg.mode = "whole"
+    elif mode == "slide" and test_cfg.get("mode") != "slide":
+        crop = cfg.get("crop_size")
+        if crop is None:
+            raise UserError("--inference-mode slide needs crop_size in the config.")
+        test_cfg.update(mode="slide", crop_size=crop, stride=tuple(side // 2 for side in crop))
+        test_cfg.batched_slide = True
+    if sequential:
+        test_cfg.batched_slide = False
+
+
+def main() -> None:
+    """Evaluate."""
+    args = parse_args()
+    apply_environment(args)
+
+    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.runner import configure_threads
+    from mmseg_uda.engine.testing import test_checkpoint
+
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    cfg.launcher = args.launcher
+    set_inference(cfg, args.inference_mode, args.sequential_slide)
+    configure_threads()
+    metrics = test_checkpoint(
+        cfg,
+        args.checkpoint,
+        part="ema_model" if args.teacher else "model",
+        out_dir=args.out,
+        format_only=args.format_only,
+        test_split=args.test_set,
+        hrda_output=args.hrda_out,
+    )
+    if "mIoU" in metrics:
+        print(f"mIoU: {metrics['mIoU']:.2f}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,45 @@
+"""Train a config: python tools/train.py CONFIG [--resume]."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmseg_uda.cli import add_config_options, apply_environment, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Train a config.")
+    parser.add_argument("config", help="config file with 'model' and 'uda'")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the newest checkpoint in the work dir"
+    )
+    parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision (default: fp32)")
+    parser.add_argument("--seed", type=int, help="replaces the config's seed")
+    add_config_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    apply_environment(args)
+
+    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.runner import build_runner, configure_threads
+
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    cfg.launcher = args.launcher
+    cfg.resume = args.resume or cfg.get("resume", False)
+    if args.amp:
+        cfg.optim_wrapper.amp = args.amp
+    if args.seed is not None:
+        cfg.randomness = {**cfg.get("randomness", {}), "seed": args.seed}
+    configure_threads()
+    build_runner(cfg).train()
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,239 @@
+"""The state of a job on disk: status file, lock and fingerprint of its config.
+
+A job's folder tells everything that a later call needs: whether the job is done, was cut off or
+failed, and which config it was trained with. The lock is an ``flock`` that the training process
+inherits, so it is held as long as the runner *or* its training lives, and never outlives them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.experiments.files import read_json, write_json
+
+
+class State(str, Enum):
+    """What has become of a job."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Status:
+    """Content of ``status.json``.
+
+    Attributes:
+        state: See ``State``.
+        fingerprint: Of the config that the folder was made with.
+        pid: Process id of the training.
+        host: Machine of the last attempt.
+        started: Start of the last attempt, seconds since the epoch.
+        ended: Its end.
+        seconds: Wall time of all attempts so far, without the running one.
+        attempts: How often the job was started.
+        exit_code: Of the last attempt.
+        message: Why it failed or was interrupted.
+    """
+
+    state: State = State.PENDING
+    fingerprint: str | None = None
+    pid: int | None = None
+    host: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    seconds: float = 0.0
+    attempts: int = 0
+    exit_code: int | None = None
+    message: str = ""
+
+
+class Action(Enum):
+    """What a runner does with a job."""
+
+    SKIP_DONE = "done before"
+    SKIP_FAILED = "failed before"
+    SKIP_LOCKED = "running elsewhere"
+    START = "start"
+    RESUME = "resume"
+
+
+# Keys that change no number of a run.
+FINGERPRINT_EXCLUDES = ("work_dir", "log_level", "filename", "launcher", "resume")
+
+
+def fingerprint(config: Mapping[str, Any], extra: tuple[str, ...] = ()) -> str:
+    """Returns a short hash of a resolved config and of further options.
+
+    Args:
+        config: Config as plain dicts, lists, tuples and scalars.
+        extra: Options outside the config that change the run (``--amp``, ``--cfg-options``).
+    """
+    kept = {key: value for key, value in config.items() if key not in FINGERPRINT_EXCLUDES}
+    text = json.dumps([kept, list(extra)], sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Lock:
+    """An exclusive lock on a job's folder; ``fileno`` is what the training inherits."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: Any = None
+
+    def acquire(self) -> bool:
+        """Takes the lock if no other process has it; returns whether it is ours now."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = self.path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def fileno(self) -> int:
+        """Returns the descriptor that holds the lock."""
+        return self._file.fileno()
+
+    def release(self) -> None:
+        """Gives the lock back, unless the training still holds it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class JobFolder:
+    """The folder of one job."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = Lock(path / "job.lock")
+
+    @property
+    def log(self) -> Path:
+        """What the training prints."""
+        return self.path / "train.log"
+
+    def status(self) -> Status:
+        """Returns the status as written, ``pending`` where there is none."""
+        content = read_json(self.path / "status.json")
+        if not isinstance(content, dict):
+            return Status()
+        known = {field.name for field in fields(Status)}
+        content = {key: value for key, value in content.items() if key in known}
+        try:
+            content["state"] = State(content.get("state", "pending"))
+        except ValueError:
+            content["state"] = State.PENDING
+        return Status(**content)
+
+    def write(self, status: Status) -> None:
+        """Writes the status atomically."""
+        content = asdict(status)
+        content["state"] = status.state.value
+        write_json(self.path / "status.json", content)
+
+    def claim(
+        self, print_of_config: str, retry_failed: bool = False, force: bool = False
+    ) -> Action:
+        """Decides what to do with the job; on START and RESUME its lock is held afterwards.
+
+        A job that reads 'running' but whose lock is free was cut off (``kill -9``, power), so it
+        resumes.
+
+        Args:
+            print_of_config: Fingerprint of the config to train.
+            retry_failed: Whether failed jobs run again, from their last checkpoint.
+            force: Whether a folder of another config is put aside instead of refused.
+
+        Raises:
+            UserError: When the folder was made with another config and ``force`` is off.
+        """
+        if not self.lock.acquire():
+            return Action.SKIP_LOCKED
+        status = self.status()
+        if status.fingerprint not in (None, print_of_config):
+            if not force:
+                self.lock.release()
+                raise UserError(
+                    f"{self.path} holds a run with another config "
+                    f"(fingerprint {status.fingerprint}, now {print_of_config}).",
+                    fix="Give another --work-dir, or --force to train anew "
+                    "(the old folder is kept beside it with the ending .old-N).",
+                )
+            self._put_aside()
+            return Action.START
+        if status.state == State.DONE:
+            self.lock.release()
+            return Action.SKIP_DONE
+        if status.state == State.FAILED and not retry_failed:
+            self.lock.release()
+            return Action.SKIP_FAILED
+        return Action.START if status.state == State.PENDING else Action.RESUME
+
+    def begin(self, print_of_config: str, pid: int) -> None:
+        """Notes that the training runs."""
+        self.write(
+            replace(
+                self.status(),
+                state=State.RUNNING,
+                fingerprint=print_of_config,
+                pid=pid,
+                host=socket.gethostname(),
+                started=time.time(),
+                ended=None,
+                exit_code=None,
+                message="",
+                attempts=self.status().attempts + 1,
+            )
+        )
+
+    def finish(self, state: State, exit_code: int | None, message: str = "") -> Status:
+        """Notes how the training ended, gives the lock back and returns the new status."""
+        status = self.status()
+        now = time.time()
+        seconds = status.seconds + max(0.0, now - (status.started or now))
+        status = replace(
+            status, state=state, ended=now, seconds=seconds, exit_code=exit_code, message=message
+        )
+        self.write(status)
+        self.lock.release()
+        return status
+
+    def progress(self) -> dict[str, Any]:
+        """Returns the training's ``progress.json``: iter, max_iters, seconds_per_iter, ..."""
+        content = read_json(self.path / "progress.json")
+        return content if isinstance(content, dict) else {}
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Returns the validations so far, in the order of iterations."""
+        content = read_json(self.path / "evaluations.json")
+        if not isinstance(content, list):
+            return []
+        return sorted((e for e in content if "iter" in e), key=lambda e: e["iter"])
+
+    def _put_aside(self) -> None:
+        number = 1
+        while (old := self.path.with_name(f"{self.path.name}.old-{number}")).exists():
+            number += 1
+        # Renamed under the old lock, so that no other runner can claim the folder meanwhile.
+        os.rename(self.path, old)
+        self.lock.release()
+        if not self.lock.acquire():
+            raise UserError(f"Another runner has just claimed {self.path}.", fix="Try again.")

@@ -1,0 +1,233 @@
+"""From what the user asked for to tasks: configs written, fingerprints taken."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.experiments import profiles, variants
+from mmseg_uda.experiments.configs import job_config, render
+from mmseg_uda.experiments.executors import Task
+from mmseg_uda.experiments.files import write_text
+from mmseg_uda.experiments.grid import Experiment, Job, Row, Setup
+from mmseg_uda.experiments.jobs import JobFolder, fingerprint
+
+Transform = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How jobs are to be trained.
+
+    Attributes:
+        profile: 'paper' or 'mini' (the miniworld).
+        variant: '', 'startup' or 'debug'.
+        work_dir: Parent of the experiments' folders.
+        amp: Precision passed to the training, None for float32.
+        cfg_options: ``key=value`` changes passed to the training.
+    """
+
+    profile: Literal["paper", "mini"] = "paper"
+    variant: Literal["", "startup", "debug"] = ""
+    work_dir: Path = Path("work_dirs")
+    amp: str | None = None
+    cfg_options: tuple[str, ...] = ()
+
+    def folder(self, experiment: Experiment) -> Path:
+        """Returns the folder of an experiment, e.g. ``work_dirs/exp90-mini``."""
+        name = f"exp{experiment.id}" if isinstance(experiment.id, int) else str(experiment.id)
+        parts = [name, "mini" if self.profile == "mini" else "", self.variant]
+        return self.work_dir / "-".join(part for part in parts if part)
+
+    def transforms(self) -> list[Transform]:
+        """Returns the config changes of profile and variant, in order."""
+        chosen: list[Transform] = [profiles.mini] if self.profile == "mini" else []
+        return (
+            chosen
+            + {
+                "": [],
+                "startup": [variants.startup],
+                "debug": [variants.debug],
+            }[self.variant]
+        )
+
+    def table(self, experiment: Experiment) -> Experiment:
+        """Returns the experiment as this profile runs it: reference rows, seeds."""
+        if self.profile == "mini":
+            experiment = profiles.mini_experiment(experiment)
+        if self.variant == "startup":
+            experiment = replace(experiment, seeds=experiment.seeds[:1])
+        return experiment
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job with the text of its config and what it resolves to."""
+
+    job: Job
+    folder: JobFolder
+    config_path: Path
+    text: str
+    resolved: dict[str, Any]
+    fingerprint: str
+
+    def write(self) -> None:
+        """Writes the config file."""
+        write_text(self.config_path, self.text)
+
+    def task(self) -> Task:
+        """Returns the executor's view of the job."""
+        return Task(self.job, self.folder, self.config_path, self.fingerprint)
+
+
+def file_experiment(path: Path) -> Experiment:
+    """Returns a table with the single row 'train this config file'.
+
+    Raises:
+        UserError: When there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"There is no config file {path}.", fix="Check --config; configs/ has the final ones."
+        )
+    row = Row(label=path.stem, setup=Setup(seed=None), config_file=path.resolve())
+    return Experiment(
+        id=path.stem,
+        paper="",
+        table="",
+        title=str(path),
+        rows=(row,),
+        seeds=(0,),
+        metrics=("mIoU", "mIoU_16", "mIoU_13", "mIoU_new"),
+    )
+
+
+def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[PlannedJob]:
+    """Makes the config of every job, without writing anything but a temporary file.
+
+    Raises:
+        UserError: When a config cannot be read or an option does not fit it.
+    """
+    folder = options.folder(experiment)
+    changes = parse_cfg_options(options.cfg_options)
+    planned = []
+    for job in jobs:
+        text, resolved = _config(experiment, job, folder / "configs", options.transforms())
+        extra = (f"amp={options.amp}",) if options.amp else ()
+        planned.append(
+            PlannedJob(
+                job,
+                JobFolder(folder / job.name),
+                folder / "configs" / f"{job.name}.py",
+                text,
+                resolved,
+                fingerprint(_merged(resolved, changes), extra),
+            )
+        )
+    return planned
+
+
+def check_fingerprints(planned: Sequence[PlannedJob]) -> None:
+    """Refuses folders that were made with another config.
+
+    Raises:
+        UserError: Names every such folder.
+    """
+    differing = [
+        str(one.folder.path)
+        for one in planned
+        if one.folder.status().fingerprint not in (None, one.fingerprint)
+    ]
+    if differing:
+        raise UserError(
+            "These folders hold runs with another config:\n  " + "\n  ".join(differing),
+            fix="Give another --work-dir, or --force to train them anew "
+            "(the old folders are kept beside the new ones with the ending .old-N).",
+        )
+
+
+def parse_cfg_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Parses ``key=value`` pairs as mmengine's tools do.
+
+    Raises:
+        UserError: For an argument without '='.
+    """
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise UserError(
+            f"--cfg-options: '{wrong[0]}' is not of the form key=value.",
+            fix="Example: --cfg-options uda.masking.mask_ratio=0.5",
+        )
+    if not pairs:
+        return {}
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--o", nargs="+", action=DictAction)
+    return parser.parse_args(["--o", *pairs]).o
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns a config file with its bases as plain dicts, without importing its modules.
+
+    Raises:
+        UserError: When the file cannot be read as a config.
+    """
+    from mmengine.config import Config
+
+    try:
+        return Config.fromfile(str(path), import_custom_modules=False).to_dict()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read as a config: {type(error).__name__}: {error}",
+            fix="Correct the file; python tools/doctor.py CONFIG checks it.",
+        ) from error
+
+
+def _merged(resolved: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    if not changes:
+        return resolved
+    from mmengine.config import Config
+
+    config = Config(resolved)
+    try:
+        config.merge_from_dict(changes)
+    except (KeyError, TypeError, IndexError, AssertionError) as error:
+        raise UserError(
+            f"--cfg-options does not fit the config: {error}",
+            fix="The job's config file (see --dry-run) shows its keys.",
+        ) from error
+    return config.to_dict()
+
+
+def _config(
+    experiment: Experiment, job: Job, folder: Path, transforms: Sequence[Transform]
+) -> tuple[str, dict[str, Any]]:
+    header = f"{experiment.paper} {experiment.table}, row {job.row_number}: {job.row.label}".strip()
+    header += f"\nMade by run_experiments.py for {job.name}; do not edit."
+    text = _own_text(job, folder, header)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="resolve_", dir=folder) as temporary:
+        # One level deeper than the final place, so relative bases are written for this folder.
+        path = Path(temporary) / "job.py"
+        path.write_text(_own_text(job, Path(temporary), header), encoding="utf-8")
+        resolved = read_config(path)
+    if not transforms:
+        return text, resolved
+    for transform in transforms:
+        resolved = transform(resolved)
+    return render(resolved, header), resolved
+
+
+def _own_text(job: Job, folder: Path, header: str) -> str:
+    file = job.row.config_file
+    if file is None:
+        return job_config(job.setup, folder, header)
+    return render({"_base_": [str(file)], "randomness": {"seed": job.setup.seed}}, header)

@@ -1,0 +1,231 @@
+"""The miniworld profile: a paper's job, scaled to two CPU cores and minutes.
+
+Everything that the profile changes stands in the constants below; ``mini`` applies them to any
+resolved config and leaves the rest (method, components, order of phases) as the paper has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.experiments.configs import MARGINS_V1
+from mmseg_uda.experiments.grid import Experiment, Row
+
+# --- What is scaled ---
+
+SEEDS = (0,)
+
+WORLD = "data/miniworld"
+DATA_ROOTS = {
+    "GTA": f"{WORLD}/gta",
+    "SYNTHIA": f"{WORLD}/synthia",
+    "Cityscapes": f"{WORLD}/cityscapes",
+    "ACDC": f"{WORLD}/acdc",
+}
+BACKBONE_WEIGHTS = "miniworld/nano_backbone"
+CLIP_FOLDER = "pretrained/miniworld/clip"
+
+IMAGE_SIZE = (256, 128)  # width, height; both resolutions of the paper become this one
+CROP = (128, 128)
+HR_CROP = (64, 64)  # HRDA's detail crop; its context crop is CROP at half resolution
+SLIDE_STRIDE = (64, 64)
+
+ITERATIONS = 1200  # paper: 40 000
+WARM_UP = 30  # 1500
+TARGET_START = 400  # the target takes part from here on; in the paper at once
+COLLECT = (500, 700)  # CSI's collection phase, paper: (7999, 11999)
+RELABEL = (700, ITERATIONS)  # (11999, 40000)
+VALIDATE_EVERY = 400
+CHECKPOINT_EVERY = 200
+LOG_EVERY = 20
+PROGRESS_EVERY = 10
+
+BATCH_SIZE = 4  # 2
+LEARNING_RATE = 2e-3  # 6e-5
+HEAD_LR_MULT = 1.0  # 10
+
+ALPHA = 0.99  # 0.999 (0.99 for plain DACS)
+PSEUDO_THRESHOLD = 0.9  # 0.968
+RCS_MIN_PIXELS = 100  # 3000
+RCS_MIN_CROP_RATIO = 0.5  # 0.5, at full resolution 2.0
+MASK_BLOCK = 16  # 64
+MARGIN_TOP, MARGIN_BOTTOM, MARGIN_SIDE = 4, 30, 4  # of 128 rows; paper 30, 240, 30 of 1024
+
+BACKBONE_CHANNELS = (24, 48, 72, 96)
+HEAD_CHANNELS = 64
+NORM = {"type": "BN", "requires_grad": True}
+BACKBONE = {
+    "type": "NanoBackbone",
+    "channels": BACKBONE_CHANNELS,
+    "norm_cfg": NORM,
+    "init_cfg": {"type": "BackboneWeights", "checkpoint": BACKBONE_WEIGHTS},
+}
+EMBEDDING = {"type": "mlp", "act_cfg": None, "norm_cfg": None}
+FUSION = {
+    "type": "conv",
+    "kernel_size": 1,
+    "act_cfg": {"type": "ReLU"},
+    "norm_cfg": NORM,
+}
+DAFORMER_HEAD = {
+    "in_channels": list(BACKBONE_CHANNELS),
+    "in_index": [0, 1, 2, 3],
+    "channels": HEAD_CHANNELS,
+    "norm_cfg": NORM,
+    "decoder_params": {
+        "embed_dims": HEAD_CHANNELS,
+        "embed_cfg": EMBEDDING,
+        "embed_neck_cfg": EMBEDDING,
+        "fusion_cfg": FUSION,
+    },
+}
+DLV2_HEAD = {"in_channels": BACKBONE_CHANNELS[2], "in_index": 2}
+
+DETECTOR = {
+    "type": "ProposalDetector",
+    "classifier": {"type": "OpenClip", "checkpoint": CLIP_FOLDER},
+}
+CLASSIFIER = {"type": "OpenClip", "checkpoint": CLIP_FOLDER}
+
+# --- How it is applied ---
+
+# Ends of phases in the papers' learning-rate schedules; mmengine reaches an end one step earlier,
+# hence the pairs.
+SCHEDULE_ENDS = {
+    1500: WARM_UP,
+    1501: WARM_UP + 1,
+    40000: ITERATIONS,
+    40001: ITERATIONS + 1,
+}
+
+
+def mini(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the miniworld version of a resolved config; the argument is not changed.
+
+    Raises:
+        UserError: When the config uses a data set that the miniworld does not have.
+    """
+    config = _walk(deepcopy(config), _scale_data)
+    config["train_cfg"] |= {"max_iters": ITERATIONS, "val_interval": VALIDATE_EVERY}
+    config["param_scheduler"] = [_scale_schedule(s) for s in config["param_scheduler"]]
+    wrapper = config["optim_wrapper"]
+    wrapper["optimizer"]["lr"] = LEARNING_RATE
+    keys = wrapper.setdefault("paramwise_cfg", {}).setdefault("custom_keys", {})
+    keys["head"] = {"lr_mult": HEAD_LR_MULT}
+    _scale_loaders(config)
+    _scale_model(config["model"])
+    _scale_uda(config["uda"])
+    hooks = config.setdefault("default_hooks", {})
+    for name, interval in (
+        ("checkpoint", CHECKPOINT_EVERY),
+        ("logger", LOG_EVERY),
+        ("job_files", PROGRESS_EVERY),
+    ):
+        if name in hooks:
+            hooks[name]["interval"] = interval
+    return config
+
+
+def mini_experiment(experiment: Experiment) -> Experiment:
+    """Returns the table with the profile's seeds and its two reference rows at the end."""
+    first = experiment.rows[0]
+    if first.config_file is not None:
+        return replace(experiment, seeds=SEEDS)
+    plain = replace(first.setup, margins=None, masking=None, relabelling=None)
+    references = (
+        Row("source-only", replace(plain, uda="source-only"), counts=False),
+        Row("target-only", replace(plain, uda="target-only", source=""), counts=False),
+    )
+    return replace(experiment, seeds=SEEDS, rows=experiment.rows + references)
+
+
+def _walk(value: Any, change: Callable[[dict[str, Any]], None]) -> Any:
+    """Applies ``change`` to every dict inside ``value``, outermost first."""
+    if isinstance(value, dict):
+        change(value)
+        for item in value.values():
+            _walk(item, change)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _walk(item, change)
+    return value
+
+
+def _scale_data(item: dict[str, Any]) -> None:
+    kind = item.get("type")
+    if kind == "DarkZurich":
+        raise UserError(
+            "The miniworld has no Dark Zurich.", fix="Train this config with --profile paper."
+        )
+    if kind in DATA_ROOTS:
+        item["data_root"] = DATA_ROOTS[kind]
+        if item.get("crop_pseudo_margins"):
+            item["crop_pseudo_margins"] = [MARGIN_TOP, MARGIN_BOTTOM, MARGIN_SIDE, MARGIN_SIDE]
+    elif kind in ("ResizeFields", "Resize") and "scale" in item:
+        item["scale"] = IMAGE_SIZE
+    elif kind in ("CropFields", "RandomCrop"):
+        item["crop_size"] = CROP
+    if item.get("rare_class_sampling"):
+        item["rare_class_sampling"] |= {
+            "min_pixels": RCS_MIN_PIXELS,
+            "min_crop_ratio": RCS_MIN_CROP_RATIO,
+        }
+
+
+def _scale_schedule(scheduler: dict[str, Any]) -> dict[str, Any]:
+    scaled: dict[str, Any] = {
+        key: SCHEDULE_ENDS.get(scheduler[key], scheduler[key])
+        for key in ("begin", "end")
+        if key in scheduler
+    }
+    return {**scheduler, **scaled}
+
+
+def _scale_loaders(config: dict[str, Any]) -> None:
+    config["train_dataloader"]["batch_size"] = BATCH_SIZE
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if loader:
+            # A worker would take the core from the training beside it.
+            loader |= {"num_workers": 0, "persistent_workers": False}
+            loader.pop("prefetch_factor", None)
+
+
+def _scale_model(model: dict[str, Any]) -> None:
+    model["backbone"] = deepcopy(BACKBONE)
+    model.pop("neck", None)
+    model.pop("auxiliary_head", None)
+    if "data_preprocessor" in model:
+        model["data_preprocessor"]["size"] = CROP
+    head = model["decode_head"]
+    decoder = head.get("single_scale_head", head["type"])
+    head |= deepcopy(DLV2_HEAD if decoder == "DLV2Head" else DAFORMER_HEAD)
+    if "hr_crop_size" in model:
+        model["hr_crop_size"] = HR_CROP
+    test = model.get("test_cfg") or {}
+    if test.get("mode") == "slide":
+        test |= {"crop_size": CROP, "stride": SLIDE_STRIDE}
+
+
+def _scale_uda(uda: dict[str, Any]) -> None:
+    if uda["type"] == "Supervised":
+        return
+    uda |= {"alpha": ALPHA, "pseudo_threshold": PSEUDO_THRESHOLD, "target_start": TARGET_START}
+    if any(uda.get(key) for key in MARGINS_V1):
+        uda |= {
+            "pseudo_weight_ignore_top": MARGIN_TOP,
+            "pseudo_weight_ignore_bottom": MARGIN_BOTTOM,
+        }
+    if uda.get("masking"):
+        uda["masking"]["block_size"] = MASK_BLOCK
+    if uda.get("relabel"):
+        uda["relabel"] |= {
+            "collect": COLLECT,
+            "relabel": RELABEL,
+            "detector": deepcopy(DETECTOR),
+            "classifier": deepcopy(CLASSIFIER),
+        }

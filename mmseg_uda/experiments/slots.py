@@ -1,0 +1,102 @@
+"""Where trainings run on this machine: one slot per GPU, or a few CPU slots."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmseg_uda.errors import UserError
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",  # torch takes its number of threads from this one
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one training at a time.
+
+    Attributes:
+        name: What the user reads, e.g. 'GPU 0'.
+        environment: Variables of the training's process.
+    """
+
+    name: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def visible_gpus() -> list[str]:
+    """Returns the ids of the machine's NVIDIA GPUs, respecting ``CUDA_VISIBLE_DEVICES``."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return [gpu.strip() for gpu in listed.split(",") if gpu.strip() not in ("", "-1")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+
+
+def usable_cores() -> int:
+    """Returns the number of CPU cores that this process may use (affinity and cgroup quota)."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return cores
+
+
+def cpu_slots(jobs: int, threads: int | None) -> list[Slot]:
+    """Returns CPU slots with ``threads`` threads each (default: the cores shared out)."""
+    threads = threads or max(1, usable_cores() // jobs)
+    environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    return [Slot(f"CPU {number}", environment) for number in range(jobs)]
+
+
+def make_slots(
+    gpus: str | None, cpu_jobs: int | None, threads: int | None, jobs: int, small: bool
+) -> list[Slot]:
+    """Chooses the slots for ``jobs`` trainings.
+
+    Args:
+        gpus: '0,2', 'all', 'cpu', or None for all that there are.
+        cpu_jobs: Trainings at a time on the CPU, default one per core for small ones, else one.
+        threads: CPU threads of a training on the CPU.
+        jobs: Number of trainings to run.
+        small: Whether a training is small enough for one core.
+
+    Raises:
+        UserError: For GPUs that the machine does not have.
+    """
+    present = [] if gpus == "cpu" else visible_gpus()
+    chosen: Sequence[str] = present
+    if gpus not in (None, "all", "cpu"):
+        assert gpus is not None
+        chosen = [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
+        absent = [gpu for gpu in chosen if gpu not in present]
+        if absent or not chosen:
+            raise UserError(
+                f"--gpus {gpus}: this machine has "
+                + (f"the GPUs {', '.join(present)}." if present else "no usable GPU."),
+                fix="Choose from those, or leave the option away (--gpus cpu trains on the CPU).",
+            )
+    if gpus == "all" and not present:
+        raise UserError("--gpus all: this machine has no usable GPU.", fix="Use --gpus cpu.")
+    if chosen:
+        return [Slot(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in chosen]
+    default = min(usable_cores(), max(1, jobs)) if small else 1
+    return cpu_slots(cpu_jobs or default, threads)

@@ -1,0 +1,41 @@
+"""Short forms of a job that only check that it works: start-up test and debug run.
+
+Both are pure functions from config to config, like the miniworld profile.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+STARTUP_ITERATIONS = 2
+DEBUG_LOG_INTERVAL = 10
+DEBUG_VAL_INTERVAL = 200
+
+
+def startup(config: dict[str, Any]) -> dict[str, Any]:
+    """Two steps without validation or checkpoint; both phases of CSI fall into them."""
+    config = deepcopy(config)
+    config["train_cfg"] |= {
+        "max_iters": STARTUP_ITERATIONS,
+        "val_interval": STARTUP_ITERATIONS,
+        "val_begin": STARTUP_ITERATIONS + 1,
+    }
+    hooks = config.setdefault("default_hooks", {})
+    never = {"interval": 10**9, "save_last": False, "save_best": None}
+    hooks["checkpoint"] = {**hooks.get("checkpoint", {"type": "CheckpointHook"}), **never}
+    hooks["logger"] = {**hooks.get("logger", {"type": "LoggerHook"}), "interval": 1}
+    relabel = (config.get("uda") or {}).get("relabel")
+    if relabel:
+        relabel |= {"collect": (0, 1), "relabel": (1, STARTUP_ITERATIONS)}
+    return config
+
+
+def debug(config: dict[str, Any]) -> dict[str, Any]:
+    """The whole run with a denser log and earlier validations."""
+    config = deepcopy(config)
+    hooks = config.setdefault("default_hooks", {})
+    logger = hooks.get("logger", {"type": "LoggerHook"})
+    hooks["logger"] = {**logger, "interval": DEBUG_LOG_INTERVAL}
+    config["train_cfg"]["val_interval"] = DEBUG_VAL_INTERVAL
+    return config

@@ -14,6 +14,9 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, fix: str | None = None) -> None:
+        if message.startswith("Caught UserError in DataLoader worker"):
+            # torch raises a worker's error anew, with the worker's traceback as its message.
+            message = message.rpartition("mmseg_uda.errors.UserError: ")[2].strip()
         super().__init__(message)
         self.message = message
         self.fix = fix

@@ -11,7 +11,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from mmengine.dist import barrier, is_main_process
 from mmseg_uda.errors import UserError
 from mmseg_uda.progress import track
 
+from .files import write_json
 from .labels import read_label
 
 if TYPE_CHECKING:
@@ -66,20 +66,6 @@ def count_file(path: str) -> Counts:
     """Counts the pixels of each id in one label file; ids without a pixel are left out."""
     counts = np.bincount(read_label(path).ravel(), minlength=256)
     return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
-
-
-def write_json(path: Path, content: object) -> None:
-    """Writes a JSON file that is either complete or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _relative_names(paths: Sequence[str], folder: Path | None) -> list[str]:

@@ -1,0 +1,118 @@
+"""What the converters share: finding labels, running in parallel, writing labels and statistics."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.progress import track
+from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
+from mmseg_uda.taxonomy.layouts import scan
+
+from ..files import replacing, write_json
+from ..statistics import PUBLISHED_FILE, Counts
+
+LABEL_SUFFIX = "_labelTrainIds.png"
+TAXONOMY = "cityscapes19"
+
+
+def find_raw_labels(folder: Path) -> list[Path]:
+    """Returns the PNGs whose name ends with a digit, sorted; converted labels do not.
+
+    Raises:
+        UserError: There is none.
+    """
+    names = sorted(name for name in scan(folder, ".png") if name[:-4][-1:].isdigit())
+    if not names:
+        raise UserError(
+            f"No label files <number>.png in {folder}.",
+            fix="give the root folder of the data set, and --gt-dir if its label folder has "
+            "another name",
+        )
+    return [folder / name for name in names]
+
+
+def raw_table(
+    taxonomy: Taxonomy, dataset: str, values: int, remap: str | None = None
+) -> np.ndarray:
+    """Returns the trainId of each raw id; uint8, (values,). Ids without a class are ignored.
+
+    Args:
+        taxonomy: Holds the ids.
+        dataset: Entry of ``taxonomy.raw_ids``.
+        values: Number of values that a raw label can have.
+        remap: Entry of ``taxonomy.remaps`` to apply afterwards.
+    """
+    table = np.full(values, taxonomy.ignore_index, np.uint8)
+    further = taxonomy.lookup(remap)
+    for raw_id, train_id in taxonomy.raw_ids[dataset].items():
+        table[raw_id] = further[train_id]
+    return table
+
+
+def count_classes(label: np.ndarray, ignore_index: int) -> Counts:
+    """Counts the pixels of each class that occurs in a trainId label."""
+    counts = np.bincount(label.ravel(), minlength=256)
+    counts[ignore_index] = 0
+    return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
+
+
+def write_label(path: Path, label: np.ndarray) -> None:
+    """Writes a trainId label as an 8-bit grey PNG."""
+    with replacing(path) as temporary:
+        Image.fromarray(label).save(temporary)
+
+
+def run_parallel(
+    convert: Callable[[Path], tuple[Path, Counts]],
+    files: Sequence[Path],
+    nproc: int,
+    description: str,
+) -> list[tuple[Path, Counts]]:
+    """Converts files in ``nproc`` processes; returns label path and class counts in order."""
+    if nproc <= 1:
+        return list(map(convert, track(files, description)))
+    with multiprocessing.Pool(nproc) as pool:
+        return list(track(pool.imap(convert, files, chunksize=4), description, len(files)))
+
+
+def write_statistics(out_dir: Path, statistics: Iterable[tuple[Path, Counts]]) -> None:
+    """Writes the three JSON files of class statistics that DAFormer's tools read.
+
+    ``sample_class_stats.json``: list of {"<trainId>": pixels, ..., "file": label path};
+    ``sample_class_stats_dict.json``: {label path: {"<trainId>": pixels}};
+    ``samples_with_class.json``: {"<trainId>": [[label path, pixels], ...]}.
+    """
+    rows, by_file, by_class = [], {}, {}  # type: ignore[var-annotated]
+    for path, counts in statistics:
+        name = path.as_posix()
+        rows.append({**{str(c): n for c, n in counts.items()}, "file": name})
+        by_file[name] = {str(c): n for c, n in counts.items()}
+        for class_id, pixels in counts.items():
+            by_class.setdefault(class_id, []).append([name, pixels])
+    write_json(out_dir / PUBLISHED_FILE, rows)
+    write_json(out_dir / "sample_class_stats_dict.json", by_file)
+    write_json(out_dir / "samples_with_class.json", {str(c): by_class[c] for c in sorted(by_class)})
+
+
+def taxonomy() -> Taxonomy:
+    """Returns the taxonomy whose trainIds the converters write."""
+    return load_taxonomy(TAXONOMY)
+
+
+def parse_options(description: str, gt_dir: str, nproc: int) -> argparse.Namespace:
+    """Parses the command line that all converters have: root, --gt-dir, --out-dir, --nproc."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("root", type=Path, help="root folder of the data set")
+    parser.add_argument("--gt-dir", default=gt_dir, help=f"label folder below it ({gt_dir})")
+    parser.add_argument(
+        "-o", "--out-dir", type=Path, help="folder for statistics and lists (the root folder)"
+    )
+    parser.add_argument("--nproc", type=int, default=nproc, help=f"processes ({nproc})")
+    return parser.parse_args()

@@ -3,4 +3,4 @@
 Importing this package registers its classes in mmseg's registries.
 """
 
-from mmseg_uda.models import backbones, heads, losses, segmentors  # noqa: F401
+from mmseg_uda.models import backbones, heads, losses, necks, segmentors, weights  # noqa: F401

@@ -11,6 +11,7 @@ _SEGMENTORS = {
     "MultiResEncoderDecoder": "HRDAEncoderDecoder",
 }
 _HEADS = {"UniHead": "DAFormerHead", "MultiResAttentionWrapper": "HRDAHead"}
+_NECKS = {"SegFormerAdapter": "LevelUpsample"}
 _DROPPED_BACKBONE_KEYS = ("style", "ema_drop_path_rate")
 
 
@@ -31,6 +32,8 @@ def from_reference_config(model: Mapping[str, Any]) -> dict[str, Any]:
     pretrained = cfg.pop("pretrained", None)
     cfg.setdefault("test_cfg", {"mode": "whole"})
     cfg["backbone"] = _backbone(dict(cfg["backbone"]), pretrained)
+    if isinstance(cfg.get("neck"), Mapping):
+        cfg["neck"] = {**cfg["neck"], "type": _NECKS.get(cfg["neck"]["type"], cfg["neck"]["type"])}
     for key in ("decode_head", "auxiliary_head"):
         if isinstance(cfg.get(key), Mapping):
             cfg[key] = _head(dict(cfg[key]))

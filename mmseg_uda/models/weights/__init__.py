@@ -1,5 +1,15 @@
 """Weights: names of published checkpoints, pretrained encoders, loading whole segmentors."""
 
+from mmseg_uda.models.weights.checkpoint import (
+    load_segmentor_weights,
+    write_reference_checkpoint,
+)
+from mmseg_uda.models.weights.files import atomic_save, read_checkpoint
+from mmseg_uda.models.weights.pretrained import (
+    BackboneWeights,
+    find_weights,
+    load_backbone_weights,
+)
 from mmseg_uda.models.weights.reference_names import (
     from_reference_names,
     reference_parameter_names,
@@ -7,7 +17,14 @@ from mmseg_uda.models.weights.reference_names import (
 )
 
 __all__ = [
+    "BackboneWeights",
+    "atomic_save",
+    "find_weights",
     "from_reference_names",
+    "load_backbone_weights",
+    "load_segmentor_weights",
+    "read_checkpoint",
     "reference_parameter_names",
     "to_reference_names",
+    "write_reference_checkpoint",
 ]

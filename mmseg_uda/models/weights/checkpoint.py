@@ -1,0 +1,91 @@
+"""Loading whole segmentors from any checkpoint of ours, of the lineage or of mmseg."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights.files import (
+    atomic_save,
+    coverage_problems,
+    describe_problems,
+    read_checkpoint,
+    state_dict_of,
+)
+from mmseg_uda.models.weights.reference_names import from_reference_names, to_reference_names
+
+PARTS = ("model", "ema_model")
+
+
+def load_segmentor_weights(
+    segmentor: nn.Module, checkpoint: str | Path | Mapping[str, Any], part: str = "model"
+) -> None:
+    """Fill a segmentor completely, or raise.
+
+    Takes our checkpoints and the lineage's (student under ``model.``, teacher under
+    ``ema_model.``), in mmseg's or in the published encoder names, and plain mmseg ones.
+    Auxiliary heads in the file are ignored when the segmentor has none.
+
+    Args:
+        segmentor: The network to fill.
+        checkpoint: A file, or its content.
+        part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
+
+    Raises:
+        UserError: The file is unreadable, lacks the part, or belongs to another network.
+    """
+    if part not in PARTS:
+        raise UserError(f"there is no part {part!r} in a checkpoint", fix="'model' or 'ema_model'")
+    if isinstance(checkpoint, Mapping):
+        source, content = "the checkpoint", dict(checkpoint)
+    else:
+        source, content = str(checkpoint), read_checkpoint(checkpoint)
+    weights = state_dict_of(content, source)
+    selected = {
+        name.removeprefix(f"{part}."): value
+        for name, value in weights.items()
+        if name.startswith(f"{part}.")
+    }
+    if not selected:
+        if part != "model":
+            raise UserError(f"{source} holds no teacher", fix="evaluate the student, part='model'")
+        selected = weights
+    selected = from_reference_names(segmentor, selected)
+    expected = segmentor.state_dict()
+    if not getattr(segmentor, "with_auxiliary_head", False):
+        selected = {
+            name: value
+            for name, value in selected.items()
+            if not name.startswith("auxiliary_head.")
+        }
+    problems = coverage_problems(expected, selected)
+    if any(problems.values()):
+        raise UserError(
+            f"{source} is a checkpoint of another network:\n  {describe_problems(problems)}",
+            fix="use the config that the checkpoint was trained with",
+        )
+    segmentor.load_state_dict({**expected, **selected})
+
+
+def write_reference_checkpoint(
+    path: str | Path, student: nn.Module, teacher: nn.Module | None = None
+) -> None:
+    """Save networks in the published layout, readable by the original repositories.
+
+    Args:
+        path: File to write, atomically.
+        student: Saved under ``model.``.
+        teacher: Saved under ``ema_model.``.
+    """
+    state: dict[str, torch.Tensor] = {}
+    for prefix, network in zip(PARTS, (student, teacher), strict=True):
+        if network is not None:
+            weights = to_reference_names(network, network.state_dict())
+            # clone: halves of a joint projection would otherwise both store the whole of it
+            state |= {f"{prefix}.{name}": value.clone() for name, value in weights.items()}
+    atomic_save({"meta": {}, "state_dict": state}, path)

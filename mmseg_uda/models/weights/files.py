@@ -1,0 +1,132 @@
+"""Reading weight files without running code from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmseg_uda.errors import UserError
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint or bare weights onto the CPU, as data only.
+
+    Args:
+        path: A ``torch.save`` file, or ``.safetensors``.
+
+    Raises:
+        UserError: The file is missing, damaged, or holds objects that are no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no such weights: {path}", fix="check the path")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is a pickle that is not weights, or is damaged: {_first_line(error)}",
+            fix="use a file that holds tensors and plain containers only; it is never executed",
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read as weights: {_first_line(error)}",
+            fix="copy or download the file again; it may be truncated",
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UserError(
+            f"{path} holds a {type(content).__name__}, not weights",
+            fix="give a checkpoint or a state dict",
+        )
+    return dict(content)
+
+
+def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+    """Find the weights in a checkpoint, without wrappers' ``module.`` prefix.
+
+    Args:
+        checkpoint: A checkpoint with ``state_dict`` or ``model``, or a bare state dict.
+        source: Name of the checkpoint in errors.
+
+    Raises:
+        UserError: There are no tensors.
+    """
+    state: Any = checkpoint
+    for key in ("state_dict", "model"):
+        if isinstance(checkpoint.get(key), Mapping):
+            state = checkpoint[key]
+            break
+    weights = {
+        str(name).removeprefix("module."): value
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+    if not weights:
+        raise UserError(f"{source} holds no weights", fix="give a checkpoint or a state dict")
+    return weights
+
+
+def atomic_save(content: Any, path: str | Path) -> None:
+    """``torch.save`` through a temporary file, so that ``path`` is whole or absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def coverage_problems(
+    expected: Mapping[str, Tensor], given: Mapping[str, Tensor]
+) -> dict[str, list[str]]:
+    """Compare names and shapes.
+
+    Returns:
+        Lists ``missing``, ``unexpected`` and ``shape``; batch counters of norm layers, which
+        old files lack, are never missing.
+    """
+    return {
+        "missing": [
+            name
+            for name in expected
+            if name not in given and not name.endswith("num_batches_tracked")
+        ],
+        "unexpected": [name for name in given if name not in expected],
+        "shape": [
+            f"{name}: {tuple(given[name].shape)} in the file, {tuple(value.shape)} in the network"
+            for name, value in expected.items()
+            if name in given and given[name].shape != value.shape
+        ],
+    }
+
+
+def describe_problems(problems: Mapping[str, list[str]], examples: int = 3) -> str:
+    """One line per kind of problem, with the first names."""
+    lines = []
+    for kind, names in problems.items():
+        if names:
+            more = ", …" if len(names) > examples else ""
+            lines.append(f"{len(names)} {kind}: {', '.join(names[:examples])}{more}")
+    return "\n  ".join(lines)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

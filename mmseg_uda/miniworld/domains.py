@@ -1,0 +1,172 @@
+"""The domains of the miniature world and one rendered frame of each."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.miniworld.canvas import VOID, Canvas
+from mmseg_uda.miniworld.effects import WEATHERS, finish, paint_sky
+from mmseg_uda.miniworld.layout import Layout, draw_scene
+from mmseg_uda.miniworld.shapes import Brush
+from mmseg_uda.miniworld.style import (
+    Style,
+    blend,
+    cityscapes_style,
+    gta_style,
+    neutral_style,
+    random_style,
+    synthia_style,
+)
+
+# Gap between the rendered sources and the "real" targets, chosen on the development world.
+STRENGTH = 0.62
+DEVELOPMENT_SEED = 1
+REPORTED_SEED = 20240
+
+GTA_LAYOUT = Layout(eye=(1.7, 2.1), focal=(125, 145), horizon=(0.38, 0.46), road=(3.0, 4.6))
+SYNTHIA_LAYOUT = Layout(
+    eye=(1.8, 2.5),
+    focal=(118, 140),
+    horizon=(0.34, 0.43),
+    road=(3.2, 4.8),
+    train=0.0,
+)
+CITYSCAPES_LAYOUT = Layout(
+    eye=(1.4, 1.65),
+    focal=(140, 160),
+    horizon=(0.35, 0.41),
+    road=(2.6, 3.9),
+    sidewalk=(1.8, 3.8),
+    backdrop=(0.4, 0.2, 0.18, 0.22),
+    cars=(3, 7),
+)
+ACDC_LAYOUT = replace(CITYSCAPES_LAYOUT, eye=(1.45, 1.75), focal=(135, 155), road=(2.8, 4.2))
+WEB_LAYOUT = Layout(
+    eye=(1.2, 2.8), focal=(115, 180), horizon=(0.32, 0.48), road=(2.6, 5.0), cars=(1, 5)
+)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A data set of the miniature world.
+
+    Attributes:
+        name: Directory name; also part of every random stream.
+        layout: Statistics of its scenes.
+        splits: Names of its parts.
+        weather: Whether frames have adverse conditions, in turn.
+        ego: Whether the car's bonnet and the rectification's border are in the picture.
+    """
+
+    name: str
+    layout: Layout
+    splits: tuple[str, ...]
+    weather: bool = False
+    ego: bool = False
+
+    def style(self, strength: float, rng: np.random.Generator) -> Style:
+        """The look of one frame; ``strength`` is the targets' share of their own look."""
+        if self.name == "gta":
+            return gta_style()
+        if self.name == "synthia":
+            return synthia_style()
+        if self.name == "web":
+            return random_style(rng)
+        return blend(neutral_style(), cityscapes_style(), strength)
+
+
+DOMAINS = {
+    d.name: d
+    for d in (
+        Domain("gta", GTA_LAYOUT, ("train",)),
+        Domain("synthia", SYNTHIA_LAYOUT, ("train",)),
+        Domain("cityscapes", CITYSCAPES_LAYOUT, ("train", "val"), ego=True),
+        Domain("acdc", ACDC_LAYOUT, ("train", "val"), weather=True, ego=True),
+        Domain("web", WEB_LAYOUT, ("train",)),
+    )
+}
+
+# Raw ids of the Cityscapes label definition for what is not part of the scene.
+EGO_VEHICLE, RECTIFICATION_BORDER, OUT_OF_ROI = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One rendered frame.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        label: (H, W) uint8 trainIds, 255 where ``border`` is set.
+        instance: (H, W) uint16, 0 for background.
+        inverse: (H, W) float32 inverse depth in 1/m, 0 for the sky.
+        border: (H, W) uint8: 0, or the raw id of bonnet, border or outside.
+        weather: Condition of the frame, or None.
+    """
+
+    image: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    instance: NDArray[np.uint16]
+    inverse: NDArray[np.float32]
+    border: NDArray[np.uint8]
+    weather: str | None
+
+
+def get_domain(name: str) -> Domain:
+    """The domain of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in DOMAINS:
+        raise UserError(f"The miniature world has no domain '{name}'", f"Use {', '.join(DOMAINS)}")
+    return DOMAINS[name]
+
+
+def stream(seed: int, domain: str, split: str, index: int) -> np.random.Generator:
+    """The random stream of one frame: a function of its four coordinates alone."""
+    words = (seed, zlib.crc32(domain.encode()), zlib.crc32(split.encode()), index)
+    return np.random.default_rng(np.random.SeedSequence(words))
+
+
+def render(
+    domain: Domain,
+    split: str,
+    index: int,
+    seed: int = DEVELOPMENT_SEED,
+    strength: float = STRENGTH,
+    width: int = 256,
+    height: int = 128,
+) -> Frame:
+    """Renders one frame; equal arguments give equal pixels."""
+    rng = stream(seed, domain.name, split, index)
+    style = domain.style(strength, rng)
+    canvas = Canvas(domain.layout.camera(rng, width, height))
+    weather = WEATHERS[index % len(WEATHERS)] if domain.weather else None
+    paint_sky(canvas, style, rng)
+    draw_scene(Brush(canvas, style, rng), domain.layout)
+    border = _ego_border(canvas) if domain.ego else np.zeros_like(canvas.label)
+    image = finish(canvas, style, rng, weather)
+    image[border >= RECTIFICATION_BORDER] = 0
+    label = np.where(border > 0, VOID, canvas.label).astype(np.uint8)
+    return Frame(image, label, canvas.instance, canvas.inverse, border, weather)
+
+
+def _ego_border(canvas: Canvas) -> NDArray[np.uint8]:
+    """Paints the bonnet and returns the raw ids of what does not belong to the scene."""
+    height, width = canvas.label.shape
+    border = np.zeros((height, width), np.uint8)
+    x = np.linspace(-1, 1, width)
+    top = height * (0.875 + 0.09 * x**4)
+    bonnet = np.arange(height)[:, None] >= top[None, :]
+    border[bonnet] = EGO_VEHICLE
+    canvas.image[bonnet] = (44, 48, 52)
+    rows, columns = max(1, round(height / 64)), max(1, round(width / 128))
+    border[:, :columns] = border[:, -columns:] = RECTIFICATION_BORDER
+    border[:rows] = RECTIFICATION_BORDER
+    border[-rows:] = OUT_OF_ROI
+    return border

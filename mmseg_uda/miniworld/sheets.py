@@ -1,0 +1,73 @@
+"""Contact sheets: pictures, coloured labels and depth of a domain at a glance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mmseg_uda.miniworld.domains import get_domain, render
+from mmseg_uda.miniworld.formats import TAXONOMY, quantize_depth, write_atomically
+from mmseg_uda.miniworld.world import WorldOptions
+from mmseg_uda.taxonomy import load_taxonomy
+
+
+def colour_label(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB picture of trainIds, black where there is no class."""
+    table = np.zeros((256, 3), np.uint8)
+    palette = np.array(load_taxonomy(TAXONOMY).palette, np.uint8)
+    table[: len(palette)] = palette
+    return table[label]
+
+
+def contact_sheet(domain: str, options: WorldOptions, columns: int = 4, rows: int = 2) -> NDArray:
+    """RGB sheet of ``rows`` blocks of ``columns`` frames: picture, label, depth."""
+    if domain == "web":
+        raise ValueError("the web-like domain consists of crops: use crop_sheet")
+    blocks = []
+    for row in range(rows):
+        frames = [
+            render(
+                get_domain(domain),
+                "train",
+                row * columns + i,
+                options.seed,
+                options.strength,
+                options.width,
+                options.height,
+            )
+            for i in range(columns)
+        ]
+        blocks.append(np.hstack([f.image for f in frames]))
+        blocks.append(np.hstack([colour_label(f.label) for f in frames]))
+        depth = [quantize_depth(f.inverse)[..., None].repeat(3, axis=2) for f in frames]
+        blocks.append(np.hstack(depth))
+    return np.vstack(blocks)
+
+
+def crop_sheet(folder: Path, captions: list[tuple[str, str, str]], columns: int = 12) -> NDArray:
+    """RGB sheet of captioned crops, one class per row.
+
+    Args:
+        folder: Where the crops lie.
+        captions: (file, class, caption) of every crop.
+        columns: Crops per class.
+    """
+    rows = []
+    by_class: dict[str, list[str]] = {}
+    for file, name, _ in captions:
+        by_class.setdefault(name, []).append(file)
+    for name in sorted(by_class):
+        files = (by_class[name] * columns)[:columns]
+        crops = [cv2.imread(str(folder / f))[..., ::-1] for f in files]
+        title = np.full((*crops[0].shape[:1], 110, 3), 255, np.uint8)
+        cv2.putText(title, name, (4, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
+        rows.append(np.hstack([title, *crops]))
+    return np.vstack(rows)
+
+
+def write_sheet(path: Path, sheet: NDArray) -> None:
+    """Writes an RGB sheet as PNG."""
+    write_atomically(path, lambda name: cv2.imwrite(name, np.ascontiguousarray(sheet[..., ::-1])))

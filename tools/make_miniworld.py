@@ -1,0 +1,55 @@
+"""Make the miniature world: python tools/make_miniworld.py [--out DIR] [--seed N] ..."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmseg_uda.cli import run_tool
+from mmseg_uda.miniworld import DEVELOPMENT_SEED, STRENGTH, WorldOptions, ensure_miniworld
+from mmseg_uda.miniworld.prepare import SEGMENTATION_DOMAINS
+from mmseg_uda.miniworld.sheets import contact_sheet, write_sheet
+from mmseg_uda.miniworld.world import DEFAULT_COUNTS
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Render the miniature world in the formats of the real data sets.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("data/miniworld"), help="data folder")
+    parser.add_argument("--seed", type=int, default=DEVELOPMENT_SEED, help="world seed")
+    parser.add_argument("--strength", type=float, default=STRENGTH, help="domain gap, 0 to 1")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("W", "H"), default=(256, 128), help="image size"
+    )
+    parser.add_argument("--train", type=int, help="training frames per domain")
+    parser.add_argument("--val", type=int, help="validation frames per target domain")
+    parser.add_argument(
+        "--domains", nargs="+", choices=SEGMENTATION_DOMAINS, default=SEGMENTATION_DOMAINS
+    )
+    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Render, convert, write contact sheets."""
+    args = parse_args()
+    wanted = {"train": args.train, "val": args.val}
+    counts = {
+        domain: {s: n if wanted[s] is None else wanted[s] for s, n in splits.items()}
+        for domain, splits in DEFAULT_COUNTS.items()
+    }
+    options = WorldOptions(args.seed, args.strength, *args.size, counts)
+    paths = ensure_miniworld(args.out, options, args.domains, args.workers)
+    for domain, folder in paths.data.items():
+        sheet = folder / "contact_sheet.png"
+        if domain in paths.seconds or not sheet.exists():
+            write_sheet(sheet, contact_sheet(domain, options))
+        took = f"{paths.seconds[domain]:.1f} s" if domain in paths.seconds else "was there"
+        print(f"{domain:12s} {took:>10s}  {folder}  (look at {sheet.name})")
+
+
+if __name__ == "__main__":
+    run_tool(main)

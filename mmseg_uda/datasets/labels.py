@@ -44,7 +44,7 @@ def read_label(path: str) -> np.ndarray:
             if image.mode not in ("L", "P"):
                 raise UserError(
                     f"{path} has pixels of type {image.mode}, not one 8-bit id per pixel.",
-                    fix="use files of ids, not coloured ones (tools/convert_datasets makes trainIds)",
+                    fix="use files of ids, not coloured ones; tools/convert_datasets makes them",
                 )
             return np.array(image)
     except FileNotFoundError as error:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+from mmseg_uda.errors import UserError
+from mmseg_uda.taxonomy import DataLocation, missing_paths, resolve_data_root
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def test_everything_missing_names_folders_and_commands(tmp_path):
+    pair = {
+        "type": "DomainPairDataset",
+        "source": {"type": "SYNTHIA", "data_root": f"{tmp_path}/synthia"},
+        "target": {"type": "Cityscapes", "data_root": f"{tmp_path}/cs", "images_only": True},
+    }
+    missing = missing_paths(pair)
+    assert [m.path for m in missing] == [
+        f"{tmp_path}/synthia/RGB",
+        f"{tmp_path}/synthia/GT/LABELS/**/*_labelTrainIds.png",
+        f"{tmp_path}/cs/leftImg8bit/train",
+    ]
+    assert "synthia-dataset.net" in missing[0].fix
+    assert f"python tools/convert_datasets/synthia.py {tmp_path}/synthia" in missing[1].fix
+    assert "cityscapes-dataset.com" in missing[2].fix
+
+
+def test_unconverted_labels_ask_for_the_converter_only(tmp_path):
+    touch(tmp_path / "images/00001.png")
+    touch(tmp_path / "labels/00001.png")
+    (missing,) = missing_paths({"type": "GTA", "data_root": str(tmp_path)})
+    assert missing.path == f"{tmp_path}/labels/00001_labelTrainIds.png"
+    assert missing.fix == f"run: python tools/convert_datasets/gta.py {tmp_path} --nproc 8"
+
+
+def test_complete_data_set_misses_nothing(tmp_path):
+    touch(tmp_path / "images/00001.png")
+    touch(tmp_path / "labels/00001_labelTrainIds.png")
+    assert missing_paths({"type": "GTA", "data_root": str(tmp_path)}) == []
+
+
+def test_empty_image_folder_names_the_pattern(tmp_path):
+    (tmp_path / "rgb_anon/test").mkdir(parents=True)
+    cfg = {"type": "ACDC", "data_root": str(tmp_path), "split": "test", "images_only": True}
+    (missing,) = missing_paths(cfg)
+    assert missing.path == f"{tmp_path}/rgb_anon/test/**/*_rgb_anon.png"
+
+
+def test_other_packages_and_no_config_are_left_alone():
+    assert missing_paths({"type": "CityscapesDataset", "data_root": "nowhere"}) == []
+    assert missing_paths(None) == []
+
+
+@pytest.mark.parametrize("layout", ["rgb_anon/{split}/a", "rgb_anon/fog/{split}/GOPR1"])
+def test_acdc_flattened_and_as_downloaded(tmp_path, layout):
+    for split in ("train", "val"):
+        touch(tmp_path / layout.format(split=split) / f"{split}_rgb_anon.png")
+    location = DataLocation.create(type="ACDC", data_root=str(tmp_path), split="val")
+    (image,) = location.images()
+    path = location.image_folder / image
+    assert path == tmp_path / layout.format(split="val") / "val_rgb_anon.png"
+    label = location.label_folder / location.label_name(image)
+    folder = layout.format(split="val").replace("rgb_anon", "gt", 1)
+    assert label == tmp_path / folder / "val_gt_labelTrainIds.png"
+
+
+def test_data_root_variable_replaces_leading_data(monkeypatch):
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", "/mnt/sets")
+    assert resolve_data_root("data/gta") == "/mnt/sets/gta"
+    assert resolve_data_root("/data/gta") == "/data/gta"
+    assert resolve_data_root("my/data/gta") == "my/data/gta"
+    monkeypatch.delenv("MMSEG_UDA_DATA_ROOT")
+    assert resolve_data_root("data/gta") == "data/gta"
+
+
+def test_split_without_labels_needs_images_only():
+    with pytest.raises(UserError, match=r"(?s)train images of Dark Zurich have no labels.*images_"):
+        DataLocation.create(type="DarkZurich")
+    assert DataLocation.create(type="DarkZurich", images_only=True).label_dir is None
+
+
+def test_unknown_split_lists_the_known_ones():
+    with pytest.raises(UserError, match=r"(?s)GTA has no split 'val'.*train"):
+        DataLocation.create(type="GTA", split="val")
+
+
+def test_own_data_needs_its_folders():
+    with pytest.raises(UserError, match="label_dir"):
+        DataLocation.create(data_root="x", img_dir="images")
+    own = DataLocation.create(data_root="x", img_dir="images", images_only=True, img_suffix=".jpg")
+    assert own.label_name("a/b.jpg") == "a/b.png"

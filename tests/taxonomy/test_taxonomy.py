@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from mmseg_uda.errors import UserError
+from mmseg_uda.taxonomy import load_taxonomy
+
+# raw id -> trainId as published with the data sets' converters
+GTA = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11}
+GTA |= {25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
+SYNTHIA = {3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9, 1: 10, 10: 11}
+SYNTHIA |= {17: 12, 8: 13, 18: 14, 19: 15, 20: 16, 12: 17, 11: 18}
+
+
+@pytest.fixture
+def cityscapes():
+    return load_taxonomy("cityscapes19")
+
+
+def write(tmp_path, **changes):
+    content = {
+        "name": "two",
+        "classes": [
+            {"name": "road", "color": [1, 2, 3], "group": "flat", "prompts": ["road"]},
+            {"name": "car", "color": [4, 5, 6], "group": "vehicle", "prompts": ["car", "van"]},
+        ],
+        **changes,
+    }
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def class_with(**changes):
+    entry = {"name": "road", "color": [1, 2, 3], "group": "flat", "prompts": ["road"], **changes}
+    return {"classes": [{k: v for k, v in entry.items() if v is not None}]}
+
+
+def test_cityscapes_classes_match_mmsegmentation(cityscapes):
+    from mmseg.utils import cityscapes_classes, cityscapes_palette
+
+    assert list(cityscapes.classes) == cityscapes_classes()
+    assert cityscapes.metainfo()["palette"] == cityscapes_palette()
+
+
+def test_prompt_columns_of_groups(cityscapes):
+    columns = [c for c, prompts in enumerate(cityscapes.prompts) for _ in prompts]
+    assert len(columns) == 60
+    of_group = {
+        group: [i for i, c in enumerate(columns) if cityscapes.groups[c] == group]
+        for group in ("nature", "vehicle")
+    }
+    assert of_group["nature"] == list(range(23, 31))
+    assert of_group["vehicle"] == list(range(45, 60))
+
+
+def test_detector_prompts_of_the_new_classes(cityscapes):
+    new = [p for c in (9, 14, 16) for p in cityscapes.prompts[c]]
+    assert new == [
+        *["terrain", "grass", "soil", "sand", "roadside grass"],
+        *["truck", "box truck", "pickup truck", "truck trailer", "train", "tram"],
+    ]
+    assert len(cityscapes.prompts[9] + cityscapes.prompts[14]) == 9
+
+
+def test_prompts_with_commas_and_the_published_spelling(cityscapes):
+    assert cityscapes.prompts[3][0] == "standing wall, which is not part of a building"
+    assert cityscapes.prompts[2][1] == "skyscaper"
+
+
+def test_things_and_subsets(cityscapes):
+    assert cityscapes.things == (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
+    assert set(range(19)) - set(cityscapes.subsets["16"]) == {9, 14, 16}
+    assert set(range(19)) - set(cityscapes.subsets["13"]) == {3, 4, 5, 9, 14, 16}
+    assert cityscapes.subsets["new"] == (9, 14, 16)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("gta", GTA), ("synthia", SYNTHIA)])
+def test_raw_ids(cityscapes, name, expected):
+    assert cityscapes.raw_ids[name] == expected
+    table = cityscapes.lookup(name)
+    assert [table[i] for i in range(256)] == [expected.get(i, 255) for i in range(256)]
+
+
+def test_gta16_remap_keeps_unlisted_ids(cityscapes):
+    table = cityscapes.lookup("gta16")
+    changed = {i: v for i, v in enumerate(table) if i != v}
+    assert changed == {9: 8, 14: 13, 16: 255}
+
+
+def test_class_id_by_name_and_number(cityscapes):
+    assert cityscapes.class_id("train") == 16
+    assert cityscapes.class_id(3) == 3
+    for wrong in ("tram", 19, -1, True):
+        with pytest.raises(UserError, match="has no class"):
+            cityscapes.class_id(wrong)
+
+
+def test_own_taxonomy_with_another_class_count(tmp_path):
+    own = load_taxonomy(write(tmp_path, remaps={"x": {5: 1, 6: 255}}, subsets={"cars": ["car"]}))
+    assert own.classes == ("road", "car")
+    assert own.lookup("x")[5:7] == [1, 255]
+    assert own.subsets == {"cars": (1,)}
+
+
+def test_an_edited_file_is_read_again(tmp_path):
+    import os
+
+    path = write(tmp_path)
+    assert load_taxonomy(path).name == "two"
+    write(tmp_path, name="changed")
+    os.utime(path, ns=(1, 1))
+    assert load_taxonomy(path).name == "changed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (class_with(prompts=[]), "class 'road': prompts"),
+        (class_with(prompts="road"), "class 'road': prompts"),
+        (class_with(group=None), "class 'road' has no group"),
+        (class_with(color=[1, 2]), "class 'road': color"),
+        (class_with(color=[1, 2, 256]), "class 'road': color"),
+        (class_with(colour=[1, 2, 3]), "unknown key 'colour' in class 'road'"),
+        ({"classes": []}, "no list of classes"),
+        ({"classes": [{"color": [1, 2, 3]}]}, "entry 0 of 'classes' has no name"),
+        ({"classes": class_with()["classes"] * 2}, "class 'road' is listed twice"),
+        ({"raw_ids": {"mine": {7: 2}}}, "raw_ids.mine: entry 7: 2 leaves the taxonomy"),
+        ({"remaps": {"mine": {300: 0}}}, "remaps.mine: entry 300: 0 leaves the taxonomy"),
+        ({"subsets": {"mine": ["tram"]}}, "subsets.mine: 'tram' is no class"),
+        ({"ignore_index": 1}, "ignore_index 1 has to be in 2..255"),
+        ({"klasses": []}, "unknown key 'klasses' in the file"),
+    ],
+)
+def test_wrong_entries_are_named(tmp_path, changes, message):
+    with pytest.raises(UserError) as error:
+        load_taxonomy(write(tmp_path, **changes))
+    assert message in str(error.value)
+    assert "own.yaml" in str(error.value)
+
+
+def test_unknown_taxonomy_lists_the_known_ones():
+    with pytest.raises(UserError, match=r"(?s)No taxonomy 'camvid'.*cityscapes19"):
+        load_taxonomy("camvid")
+
+
+def test_unknown_label_map_lists_the_known_ones(cityscapes):
+    with pytest.raises(UserError, match=r"(?s)no label map 'gta15'.*gta16"):
+        cityscapes.lookup("gta15")
+
+
+def test_importing_the_taxonomy_loads_no_torch():
+    code = "import sys, mmseg_uda.taxonomy; assert not {'torch', 'mmengine'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

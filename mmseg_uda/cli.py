@@ -41,7 +41,10 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"
     )
     parser.add_argument(
-        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help=argparse.SUPPRESS
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help=argparse.SUPPRESS,
     )
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
 

@@ -23,7 +23,9 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"There is no config {path}.", "Configs are under configs/; check the path.")
+        raise UserError(
+            f"There is no config {path}.", "Configs are under configs/; check the path."
+        )
     try:
         cfg = Config.fromfile(path)
     except (SyntaxError, KeyError, TypeError, FileNotFoundError, AttributeError) as error:

@@ -92,9 +92,7 @@ def _report(step: int, terms: list[str], batch: Mapping[str, Any]) -> str:
             {
                 domain: {
                     "inputs": part["inputs"],
-                    "fields": [
-                        {k: s.get(k).data for k in s.keys()} for s in part["data_samples"]
-                    ],
+                    "fields": [{k: s.get(k).data for k in s.keys()} for s in part["data_samples"]],
                     "paths": [s.metainfo.get("img_path", "?") for s in part["data_samples"]],
                 }
                 for domain, part in batch.items()

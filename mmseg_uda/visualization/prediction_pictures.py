@@ -50,11 +50,15 @@ class PredictionPicturesHook(Hook):
         """Start counting anew."""
         self._seen = 0
 
-    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         """Write the batch's share of pictures."""
         self._write(runner, outputs, "val_")
 
-    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_test_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         """Write the batch's share of pictures."""
         self._write(runner, outputs, "test_")
 

@@ -46,7 +46,11 @@ def fill(module, segmentor, prefix=""):
     names = to_reference_names(segmentor, segmentor.state_dict())
     pinned = {k: pinned_tensor(prefix + k, tuple(v.shape)) for k, v in names.items()}
     module.load_state_dict(
-        {k: v for k, v in from_reference_names(segmentor, pinned).items() if k in module.state_dict()}
+        {
+            k: v
+            for k, v in from_reference_names(segmentor, pinned).items()
+            if k in module.state_dict()
+        }
     )
 
 

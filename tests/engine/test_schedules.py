@@ -1,0 +1,56 @@
+"""Learning-rate curves of the configs against the published values."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmseg.registry import PARAM_SCHEDULERS
+
+import mmseg_uda.engine  # noqa: F401
+
+CURVES = {
+    "poly10warm": {
+        0: 6e-11,
+        1: 4.00589585e-8,
+        49: 1.958e-6,
+        99: 3.950e-6,
+        149: 5.938e-6,
+        199: 7.920e-6,
+        749: 2.939903e-5,
+        750: 2.943752944e-5,
+        1499: 5.771299904e-5,
+        1500: 5.775e-5,
+        20000: 3e-5,
+        39999: 1.5e-9,
+    },
+    "poly10warm_csi": {
+        0: 6e-11,
+        749: 2.998002e-5,
+        1499: 6e-5,
+        1500: 6e-5,
+        20000: 3.116808e-5,
+        39999: 0.0,
+    },
+    "poly10": {0: 6e-5, 20000: 3e-5},
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_learning_rate(name):
+    cfg = Config.fromfile(f"configs/_base_/schedules/{name}.py")
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.AdamW(
+        [dict(params=parameters[:1], lr=6e-5), dict(params=parameters[1:], lr=6e-4)], lr=6e-5
+    )
+    wrapper = OptimWrapper(optimizer)
+    schedulers = [PARAM_SCHEDULERS.build({**s, "optimizer": wrapper}) for s in cfg.param_scheduler]
+    optimizer.step()
+    for step in range(40000):
+        if step in CURVES[name]:
+            expected = CURVES[name][step]
+            rel = 1e-3 if step in (49, 99, 149, 199) else 1e-6
+            encoder, head = (group["lr"] for group in optimizer.param_groups)
+            assert encoder == pytest.approx(expected, rel=rel, abs=1e-15)
+            assert head == pytest.approx(10 * expected, rel=rel, abs=1e-14)
+        for scheduler in schedulers:
+            scheduler.step()

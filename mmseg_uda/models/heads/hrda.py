@@ -44,6 +44,7 @@ class HRDAHead(BaseDecodeHead):
 
     Args:
         single_scale_head: ``'DAFormerHead'`` or ``'DLV2Head'``; takes the remaining options.
+            When absent, the one whose options are given.
         scales: Resize factors, context first, e.g. (0.5, 1); set by the segmentor.
         attention_classwise: One attention map per class, else one for all.
         attention_embed_dim: Width of a DAFormer attention head.
@@ -58,7 +59,7 @@ class HRDAHead(BaseDecodeHead):
 
     def __init__(
         self,
-        single_scale_head: str = "DAFormerHead",
+        single_scale_head: str | None = None,
         scales: Sequence[float] = (0.5, 1),
         attention_classwise: bool = True,
         attention_embed_dim: int = 256,
@@ -67,6 +68,8 @@ class HRDAHead(BaseDecodeHead):
         lr_loss_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
+        if single_scale_head is None:
+            single_scale_head = "DAFormerHead" if "decoder_params" in kwargs else "DLV2Head"
         if single_scale_head not in SCALE_HEADS:
             raise UserError(
                 f"decode_head.single_scale_head={single_scale_head!r} is unknown",

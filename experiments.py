@@ -69,7 +69,7 @@ def derived(miou_16: float) -> Reported:
     """Reference of a row without CSI, from the 16-class mIoU that the method's own paper reports.
 
     Such a network scores 0 on the three missing classes, hence mIoU over 19 = 16/19 of it. CSI's
-    own baselines differ in masking mode, loss average and learning-rate curve: expect 1 to 2 points.
+    own baselines differ in masking mode, loss average and learning curve: expect 1 to 2 points.
     """
     return Reported({"mIoU": round(miou_16 * 16 / 19, 2), "mIoU_16": miou_16}, origin=DERIVED)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.grid import Relabelling, Setup
+from mmseg_uda.experiments.naming import DEFAULT_CROP
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE_FOLDER = ROOT / "configs" / "_base_"
@@ -49,7 +50,8 @@ def base_files(setup: Setup) -> list[str]:
     Raises:
         UserError: When one of them does not exist.
     """
-    _, decoder = split_architecture(setup.architecture)
+    hrda, decoder = split_architecture(setup.architecture)
+    scales = "" if hrda is None else "hrda1_"
     curve = "_csi" if setup.recipe == "csi" else ""
     if setup.uda == "source-only":
         data = f"{setup.source}_to_{setup.target}_{setup.crop}"
@@ -59,7 +61,7 @@ def base_files(setup: Setup) -> list[str]:
         data = f"uda_{setup.source}_to_{setup.target}_{setup.crop}"
     files = [
         "default_runtime.py",
-        f"models/{decoder}_{setup.backbone}.py",
+        f"models/{scales}{decoder}_{setup.backbone}.py",
         f"datasets/{data}.py",
         f"schedules/{setup.optimizer}.py",
         f"schedules/{setup.schedule}{curve}.py",
@@ -164,21 +166,12 @@ def _model(setup: Setup) -> dict[str, Any]:
     average = setup.recipe == "csi" and not decoder.startswith("dlv2")
     head: dict[str, Any] = {"loss_decode": {"avg_non_ignore": True}} if average else {}
     model: dict[str, Any] = {}
+    if setup.crop != DEFAULT_CROP:
+        model["data_preprocessor"] = {"size": crop_size(setup.crop)}
     if hrda is not None:
         crop, weight, *options = hrda
-        model |= {
-            "type": "HRDAEncoderDecoder",
-            "scales": [1, 0.5],
-            "hr_crop_size": (int(crop), int(crop)),
-            "feature_scale": 0.5,
-            "crop_coord_divisible": 8,
-            "hr_slide_inference": True,
-        }
-        head |= {
-            "type": "HRDAHead",
-            "attention_classwise": True,
-            "hr_loss_weight": float(weight),
-        }
+        model["hr_crop_size"] = (int(crop), int(crop))
+        head["hr_loss_weight"] = float(weight)
         for option in options:
             _apply_hrda_option(option, model, head)
         outer = setup.sync_crop or crop_size(setup.crop)

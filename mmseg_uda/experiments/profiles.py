@@ -93,6 +93,17 @@ CLASSIFIER = {"type": "OpenClip", "checkpoint": CLIP_FOLDER}
 
 # --- How it is applied ---
 
+# Variables of the base files that the resolved config no longer refers to.
+LEFTOVERS = (
+    "crop_size",
+    "data_preprocessor",
+    "eval_pipeline",
+    "norm_cfg",
+    "source_pipeline",
+    "target_pipeline",
+    "vis_backends",
+)
+
 # Ends of phases in the papers' learning-rate schedules; mmengine reaches an end one step earlier,
 # hence the pairs.
 SCHEDULE_ENDS = {
@@ -109,7 +120,7 @@ def mini(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: When the config uses a data set that the miniworld does not have.
     """
-    config = _walk(deepcopy(config), _scale_data)
+    config = _walk({k: v for k, v in deepcopy(config).items() if k not in LEFTOVERS}, _scale_data)
     config["train_cfg"] |= {"max_iters": ITERATIONS, "val_interval": VALIDATE_EVERY}
     config["param_scheduler"] = [_scale_schedule(s) for s in config["param_scheduler"]]
     wrapper = config["optim_wrapper"]
@@ -204,6 +215,8 @@ def _scale_model(model: dict[str, Any]) -> None:
     head = model["decode_head"]
     decoder = head.get("single_scale_head", head["type"])
     head |= deepcopy(DLV2_HEAD if decoder == "DLV2Head" else DAFORMER_HEAD)
+    if head["type"] == "HRDAHead":
+        head["attention_embed_dim"] = HEAD_CHANNELS
     if "hr_crop_size" in model:
         model["hr_crop_size"] = HR_CROP
     test = model.get("test_cfg") or {}

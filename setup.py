@@ -1,0 +1,62 @@
+"""Package metadata; ``pip install -e .[test] -c constraints.txt`` installs the tested set."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+?)"', (HERE / "mmseg_uda" / "__init__.py").read_text(encoding="utf-8")
+)[1]
+README = HERE / "README.md"
+
+REQUIREMENTS = [
+    "torch>=2.4",  # scaled dot-product attention, weights_only loading, foreach kernels
+    "torchvision>=0.19",  # the release that belongs to torch 2.4
+    # OpenMMLab's libraries as maintained builds: same import names, numpy 2 and Python 3.12, and
+    # an installation that compiles nothing.
+    "onedl-mmcv>=2.3",
+    "onedl-mmengine>=0.10.12",
+    "onedl-mmsegmentation>=1.4",
+    "transformers>=4.46",  # OWL-ViT, OWLv2 and CLIP; the first release on numpy 2 and torch 2.5
+    "open_clip_torch>=2.30",  # the miniworld's CLIP and CLIP weights of other origin
+    "safetensors>=0.4",  # weights files
+    "huggingface_hub>=0.26",  # fetches weights by name
+    "numpy>=1.26",  # the first with Python 3.12
+    "opencv-python>=4.9",  # 16-bit SYNTHIA labels, resizing as the published pipelines do
+    "pillow>=10",  # palette PNGs
+    "rich>=13.7",  # progress bars and live tables
+    "pyyaml>=6",  # taxonomies
+    "ftfy>=6.1",  # imported by mmsegmentation and open_clip's tokenizer
+    "regex>=2023.12",  # the same
+    "scipy>=1.11",  # imported by mmsegmentation's transforms
+]
+
+setup(
+    name="mmseg_uda",
+    version=VERSION,
+    description="Semantic segmentation across domains, as a plug-in for mmsegmentation 1.x",
+    long_description=README.read_text(encoding="utf-8") if README.is_file() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["mmseg_uda", "mmseg_uda.*"]),
+    package_data={"mmseg_uda": ["**/*.yaml"]},
+    install_requires=REQUIREMENTS,
+    extras_require={
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",  # two test processes on two cores
+            "ruff>=0.9",
+            "mypy>=1.13",
+        ],
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

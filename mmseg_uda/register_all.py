@@ -9,4 +9,5 @@ import mmseg_uda.evaluation
 import mmseg_uda.foundation
 import mmseg_uda.methods
 import mmseg_uda.models
-import mmseg_uda.self_training  # noqa: F401
+import mmseg_uda.self_training
+import mmseg_uda.visualization  # noqa: F401

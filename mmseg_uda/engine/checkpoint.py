@@ -1,49 +1,18 @@
-"""Reading training checkpoints: no code is unpickled, nothing is silently left out."""
+"""Training checkpoints: which to resume from, and loading one completely or not at all."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import load_segmentor_weights
 
 FORMAT_VERSION = 1
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint file on the CPU with ``weights_only=True``.
-
-    Args:
-        path: Local file.
-
-    Raises:
-        UserError: If the file is missing, cut off, or holds more than weights and numbers.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no checkpoint {path}.", "Check the path.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"The checkpoint {path} is damaged (cut off or not a checkpoint).",
-            "Use an earlier one, or copy the file again.",
-        ) from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"The file {path} holds Python objects that are not weights; it was not opened.",
-            "Use a checkpoint of weights alone (state_dict of tensors).",
-        ) from error
-    if not isinstance(checkpoint, dict):
-        raise UserError(f"The file {path} holds no checkpoint.", "Give a .pth file of a training.")
-    return checkpoint
 
 
 def newest_first(folder: Path) -> list[Path]:
@@ -65,7 +34,7 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
 
     Args:
         trainer: Model of the runner.
-        checkpoint: As :func:`read_checkpoint` returns.
+        checkpoint: As ``read_checkpoint`` returns.
         source: Where it came from, for messages.
 
     Raises:
@@ -76,8 +45,6 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
         checkpoint.get("meta", {}).get("format_version") if "state_dict" in checkpoint else None
     )
     if version is None:
-        from mmseg_uda.models.weights import load_segmentor_weights
-
         load_segmentor_weights(getattr(trainer, "model", trainer), checkpoint)
         return
     if version > FORMAT_VERSION:

@@ -78,6 +78,10 @@ class FiniteCheck:
                 raise NonFiniteError(_report(step, terms, batch))
 
 
+def _pixel_maps(sample: Any) -> list[tuple[str, Tensor]]:
+    return [(name, getattr(sample, name).data) for name in sample.keys()]  # noqa: SIM118
+
+
 def _report(step: int, terms: list[str], batch: Mapping[str, Any]) -> str:
     paths = [
         sample.metainfo.get("img_path", "?")
@@ -92,7 +96,7 @@ def _report(step: int, terms: list[str], batch: Mapping[str, Any]) -> str:
             {
                 domain: {
                     "inputs": part["inputs"],
-                    "fields": [{k: s.get(k).data for k in s.keys()} for s in part["data_samples"]],
+                    "fields": [dict(_pixel_maps(s)) for s in part["data_samples"]],
                     "paths": [s.metainfo.get("img_path", "?") for s in part["data_samples"]],
                 }
                 for domain, part in batch.items()

@@ -14,7 +14,7 @@ REPLACED = {
     "mix": "nothing: ClassMix is the only mix",
     "blur": "uda.blur_probability (0.5 for True, 0 for False)",
     "color_jitter_strength": "uda.jitter_strength",
-    "color_jitter_probability": "uda.jitter_probability (the effective probability: 1 - the old value)",
+    "color_jitter_probability": "uda.jitter_probability (effective: 1 - the old value)",
     "mask_mode": "uda.masking.mode (uda.masking=None switches masking off)",
     "mask_alpha": "uda.masking.alpha",
     "mask_pseudo_threshold": "uda.masking.pseudo_threshold",

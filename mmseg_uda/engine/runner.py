@@ -18,12 +18,12 @@ from mmseg_uda.engine.checkpoint import (
     FORMAT_VERSION,
     load_trainer_state,
     newest_first,
-    read_checkpoint,
     sync_folder,
 )
 from mmseg_uda.engine.flat_keys import reject_flat_keys
 from mmseg_uda.engine.job_files import read_evaluations
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import read_checkpoint
 
 
 def wrap_model(cfg: Config) -> Config:

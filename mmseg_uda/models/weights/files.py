@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,10 +36,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = _load_as_data(path)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} is a pickle that is not weights, or is damaged: {_first_line(error)}",
+            f"{path} is a pickle that is not weights{_culprit(error)}",
             fix="use a file that holds tensors and plain containers only; it is never executed",
         ) from error
     except Exception as error:
@@ -50,6 +53,40 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             fix="give a checkpoint or a state dict",
         )
     return dict(content)
+
+
+class _LogHistory:
+    """Stands in for mmengine's log buffers, which lie beside the weights of its checkpoints."""
+
+
+def _no_method(owner: Any, name: str) -> None:
+    """Stands in for ``getattr``, by which those buffers name their methods."""
+
+
+def _load_as_data(path: Path) -> Any:
+    """``torch.load`` of tensors and containers; mmengine's log buffers become empty objects."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        with torch.serialization.safe_globals(_harmless_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _harmless_globals() -> list[Any]:
+    home = "numpy._core" if hasattr(np, "_core") else "numpy.core"  # numpy 2 moved it
+    multiarray = importlib.import_module(f"{home}.multiarray")
+    allowed: list[Any] = [
+        (_LogHistory, "mmengine.logging.history_buffer.HistoryBuffer"),
+        (_no_method, "builtins.getattr"),
+        (np.ndarray, "numpy.ndarray"),
+        (np.dtype, "numpy.dtype"),
+    ]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        allowed += [
+            (multiarray.scalar, f"{module}.scalar"),
+            (multiarray._reconstruct, f"{module}._reconstruct"),
+        ]
+    return allowed + [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "?")]
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
@@ -125,6 +162,11 @@ def describe_problems(problems: Mapping[str, list[str]], examples: int = 3) -> s
             more = ", …" if len(names) > examples else ""
             lines.append(f"{len(names)} {kind}: {', '.join(names[:examples])}{more}")
     return "\n  ".join(lines)
+
+
+def _culprit(error: pickle.UnpicklingError) -> str:
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return f": it refers to {found[1]}" if found else ", or a damaged one"
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.crops import CROP_MODES, RESAMPLES, crop_boxes, normalise
-from mmseg_uda.foundation.lazy import check_dtype
+from mmseg_uda.foundation.lazy import check_dtype, full_precision
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -96,7 +96,8 @@ class CropClassifier(ABC):
         """Unit text features (P, D), encoded once per list of prompts and device."""
         key = (tuple(prompts), str(device))
         if key not in self._text:
-            self._text[key] = F.normalize(self.encode_text(prompts, device), dim=-1)
+            with full_precision(device):
+                self._text[key] = F.normalize(self.encode_text(prompts, device), dim=-1)
         return self._text[key]
 
     @torch.no_grad()
@@ -121,18 +122,18 @@ class CropClassifier(ABC):
         """
         height, width = images.shape[-2:]
         if boxes is None:
-            boxes = images.new_tensor([0, 0, width, height]).long().expand(len(images), 4)
+            boxes = torch.zeros(len(images), 4, dtype=torch.long, device=images.device)
+            boxes[:, 2], boxes[:, 3] = width, height
             index = torch.arange(len(images), device=images.device)
         assert index is not None, "boxes need the index of their image"
         text = self.text_features(prompts, images.device)
-        logits = [
-            F.normalize(self.encode_image(self.crops(images, part, where)), dim=-1) @ text.t()
-            for part, where in zip(boxes.split(self.chunk), index.split(self.chunk), strict=True)
-            if len(part)
-        ]
-        if not logits:
+        if len(boxes) == 0:
             return images.new_zeros((0, len(prompts)))
-        return self.logit_scale(images.device) * torch.cat(logits)
+        parts = zip(boxes.split(self.chunk), index.split(self.chunk), strict=True)
+        with full_precision(images.device):
+            features = [self.encode_image(self.crops(images, b, i)) for b, i in parts]
+            cosine = F.normalize(torch.cat(features), dim=-1) @ text.t()
+            return self.logit_scale(images.device) * cosine
 
     def crops(self, images: Tensor, boxes: Tensor, index: Tensor) -> Tensor:
         """Normalised network inputs (n, 3, S, S) of image regions."""

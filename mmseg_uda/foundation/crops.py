@@ -8,6 +8,7 @@ axis, which needs neither a Python loop nor the box coordinates on the host.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,8 +24,13 @@ _MAX_GATHERED = 2**25
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """``(images - mean) / std`` per channel for (n, 3, H, W)."""
-    shift = images.new_tensor(mean).view(1, 3, 1, 1)
-    return (images - shift) / images.new_tensor(std).view(1, 3, 1, 1)
+    return (images - _channels(tuple(mean), images.device)) / _channels(tuple(std), images.device)
+
+
+@lru_cache(maxsize=32)
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    # Kept on the device: copying three numbers there would wait for it in every call.
+    return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
 
 def crop_boxes(
@@ -110,7 +116,7 @@ def _crop_tensor(
     crops = torch.einsum("nchs,nth->ncts", rows, weight_y)
     if mode == "square_pad":
         covered = weight_y.sum(2)[:, None, :, None] * weight_x.sum(2)[:, None, None, :]
-        crops = crops + (1 - covered) * crops.new_tensor(fill).view(1, 3, 1, 1)
+        crops = crops + (1 - covered) * _channels(tuple(fill), crops.device)
     return crops
 
 

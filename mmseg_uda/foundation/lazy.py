@@ -96,8 +96,13 @@ def check_dtype(dtype: str, owner: str) -> str:
 
 
 def autocast(device: torch.device, dtype: str) -> torch.autocast:
-    """Autocast region of ``dtype``, off for fp32 (also inside a training's own AMP region)."""
+    """Autocast region of ``dtype``; fp32 switches a training's own autocast off."""
     return torch.autocast(device.type, dtype=DTYPES[dtype], enabled=dtype != "fp32")
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """Region without autocast, whatever the caller's AMP setting is."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def find_checkpoint(name: str) -> tuple[str, bool]:

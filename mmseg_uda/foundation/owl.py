@@ -19,6 +19,7 @@ from mmseg_uda.foundation.lazy import (
     autocast,
     check_dtype,
     find_checkpoint,
+    full_precision,
     loading,
 )
 from mmseg_uda.foundation.registry import DETECTORS
@@ -85,18 +86,17 @@ class OwlDetector(Detector):
         """See :meth:`Detector.detect`; N is the number of image patches (576 for B/32)."""
         loaded = self.network.get()
         model: Any = loaded.on(images.device)
-        query = self._query_features(prompts, images.device)
-        pixels = self.pixel_values(images)
-        with autocast(images.device, self.dtype):
-            features, _ = model.image_embedder(pixels)
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
+            query = self._query_features(prompts, images.device)
+            pixels = self.pixel_values(images)
+            with autocast(images.device, self.dtype):
+                features, _ = model.image_embedder(pixels)
             grid = features.float()
             tokens = grid.flatten(1, 2)
-            batched = query.expand(len(images), -1, -1)
-            logits, _ = model.class_predictor(tokens, batched, None)
+            logits, _ = model.class_predictor(tokens, query.expand(len(images), -1, -1), None)
             boxes = model.box_predictor(tokens, grid)
         if loaded.extras["kind"] == "owlv2":
-            boxes = boxes * _square_to_image(images)
+            boxes = _square_to_image(boxes, *images.shape[-2:])
         return logits, boxes
 
     def pixel_values(self, images: Tensor) -> Tensor:
@@ -144,8 +144,9 @@ def _resize_owlv2(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
 
 
-def _square_to_image(images: Tensor) -> Tensor:
+def _square_to_image(boxes: Tensor, height: int, width: int) -> Tensor:
     # Boxes are relative to the padded square; relative to the image they are larger.
-    height, width = images.shape[-2:]
     side = max(height, width)
-    return images.new_tensor([side / width, side / height, side / width, side / height])
+    cx, cy, w, h = boxes.unbind(-1)
+    x, y = side / width, side / height
+    return torch.stack([cx * x, cy * y, w * x, h * y], dim=-1)

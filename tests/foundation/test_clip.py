@@ -103,6 +103,13 @@ def test_half_precision_returns_close_float32_logits(open_clip_folder, images):
     torch.testing.assert_close(half, logits, atol=0.3, rtol=0)
 
 
+def test_a_trainings_autocast_does_not_reach_the_classifier(open_clip_folder, images):
+    logits = OpenClip(str(open_clip_folder)).classify(images, PROMPTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        again = OpenClip(str(open_clip_folder)).classify(images, PROMPTS)
+    assert torch.equal(logits, again)
+
+
 def test_no_boxes_no_forward(open_clip_folder, images):
     empty = torch.zeros(0, 4).long(), torch.zeros(0).long()
     assert OpenClip(str(open_clip_folder)).classify(images, PROMPTS, *empty).shape == (0, 3)

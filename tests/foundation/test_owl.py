@@ -75,6 +75,13 @@ def test_half_precision_keeps_scores_and_boxes_close(owl_folder, images):
     assert (half_boxes - boxes).abs().mean() < 0.01
 
 
+def test_a_trainings_autocast_does_not_reach_the_detector(owl_folder, images):
+    logits, boxes = OwlDetector(str(owl_folder)).detect(images, PROMPTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        again, again_boxes = OwlDetector(str(owl_folder)).detect(images, PROMPTS)
+    assert torch.equal(logits, again) and torch.equal(boxes, again_boxes)
+
+
 def test_aliases_name_the_published_checkpoints():
     assert OwlDetector("owlvit").checkpoint == "google/owlvit-base-patch32"
     assert OwlDetector("owlv2").checkpoint == "google/owlv2-base-patch16-ensemble"

@@ -56,6 +56,10 @@ def wrap_model(cfg: Config) -> Config:
     uda.setdefault("max_iters", (cfg.get("train_cfg") or {}).get("max_iters", 0))
     if uda["type"] == "SelfTraining":
         uda.setdefault("seed", (cfg.get("randomness") or {}).get("seed") or 0)
+    # mmengine hands a top-level data_preprocessor to the model; it belongs to the segmentor.
+    preprocessor = cfg.pop("data_preprocessor", None)
+    if preprocessor is not None:
+        cfg.model.setdefault("data_preprocessor", preprocessor)
     cfg.model = ConfigDict(**uda, segmentor=cfg.model)
     cfg.pop("uda")
     return cfg

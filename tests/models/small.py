@@ -1,5 +1,6 @@
 """Small segmentors for tests."""
 
+from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
 import mmseg_uda.datasets
@@ -44,7 +45,7 @@ def segmentor(head=None, test_cfg=None, **options):
         train_cfg=dict(),
         **options,
     )
-    return MODELS.build(cfg).eval()
+    return MODELS.build(ConfigDict(cfg)).eval()
 
 
 def hrda(head=None, head_options=None, test_cfg=None, **options):
@@ -59,4 +60,4 @@ def hrda(head=None, head_options=None, test_cfg=None, **options):
         test_cfg=test_cfg or dict(mode="whole"),
         train_cfg=dict(),
     )
-    return MODELS.build({**cfg, **options}).eval()
+    return MODELS.build(ConfigDict({**cfg, **options})).eval()

@@ -75,7 +75,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         blur_hr_crop: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.scales = tuple(sorted(scales))
+        self.scales = _checked_scales(scales)
         super().__init__(backbone, {**decode_head, "scales": self.scales}, **kwargs)
         self.hr_crop_size = None if hr_crop_size is None else tuple(hr_crop_size)
         self.feature_scale = feature_scale
@@ -89,11 +89,6 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         self.crop_coord_divisible = crop_coord_divisible or self.grid
 
     def _validate(self) -> None:
-        if len(self.scales) != 2 or self.scales[1] != 1 or self.scales[0] <= 0:
-            raise UserError(
-                f"model.scales={list(self.scales)} is not supported",
-                fix="give two factors of which the larger is 1, e.g. scales=[1, 0.5]",
-            )
         if self.feature_scale != "all" and self.feature_scale not in self.scales:
             raise UserError(
                 f"model.feature_scale={self.feature_scale!r} is none of the scales",
@@ -287,3 +282,12 @@ def _random_offset(vertical: int, horizontal: int) -> tuple[int, int]:
 def _mean_attention(out: ScaleLogits) -> Tensor:
     """Attention weighted by the class probabilities, (B, 1, H/os, W/os)."""
     return (out.attention * out.fused.softmax(dim=1)).sum(dim=1, keepdim=True)
+
+
+def _checked_scales(scales: Sequence[float]) -> tuple[float, float]:
+    if len(scales) != 2 or max(scales) != 1 or min(scales) <= 0:
+        raise UserError(
+            f"model.scales={list(scales)} is not supported",
+            fix="give two factors of which the larger is 1, e.g. scales=[1, 0.5]",
+        )
+    return min(scales), max(scales)

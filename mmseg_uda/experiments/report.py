@@ -104,6 +104,10 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
                 for r in rows
             ),
         ),
+        "## Cost",
+        "Mean wall time of a job (start, validations and resumes included) and of a step, on "
+        "whatever the jobs ran on.",
+        _cost_table(rows),
         "## Jobs",
         _jobs_table(rows),
         f"Folders: `{folder}/<name>/` (log, checkpoints, `evaluations.json`).",
@@ -204,6 +208,24 @@ def _main_table(experiment: Experiment, rows: Sequence[RowResult], published: bo
             cells.append(row.row.reported.origin if row.row.reported else UNKNOWN)
         lines.append(cells)
     return _table(head, lines)
+
+
+def _cost_table(rows: Sequence[RowResult]) -> str:
+    paces = [row.pace() for row in rows]
+    first = next((pace.value for pace in paces if pace), None)
+    lines = []
+    for row, pace in zip(rows, paces, strict=True):
+        seconds = row.seconds()
+        lines.append(
+            [
+                str(row.number),
+                row.row.label,
+                UNKNOWN if seconds is None else clock(seconds.value),
+                UNKNOWN if pace is None else f"{pace.value:.3f}",
+                UNKNOWN if pace is None or not first else f"{pace.value / first:.2f} ×",
+            ]
+        )
+    return _table(["#", "row", "wall time", "s/it", "relative"], lines)
 
 
 def _jobs_table(rows: Sequence[RowResult]) -> str:

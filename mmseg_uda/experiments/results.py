@@ -99,8 +99,8 @@ class RowResult:
         """Returns when each seed was best."""
         return [job.best["iter"] for job in self.finished if job.best]
 
-    def hours(self) -> Mean | None:
-        """Averages the wall time of a job, in seconds."""
+    def seconds(self) -> Mean | None:
+        """Averages the wall time of a job."""
         return mean(job.seconds for job in self.finished)
 
     def pace(self) -> Mean | None:

@@ -1,0 +1,106 @@
+from copy import deepcopy
+
+import pytest
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.experiments import profiles, variants
+from mmseg_uda.experiments.grid import find_experiment
+from mmseg_uda.experiments.plan import Options, plan
+
+
+@pytest.fixture(scope="module")
+def paper(tables, tmp_path_factory):
+    """Resolved configs of experiment 90 by row."""
+    experiment = find_experiment(tables, 90)
+    options = Options(work_dir=tmp_path_factory.mktemp("work"))
+    return [one.resolved for one in plan(experiment, experiment.jobs(seeds=[0]), options)]
+
+
+def types_inside(value, found):
+    if isinstance(value, dict):
+        found.append(value)
+        for item in value.values():
+            types_inside(item, found)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            types_inside(item, found)
+    return found
+
+
+def test_the_profile_leaves_its_argument_alone(paper):
+    before = deepcopy(paper[5])
+    profiles.mini(paper[5])
+    assert paper[5] == before
+
+
+def test_every_size_fits_the_miniworld(paper):
+    for config in map(profiles.mini, paper):
+        for item in types_inside(config, []):
+            if item.get("type") in ("SYNTHIA", "Cityscapes"):
+                assert item["data_root"].startswith("data/miniworld/")
+            if item.get("type") == "ResizeFields":
+                assert item["scale"] == profiles.IMAGE_SIZE
+            if item.get("type") == "CropFields":
+                assert item["crop_size"] == profiles.CROP
+        assert config["model"]["backbone"]["type"] == "NanoBackbone"
+        assert config["model"]["data_preprocessor"]["size"] == profiles.CROP
+        assert config["train_cfg"]["max_iters"] == profiles.ITERATIONS
+        ends = [s["end"] for s in config["param_scheduler"]]
+        assert ends == [profiles.WARM_UP, profiles.ITERATIONS]
+
+
+def test_the_method_stays_the_papers(paper):
+    config = profiles.mini(paper[5])
+    assert config["model"]["type"] == "HRDAEncoderDecoder"
+    assert config["model"]["hr_crop_size"] == profiles.HR_CROP
+    assert config["uda"]["masking"]["mode"] == "separate"
+    assert config["uda"]["masking"]["mask_ratio"] == 0.7
+    assert config["uda"]["masking"]["block_size"] == profiles.MASK_BLOCK
+    relabel = config["uda"]["relabel"]
+    assert relabel["mapping"] == paper[5]["uda"]["relabel"]["mapping"]
+    assert relabel["collect"][1] <= relabel["relabel"][0]
+    assert relabel["relabel"][1] == profiles.ITERATIONS
+    assert relabel["detector"]["type"] == "ProposalDetector"
+    assert config["uda"]["feature_distance"] == paper[5]["uda"]["feature_distance"]
+
+
+def test_reference_rows_do_not_count(tables):
+    experiment = profiles.mini_experiment(find_experiment(tables, 90))
+    assert experiment.seeds == (0,)
+    assert [row.counts for row in experiment.rows] == [True] * 6 + [False] * 2
+    names = [job.name for job in experiment.jobs()][6:]
+    assert names == [
+        "syn2cs_source-only_rcs001_daformer_sepaspp_mitb5_poly10warm_s0",
+        "2cs_target-only_rcs001_daformer_sepaspp_mitb5_poly10warm_s0",
+    ]
+
+
+def test_every_table_runs_on_the_miniworld(tables, tmp_path):
+    options = Options(profile="mini", work_dir=tmp_path)
+    for experiment in map(options.table, tables):
+        for one in plan(experiment, experiment.jobs(), options):
+            assert one.resolved["train_cfg"]["max_iters"] == profiles.ITERATIONS
+        assert one.resolved["uda"]["type"] == "Supervised"
+
+
+def test_a_data_set_without_a_miniature_is_named(paper):
+    config = deepcopy(paper[0])
+    config["val_dataloader"]["dataset"]["type"] = "DarkZurich"
+    with pytest.raises(UserError, match="Dark Zurich"):
+        profiles.mini(config)
+
+
+def test_startup_takes_two_steps_through_both_phases_of_csi(paper):
+    config = variants.startup(paper[1])
+    assert config["train_cfg"]["max_iters"] == 2
+    assert config["train_cfg"]["val_begin"] > 2
+    assert config["default_hooks"]["checkpoint"]["save_last"] is False
+    assert config["uda"]["relabel"]["collect"] == (0, 1)
+    assert config["uda"]["relabel"]["relabel"] == (1, 2)
+
+
+def test_debug_logs_and_validates_more_often(paper):
+    config = variants.debug(paper[0])
+    assert config["default_hooks"]["logger"]["interval"] == 10
+    assert config["train_cfg"]["val_interval"] == 200
+    assert config["train_cfg"]["max_iters"] == 40000

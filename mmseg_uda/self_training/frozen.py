@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -11,26 +12,24 @@ from torch import nn
 class FrozenNetwork(nn.Module):
     """Holds a network that training never changes.
 
-    It moves with its owner between devices, but its weights stay out of ``state_dict``: they
-    come from a file that every run loads again, and :meth:`fingerprint` tells on resume
-    whether it was the same one.
+    It moves with its owner between devices, but is hidden from ``state_dict``,
+    ``parameters`` and ``train``: its weights come from a file that every run loads again, and
+    :meth:`fingerprint` tells on resume whether it was the same one.
 
     Args:
         network: The network.
     """
 
+    network: nn.Module
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network.requires_grad_(False).eval()
+        # Not through nn.Module's __setattr__, which would register it as a child.
+        object.__setattr__(self, "network", network.requires_grad_(False).eval())
 
-    def train(self, mode: bool = True) -> FrozenNetwork:
-        """Stay in eval mode."""
-        self.training = False
-        return self
-
-    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Add nothing to the owner's state."""
-        return {} if destination is None else destination
+    def _apply(self, fn: Callable, recurse: bool = True) -> Any:
+        self.network._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
     def fingerprint(self) -> str:
         """SHA-256 of all parameters and buffers, in order."""

@@ -27,7 +27,7 @@ def daformer_head(fusion=None, **options):
 
 def dlv2_head(**options):
     return dict(
-        type="DLV2Head", in_channels=24, in_index=1, dilations=(1, 2), num_classes=5, **options
+        type="DLV2Head", in_channels=16, in_index=1, dilations=(1, 2), num_classes=5, **options
     )
 
 

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from pinned_weights import build_reference, pinned_tensor, reference_case
+
+from mmseg_uda.models.reference_config import from_reference_config
+from mmseg_uda.models.weights import (
+    from_reference_names,
+    reference_parameter_names,
+    to_reference_names,
+)
+
+CASES = ("daformer", "hrda_daformer", "segformer", "dlv2")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_published_weights_round_trip(case):
+    model = build_reference(case)
+    _, shapes = reference_case(case)
+    written = to_reference_names(model, model.state_dict())
+    assert {name: list(value.shape) for name, value in written.items()} == shapes
+    for name, value in written.items():
+        assert torch.equal(value, pinned_tensor(name, shapes[name])), name
+
+
+def test_own_names_pass_through():
+    model = build_reference("daformer")
+    state = model.state_dict()
+    again = from_reference_names(model, state)
+    assert again.keys() == state.keys()
+
+
+def test_a_backbone_alone():
+    backbone = build_reference("daformer").backbone
+    written = to_reference_names(backbone, backbone.state_dict())
+    assert "block2.1.attn.kv.weight" in written
+    backbone.load_state_dict(from_reference_names(backbone, written))
+
+
+def test_names_that_decide_on_weight_decay():
+    names = reference_parameter_names(build_reference("daformer", pinned=False))
+    assert names["backbone.layers.2.2.weight"] == "backbone.norm3.weight"
+    assert names["backbone.layers.0.1.1.attn.norm.bias"] == "backbone.block1.1.attn.norm.bias"
+    joint = "backbone.layers.3.1.0.attn.attn.in_proj_weight"
+    assert names[joint] == "backbone.block4.0.attn.qkv.weight"
+    assert names["decode_head.conv_seg.weight"] == "decode_head.conv_seg.weight"
+    assert len(set(names.values())) == len(names)
+
+
+def test_released_configs_are_translated():
+    net, _ = reference_case("hrda_daformer")
+    old = {
+        **net,
+        "type": "MultiResEncoderDecoder",
+        "pretrained": "pretrained/mit_b5.pth",
+        "backbone": {"type": "mit_b5", "style": "pytorch", "ema_drop_path_rate": 0},
+        "decode_head": {
+            **net["decode_head"],
+            "type": "MultiResAttentionWrapper",
+            "single_scale_head": "UniHead",
+        },
+    }
+    cfg = from_reference_config(old)
+    assert cfg["type"] == "HRDAEncoderDecoder"
+    assert cfg["backbone"] == {
+        "type": "MiT",
+        "variant": "b5",
+        "init_cfg": {"type": "BackboneWeights", "checkpoint": "mit_b5"},
+    }
+    assert cfg["decode_head"]["type"] == "HRDAHead"
+    assert cfg["decode_head"]["single_scale_head"] == "DAFormerHead"
+    assert old["backbone"]["type"] == "mit_b5"

@@ -19,18 +19,14 @@ import numpy as np
 from mmengine.dist import barrier, is_main_process
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.labels import PUBLISHED_FILE, Counts, read_label, write_json
 from mmseg_uda.progress import track
-
-from .files import write_json
-from .labels import read_label
 
 if TYPE_CHECKING:
     from .taxonomy_dataset import TaxonomyDataset
 
-PUBLISHED_FILE = "sample_class_stats.json"
 CACHE_VARIABLE = "MMSEG_UDA_CACHE"
 MIN_PARALLEL = 200
-Counts = dict[int, int]
 
 
 def class_pixel_counts(dataset: TaxonomyDataset) -> np.ndarray:

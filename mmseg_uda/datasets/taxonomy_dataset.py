@@ -68,7 +68,8 @@ class TaxonomyDataset(BaseSegDataset):
         self.label_lookup = np.array(self.taxonomy.lookup(label_map), np.uint8)
         self.reads_raw_ids = isinstance(label_map, str) and label_map in self.taxonomy.raw_ids
         self.crop_pseudo_margins = _check_margins(crop_pseudo_margins)
-        self.names: list[str] = []
+        # Two paths per sample: nothing to gain from pickling them, which costs a garbage collection.
+        kwargs.setdefault("serialize_data", False)
         super().__init__(
             img_suffix=self.location.img_suffix,
             seg_map_suffix=self.location.label_suffix,
@@ -80,10 +81,9 @@ class TaxonomyDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Returns image and label path of every sample, sorted by image name."""
-        self.names = self.location.images()
         folder, labels = self.location.image_folder, self.location.label_folder
         samples = []
-        for name in self.names:
+        for name in self.location.images():
             sample = {"img_path": osp.join(folder, name)}
             if labels is not None:
                 sample["seg_map_path"] = osp.join(labels, self.location.label_name(name))

@@ -27,7 +27,7 @@ class MiniworldPaths:
 
 def convert_labels(folder: Path) -> None:
     """Runs the project's converter of the data set in ``folder``, as for the real one."""
-    from mmseg_uda.datasets.converters import convert_cityscapes, convert_gta, convert_synthia
+    from mmseg_uda.labels import convert_cityscapes, convert_gta, convert_synthia
 
     converter = {
         "gta": convert_gta,

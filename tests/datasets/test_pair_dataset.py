@@ -9,10 +9,11 @@ import torch
 import yaml
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATA_SAMPLERS, DATASETS
+from torch.utils.data import DataLoader
+
 from mmseg_uda.datasets import DomainPairDataset, PairSampler
 from mmseg_uda.datasets.randomness import permuted_index
 from mmseg_uda.errors import UserError
-from torch.utils.data import DataLoader
 
 
 def pipeline(label, crop=(16, 24)):

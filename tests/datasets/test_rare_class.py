@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from tiny_data import write_image, write_label
+
 from mmseg_uda.datasets import GTA, RareClassSampling, rare_class_probabilities
 from mmseg_uda.datasets.transforms import CropFields, loading
 from mmseg_uda.errors import UserError
-from tiny_data import write_image, write_label
 
 
 def dataset(root, crop=(100, 100), scale=(200, 100)):
@@ -46,7 +47,9 @@ def test_probabilities(pixels, temperature, expected):
     classes, probabilities = rare_class_probabilities(pixels, temperature)
     assert classes.tolist() == [0, 1, 2]
     assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities[:2], expected[:2], rtol=2e-4 if temperature == 0.01 else 1e-5)
+    np.testing.assert_allclose(
+        probabilities[:2], expected[:2], rtol=2e-4 if temperature == 0.01 else 1e-5
+    )
     np.testing.assert_allclose(probabilities[2], expected[2], rtol=1e-3, atol=1e-38)
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiny_data import write_image, write_label, write_palette_label
+
 from mmseg_uda.datasets.transforms import (
     CropFields,
     FlipFields,
@@ -13,7 +15,6 @@ from mmseg_uda.datasets.transforms import (
 )
 from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import load_taxonomy
-from tiny_data import write_image, write_label, write_palette_label
 
 
 def sample(height, width, **fields):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import DataLocation, missing_paths, resolve_data_root
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import yaml
+
 from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import load_taxonomy
 

@@ -4,8 +4,8 @@ python tools/convert_datasets/cityscapes.py data/cityscapes --nproc 8
 """
 
 from mmseg_uda.cli import run_tool
-from mmseg_uda.datasets.converters import convert_cityscapes
-from mmseg_uda.datasets.converters.common import parse_options
+from mmseg_uda.labels import convert_cityscapes
+from mmseg_uda.labels.conversion import parse_options
 
 
 def main() -> None:

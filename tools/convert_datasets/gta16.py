@@ -4,8 +4,8 @@ python tools/convert_datasets/gta16.py data/gta16 --nproc 8
 """
 
 from mmseg_uda.cli import run_tool
-from mmseg_uda.datasets.converters import convert_gta16
-from mmseg_uda.datasets.converters.common import parse_options
+from mmseg_uda.labels import convert_gta16
+from mmseg_uda.labels.conversion import parse_options
 
 
 def main() -> None:

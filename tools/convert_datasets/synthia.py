@@ -4,8 +4,8 @@ python tools/convert_datasets/synthia.py data/synthia/ --nproc 8
 """
 
 from mmseg_uda.cli import run_tool
-from mmseg_uda.datasets.converters import convert_synthia
-from mmseg_uda.datasets.converters.common import parse_options
+from mmseg_uda.labels import convert_synthia
+from mmseg_uda.labels.conversion import parse_options
 
 
 def main() -> None:

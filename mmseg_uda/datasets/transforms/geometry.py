@@ -10,7 +10,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from ..labels import count_ids
+from mmseg_uda.labels import count_ids
 
 CropBox = tuple[int, int, int, int]
 """(y0, y1, x0, x1), half-open, in pixels."""

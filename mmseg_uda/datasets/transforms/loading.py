@@ -7,8 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from mmseg_uda.errors import UserError
-
-from ..labels import count_ids, read_image, read_label
+from mmseg_uda.labels import count_ids, read_image, read_label
 
 
 @TRANSFORMS.register_module()

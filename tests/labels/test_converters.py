@@ -8,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmseg_uda.datasets.converters import (
+from PIL import Image
+from tiny_data import write_label, write_palette_label, write_synthia_label
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.labels import (
     convert_cityscapes,
     convert_gta,
     convert_gta16,
     convert_synthia,
 )
-from mmseg_uda.datasets.converters.cityscapes import LABELS, rasterize
-from mmseg_uda.errors import UserError
+from mmseg_uda.labels.cityscapes import LABELS, rasterize
 from mmseg_uda.taxonomy import load_taxonomy
-from PIL import Image
-from tiny_data import write_label, write_palette_label, write_synthia_label
 
 TOOLS = Path(__file__).parents[2] / "tools/convert_datasets"
 

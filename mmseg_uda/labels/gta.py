@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mmseg_uda.errors import UserError
 
-from ..labels import read_label
-from ..statistics import PUBLISHED_FILE, Counts
-from .common import (
+from .conversion import (
     LABEL_SUFFIX,
+    PUBLISHED_FILE,
+    Counts,
     count_classes,
     find_raw_labels,
     raw_table,
@@ -20,6 +20,7 @@ from .common import (
     write_label,
     write_statistics,
 )
+from .reading import read_label
 
 
 def convert_gta(

@@ -9,9 +9,9 @@ import numpy as np
 
 from mmseg_uda.errors import UserError
 
-from ..statistics import Counts
-from .common import (
+from .conversion import (
     LABEL_SUFFIX,
+    Counts,
     count_classes,
     find_raw_labels,
     raw_table,

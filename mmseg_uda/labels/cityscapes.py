@@ -11,11 +11,9 @@ from PIL import Image, ImageDraw
 from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy.layouts import scan
 
-from ..files import replacing
-from ..labels import read_label
-from ..statistics import Counts
-from .common import (
+from .conversion import (
     LABEL_SUFFIX,
+    Counts,
     count_classes,
     raw_table,
     run_parallel,
@@ -23,6 +21,8 @@ from .common import (
     write_label,
     write_statistics,
 )
+from .files import replacing
+from .reading import read_label
 
 POLYGONS = "_polygons.json"
 LABEL_IDS = "_labelIds.png"

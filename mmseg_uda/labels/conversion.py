@@ -15,11 +15,13 @@ from mmseg_uda.progress import track
 from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
 from mmseg_uda.taxonomy.layouts import scan
 
-from ..files import replacing, write_json
-from ..statistics import PUBLISHED_FILE, Counts
+from .files import replacing, write_json
 
+PUBLISHED_FILE = "sample_class_stats.json"
 LABEL_SUFFIX = "_labelTrainIds.png"
 TAXONOMY = "cityscapes19"
+Counts = dict[int, int]
+"""trainId -> pixels, for the classes that occur."""
 
 
 def find_raw_labels(folder: Path) -> list[Path]:

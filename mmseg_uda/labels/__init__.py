@@ -1,0 +1,25 @@
+"""Image and label files: reading them, and converting labels as published to trainIds.
+
+Nothing here imports torch, so that the converters start at once.
+"""
+
+from .cityscapes import convert_cityscapes
+from .conversion import PUBLISHED_FILE, Counts
+from .files import replacing, write_json
+from .gta import convert_gta, convert_gta16
+from .reading import count_ids, read_image, read_label
+from .synthia import convert_synthia
+
+__all__ = [
+    "PUBLISHED_FILE",
+    "Counts",
+    "convert_cityscapes",
+    "convert_gta",
+    "convert_gta16",
+    "convert_synthia",
+    "count_ids",
+    "read_image",
+    "read_label",
+    "replacing",
+    "write_json",
+]

@@ -12,6 +12,13 @@ _SEGMENTORS = {
 }
 _HEADS = {"UniHead": "DAFormerHead", "MultiResAttentionWrapper": "HRDAHead"}
 _NECKS = {"SegFormerAdapter": "LevelUpsample"}
+# what released code did where its configs say nothing
+_HRDA_DEFAULTS: dict[str, Any] = {
+    "hr_crop_size": None,
+    "feature_scale": 1,
+    "crop_coord_divisible": 1,
+    "legacy_offset_range": True,
+}
 _DROPPED_BACKBONE_KEYS = ("style", "ema_drop_path_rate")
 
 
@@ -32,6 +39,8 @@ def from_reference_config(model: Mapping[str, Any]) -> dict[str, Any]:
     pretrained = cfg.pop("pretrained", None)
     cfg.setdefault("test_cfg", {"mode": "whole"})
     cfg["backbone"] = _backbone(dict(cfg["backbone"]), pretrained)
+    if cfg["type"] == "HRDAEncoderDecoder":
+        cfg = {**_HRDA_DEFAULTS, **cfg}
     if isinstance(cfg.get("neck"), Mapping):
         cfg["neck"] = {**cfg["neck"], "type": _NECKS.get(cfg["neck"]["type"], cfg["neck"]["type"])}
     for key in ("decode_head", "auxiliary_head"):

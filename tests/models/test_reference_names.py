@@ -66,6 +66,7 @@ def test_released_configs_are_translated():
         "variant": "b5",
         "init_cfg": {"type": "BackboneWeights", "checkpoint": "mit_b5"},
     }
+    assert cfg["legacy_offset_range"]
     assert cfg["decode_head"]["type"] == "HRDAHead"
     assert cfg["decode_head"]["single_scale_head"] == "DAFormerHead"
     assert old["backbone"]["type"] == "mit_b5"

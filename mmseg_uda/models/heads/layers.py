@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
 
+RELU: dict[str, Any] = {"type": "ReLU"}
+
 
 class TokenLinear(nn.Module):
     """The same linear layer at every pixel: (B, C_in, H, W) to (B, C, H, W).
@@ -42,7 +44,7 @@ class ASPPFusion(nn.Module):
         sep: Depth-wise separable branches.
         pool: Add a branch of the image's mean.
         norm_cfg: mmcv norm config.
-        act_cfg: mmcv activation config.
+        act_cfg: mmcv activation config; ``None`` for none.
         align_corners: For upsampling the mean.
     """
 
@@ -54,7 +56,7 @@ class ASPPFusion(nn.Module):
         sep: bool = False,
         pool: bool = False,
         norm_cfg: dict[str, Any] | None = None,
-        act_cfg: dict[str, Any] | None = None,
+        act_cfg: dict[str, Any] | None = RELU,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
@@ -158,7 +160,7 @@ class InterlacedAttention(nn.Module):
         down_factor: Sequence[int] = (8, 8),
         key_query_num_convs: int = 2,
         norm_cfg: dict[str, Any] | None = None,
-        act_cfg: dict[str, Any] | None = None,
+        act_cfg: dict[str, Any] | None = RELU,
     ) -> None:
         super().__init__()
         self.cell_height, self.cell_width = down_factor

@@ -1,9 +1,10 @@
 """What all trainers share: step bookkeeping, optimizer groups, checkpoints, job files."""
 
 from mmseg_uda.engine.finite import FiniteCheck, NonFiniteError
-from mmseg_uda.engine.job_files import DeferredScalarsHook, JobFilesHook, PlainCheckpointHook
+from mmseg_uda.engine.job_files import DeferredScalarsHook, JobFilesHook
 from mmseg_uda.engine.optim_constructor import ReferenceNameConstructor
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.engine.plain_checkpoint import PlainCheckpointHook
 from mmseg_uda.engine.runner import Runner, TrainLoop, build_runner, wrap_model
 from mmseg_uda.engine.supervised import Supervised
 from mmseg_uda.engine.trainer import Trainer

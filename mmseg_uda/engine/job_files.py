@@ -1,4 +1,4 @@
-"""The small JSON files that a training leaves for its runner: progress and evaluations."""
+"""What a training leaves behind for its runner: progress, evaluations and logged scalars."""
 
 from __future__ import annotations
 
@@ -125,25 +125,3 @@ class DeferredScalarsHook(RuntimeInfoHook):
         for name, total in values.items():
             runner.message_hub.update_scalar(f"train/{name}", total / self._counts[name])
         self._sums, self._counts = {}, {}
-
-
-@HOOKS.register_module()
-class PlainCheckpointHook(Hook):
-    """Keeps a checkpoint free of objects, so that it loads without unpickling code.
-
-    The message hub's histories of logged scalars are objects; they only smooth the log.
-    """
-
-    priority = "VERY_LOW"
-
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Replace the message hub's content by its plain values."""
-        plain = (int, float, str, bool, type(None))
-        info = checkpoint["message_hub"]["runtime_info"]
-        checkpoint["message_hub"] = {
-            "log_scalars": {},
-            "runtime_info": {k: v for k, v in info.items() if isinstance(v, plain)},
-            "resumed_keys": {},
-        }
-        meta = checkpoint["meta"]
-        checkpoint["meta"] = {k: v for k, v in meta.items() if isinstance(v, plain)}

@@ -97,10 +97,10 @@ class Component(nn.Module):
         self,
         ctx: StepContext,
         source: SourceBatch,
-        target: TargetBatch,
+        target: TargetBatch | None,
         pseudo: PseudoLabels | None,
     ) -> Losses:
-        """Losses after the mix loss; ``pseudo`` is None when the host makes no pseudo-labels."""
+        """Losses after the mix loss; a host without pseudo-labels (``source_only``) gives None."""
         return {}
 
     def describe(self) -> Mapping[str, Any]:

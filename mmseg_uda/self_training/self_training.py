@@ -189,9 +189,9 @@ class SelfTraining(Trainer):
             mixed = self.compose(pasted_from, target, pseudo)
 
             for component in self.active_components:
-                losses = component.target_losses(ctx, target, pseudo)
-                if losses:
-                    self.backward(losses, optim_wrapper)
+                extra = component.target_losses(ctx, target, pseudo)
+                if extra:
+                    self.backward(extra, optim_wrapper)
 
             mix_loss = self.loss(self.forward_student(mixed.image), mixed.label, mixed.weight)
         self.backward(add_prefix("mix", mix_loss), optim_wrapper)

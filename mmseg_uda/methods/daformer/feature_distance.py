@@ -84,6 +84,8 @@ class FeatureDistance(Component):
     """
 
     order = 0
+    fingerprint: Tensor
+    _selected: Tensor
 
     def __init__(
         self,

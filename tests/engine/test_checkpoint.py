@@ -1,0 +1,175 @@
+"""Saving, resuming and refusing checkpoints, through the runner."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+from nano import nano_config, random_batch
+from torch.utils.data import Dataset
+
+import mmseg_uda.register_all  # noqa: F401
+from mmseg_uda.engine import build_runner, wrap_model
+from mmseg_uda.errors import UserError
+
+
+@DATASETS.register_module(name="FixedBatches")
+class FixedBatches(Dataset):
+    """Fixed samples, so that a run needs no files."""
+
+    metainfo = dict(classes=("a", "b", "c", "d", "e"), palette=[[i] * 3 for i in range(5)])
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        batch = random_batch(index, batch=1)
+        return {
+            domain: dict(inputs=part["inputs"][0], data_samples=part["data_samples"][0])
+            for domain, part in batch.items()
+        }
+
+
+def config(work_dir, steps=4, **changes):
+    base = Config.fromfile("configs/_base_/default_runtime.py")
+    base.merge_from_dict(
+        dict(
+            model=nano_config(),
+            uda=dict(
+                type="SelfTraining",
+                feature_distance=dict(type="FeatureDistance", classes=[1, 2], min_ratio=0.5),
+                masking=dict(type="MaskedConsistency", mode="separatetrg", block_size=8),
+            ),
+            train_dataloader=dict(
+                batch_size=2,
+                num_workers=0,
+                dataset=dict(type="FixedBatches"),
+                sampler=dict(type="InfiniteSampler", shuffle=False),
+            ),
+            train_cfg=dict(type="TrainLoop", max_iters=steps, val_interval=100),
+            optim_wrapper=dict(
+                type="StepOptimWrapper",
+                constructor="ReferenceNameConstructor",
+                optimizer=dict(type="AdamW", lr=1e-3),
+            ),
+            param_scheduler=[dict(type="PolyLR", power=1.0, by_epoch=False, begin=0, end=20)],
+            work_dir=str(work_dir),
+            experiment_name=f"{work_dir.name}_{steps}_{len(list(work_dir.glob('*')))}",
+            resume=True,
+            log_level="ERROR",
+        )
+    )
+    base.default_hooks.checkpoint.interval = 2
+    base.default_hooks.logger.interval = 2
+    base.default_hooks.job_files.interval = 2
+    base.merge_from_dict(changes)
+    return base
+
+
+def state_after(work_dir, steps, **changes):
+    build_runner(config(work_dir, steps, **changes)).train()
+    return torch.load(work_dir / f"iter_{steps}.pth", weights_only=True)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    whole = state_after(tmp_path / "whole", 6)
+    state_after(tmp_path / "parts", 4)
+    parts = state_after(tmp_path / "parts", 6)
+    assert whole["state_dict"].keys() == parts["state_dict"].keys()
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, parts["state_dict"][name]), name
+    assert int(parts["state_dict"]["step"]) == 6
+
+
+def test_what_a_checkpoint_holds(tmp_path):
+    checkpoint = state_after(tmp_path, 2)
+    names = checkpoint["state_dict"]
+    assert any(n.startswith("model.") for n in names)
+    assert any(n.startswith("ema_model.") for n in names)
+    assert not any("reference.network" in n or "imnet" in n for n in names)
+    assert checkpoint["meta"]["format_version"] == 1
+    assert {"optimizer", "param_schedulers"} <= checkpoint.keys()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_truncated_newest_checkpoint_is_passed_over(tmp_path):
+    state_after(tmp_path, 4)
+    newest = tmp_path / "iter_4.pth"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    runner = build_runner(config(tmp_path, 6))
+    starts = []
+    original = runner.resume
+    runner.resume = lambda path, *a, **k: (starts.append(path), original(path, *a, **k))
+    runner.train()
+    assert [path.endswith("iter_2.pth") for path in starts] == [True]
+    assert runner.iter == 6
+
+
+def test_no_readable_checkpoint_is_an_error(tmp_path):
+    (tmp_path / "iter_2.pth").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="No checkpoint in .* can be read"):
+        build_runner(config(tmp_path)).train()
+
+
+def test_another_configuration_is_refused(tmp_path):
+    state_after(tmp_path, 2)
+    changed = {"uda.masking.alpha": 0.5}  # brings a teacher of its own
+    with pytest.raises(UserError, match="does not fit the config"):
+        build_runner(config(tmp_path, 4, **changed)).train()
+
+
+def test_other_initial_weights_are_noticed(tmp_path):
+    state_after(tmp_path, 2)
+    with pytest.raises(UserError, match="feature distance"):
+        build_runner(config(tmp_path, 4, randomness=dict(seed=5))).train()
+
+
+def test_progress_is_written(tmp_path):
+    state_after(tmp_path, 4)
+    progress = json.loads((tmp_path / "progress.json").read_text())
+    assert (progress["iter"], progress["max_iters"]) == (4, 4)
+    assert progress["seconds_per_iter"] > 0 and progress["eta_seconds"] == 0
+
+
+def test_scalars_are_logged_as_means_of_the_interval(tmp_path):
+    runner = build_runner(config(tmp_path, 2))
+    seen = []
+    original = runner.model.train_step
+
+    def spy(*args, **kwargs):
+        log = original(*args, **kwargs)
+        seen.append(log["decode.loss_seg"].item())
+        return log
+
+    runner.model.train_step = spy
+    runner.train()
+    logged = runner.message_hub.get_scalar("train/decode.loss_seg").current()
+    assert logged == pytest.approx(sum(seen) / 2)
+
+
+@pytest.mark.parametrize(
+    "key, answer",
+    [
+        ("mask_mode", "uda.masking.mode"),
+        ("imnet_feature_dist_lambda", "uda.feature_distance.loss_weight"),
+        ("color_jitter_probability", "uda.jitter_probability"),
+        ("relabeling_cfg", "uda.relabel.mapping"),
+    ],
+)
+def test_flat_keys_are_answered(tmp_path, key, answer):
+    cfg = config(tmp_path, **{f"uda.{key}": 1})
+    with pytest.raises(UserError, match=answer):
+        wrap_model(cfg)
+
+
+def test_an_unknown_trainer_is_named(tmp_path):
+    with pytest.raises(UserError, match="uda.type='DACS'"):
+        wrap_model(config(tmp_path, **{"uda.type": "DACS"}))
+
+
+def test_a_stock_optimizer_wrapper_is_refused(tmp_path):
+    cfg = config(tmp_path)
+    cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3))
+    with pytest.raises(UserError, match="StepOptimWrapper"):
+        build_runner(cfg).train()

@@ -97,7 +97,7 @@ CLASSIFIER = {"type": "OpenClip", "checkpoint": CLIP_FOLDER}
 LEFTOVERS = (
     "crop_size",
     "data_preprocessor",
-    "eval_pipeline",
+    "test_pipeline",
     "norm_cfg",
     "source_pipeline",
     "target_pipeline",

@@ -1,6 +1,6 @@
 # Evaluation on the validation images of ACDC, at 960x540.
 # Labels stay at native size; predictions are enlarged to it.
-eval_pipeline = [
+test_pipeline = [
     dict(type="LoadFrame"),
     dict(type="ResizeFields", scale=(960, 540)),
     dict(type="LoadTrainIds"),
@@ -11,7 +11,7 @@ val_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
-    dataset=dict(type="ACDC", split="val", test_mode=True, pipeline=eval_pipeline),
+    dataset=dict(type="ACDC", split="val", test_mode=True, pipeline=test_pipeline),
 )
 val_evaluator = dict(type="StreamingIoU")
 # The labels of the test images are on the server: predictions are written, not evaluated.
@@ -22,7 +22,7 @@ test_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
     dataset=dict(
-        type="ACDC", split="test", images_only=True, test_mode=True, pipeline=eval_pipeline
+        type="ACDC", split="test", images_only=True, test_mode=True, pipeline=test_pipeline
     ),
 )
 test_evaluator = dict(type="StreamingIoU", format_only=True, output_dir=None)

@@ -271,7 +271,8 @@ def _provide_data(
             "Get the files as listed, give --data-root DIR if they are elsewhere, or run the same "
             "jobs without any of them on the rendered miniworld: --profile mini"
         )
-    preflight.require([one.resolved for one in planned], hint)
+    configs = [one.resolved for one in planned]
+    preflight.require(configs, hint, weights=options.profile == "paper")
 
 
 def _conclude(console: Console, tasks: Sequence[Task], finished: bool, report: Path) -> int:

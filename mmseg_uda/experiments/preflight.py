@@ -2,13 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import socket
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import MissingPath, missing_paths
 
 LOADERS = ("train_dataloader", "val_dataloader")
+HUB = ("huggingface.co", 443)
+PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+FOUNDATION_ROLES = ("detector", "classifier")
+
+
+def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = True) -> None:
+    """Checks that everything the configs need is there; fetches weights where it can.
+
+    Args:
+        configs: Resolved configs.
+        hint: What to do about missing files in general.
+        weights: Whether to look for weights, too, which loads torch into this process.
+
+    Raises:
+        UserError: Lists per data set which paths are missing and how to get and convert them.
+    """
+    configs = list(configs)
+    missing = missing_data(configs)
+    if weights and not missing:
+        # Hours of training should not end at the step that first needs a foundation model, and
+        # parallel jobs should not fetch the same file at once: everything is loaded here first.
+        settle_for_cache_when_offline()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            missing = missing_backbones(configs) + missing_foundation(configs)
+    if missing:
+        raise UserError(
+            "The selected jobs need files that are not there.\n" + explain(missing), fix=hint
+        )
+
+
+def settle_for_cache_when_offline() -> None:
+    """Tells the Hugging Face libraries of this process and its children to use their cache alone.
+
+    Without a network they would retry for half a minute per file. Nothing changes where a proxy or
+    another endpoint is set, as the hub cannot be probed directly there.
+    """
+    if any(os.environ.get(variable) for variable in (*PROXIES, "HF_ENDPOINT")):
+        return
+    try:
+        socket.create_connection(HUB, timeout=5).close()
+    except OSError:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def explain(missing: Iterable[MissingPath]) -> str:
+    """Returns a message with one block per data set or kind of weights."""
+    blocks: dict[str, list[MissingPath]] = {}
+    for path in missing:
+        blocks.setdefault(path.dataset, []).append(path)
+    lines = []
+    for title, paths in blocks.items():
+        lines.append(f"{title}:")
+        lines += [f"  missing: {path.path}" for path in paths]
+        fixes = list(dict.fromkeys(path.fix for path in paths))
+        # "download" is said by "download; then convert" already
+        fixes = [f for f in fixes if not any(o != f and o.startswith(f) for o in fixes)]
+        lines += [f"  how:     {fix}" for fix in fixes]
+    return "\n".join(lines)
 
 
 def missing_data(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
@@ -22,33 +84,55 @@ def missing_data(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
     return list(found.values())
 
 
-def explain(missing: Iterable[MissingPath]) -> str:
-    """Returns a message with one block per data set or weights file."""
-    blocks: dict[str, list[MissingPath]] = {}
-    for path in missing:
-        blocks.setdefault(path.dataset, []).append(path)
-    lines = []
-    for title, paths in blocks.items():
-        lines.append(f"{title}:")
-        lines += [f"  missing: {path.path}" for path in paths]
-        lines += [f"  how:     {fix}" for fix in dict.fromkeys(path.fix for path in paths)]
-    return "\n".join(lines)
+def missing_backbones(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
+    """Returns the backbone weights that are neither found by name nor can be fetched."""
+    names = list(dict.fromkeys(name for config in configs for name in _backbones(config)))
+    if not names:
+        return []
+    from mmseg_uda.models.weights.pretrained import fetch_weights, find_weights
+
+    missing = []
+    for name in names:
+        try:
+            find_weights(name) or fetch_weights(name)
+        except UserError as error:
+            fix = error.fix or "correct backbone.init_cfg.checkpoint"
+            missing.append(MissingPath("Backbone weights", f"pretrained/{name}.pth", fix))
+    return missing
 
 
-def require(configs: Iterable[Mapping[str, Any]], hint: str) -> None:
-    """Checks that everything the configs need is there.
+def missing_foundation(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
+    """Returns the detectors and classifiers of CSI whose weights cannot be loaded."""
+    wanted: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for config in configs:
+        relabel = (config.get("uda") or {}).get("relabel") or {}
+        for role in FOUNDATION_ROLES:
+            if relabel.get(role):
+                wanted.setdefault(repr(relabel[role]), (role, relabel[role]))
+    if not wanted:
+        return []
+    from mmseg_uda.foundation import CROP_CLASSIFIERS, DETECTORS
 
-    Raises:
-        UserError: Lists per data set which paths are missing and how to get and convert them.
-    """
-    configs = list(configs)
-    missing = missing_data(configs) + missing_weights(configs)
-    if missing:
-        raise UserError(
-            "The selected jobs need files that are not there.\n" + explain(missing), fix=hint
-        )
+    missing = []
+    for role, adapter in wanted.values():
+        registry = DETECTORS if role == "detector" else CROP_CLASSIFIERS
+        try:
+            built = registry.build(dict(adapter))
+            # A detector made of proposals has its weights in the classifier that scores them.
+            getattr(built, "classifier", built).network.get()
+        except UserError as error:
+            name = _checkpoint(adapter)
+            fix = error.fix or f"correct uda.relabel.{role}"
+            missing.append(MissingPath("Foundation models", name, fix))
+    return missing
 
 
-def missing_weights(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
-    """Returns the backbone weights that the configs name and that are not found locally."""
-    return []
+def _backbones(config: Mapping[str, Any]) -> Iterator[str]:
+    weights = (config.get("model") or {}).get("backbone", {}).get("init_cfg") or {}
+    if isinstance(weights, Mapping) and weights.get("type") == "BackboneWeights":
+        yield weights["checkpoint"]
+
+
+def _checkpoint(adapter: Mapping[str, Any]) -> str:
+    inner = adapter.get("classifier")
+    return str(adapter.get("checkpoint") or (inner and _checkpoint(inner)) or adapter.get("type"))

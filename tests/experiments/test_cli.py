@@ -102,7 +102,7 @@ def test_a_job_of_another_runner_is_left_alone(run, tmp_path):
 def start_runner(tmp_path, environment, *arguments):
     code = (
         "import sys, experiments; from mmseg_uda.experiments import cli;"
-        "cli.preflight.require = lambda configs, hint: None;"
+        "cli.preflight.require = lambda *args, **kwargs: None;"
         f"sys.exit(cli.main(experiments.EXPERIMENTS, {list(arguments)!r},"
         f" train=({sys.executable!r}, {str(HERE / 'fake_train.py')!r}),"
         f" make_world=({sys.executable!r}, '-c', '')))"

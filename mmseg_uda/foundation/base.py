@@ -43,22 +43,23 @@ class CropClassifier(ABC):
 
     Args:
         crop_mode: How a region becomes a square input: ``center`` (shortest edge resized, centre
-            cut out, as CLIP's own preprocessing does), ``square_pad`` or ``stretch``.
+            cut out, as CLIP's own preprocessing does), ``square_pad`` or ``stretch``; None takes
+            what the model was trained with.
         preprocess: ``pil8`` (8-bit Pillow bicubic, one region after the other on the CPU) or
             ``tensor`` (antialiased bicubic in float, batched on the device).
         dtype: Autocast type of both towers: ``fp32``, ``bf16`` or ``fp16``.
         chunk: Regions per forward pass of the image tower.
     """
 
-    def __init__(self, crop_mode: str, preprocess: str, dtype: str, chunk: int) -> None:
+    def __init__(self, crop_mode: str | None, preprocess: str, dtype: str, chunk: int) -> None:
         owner = type(self).__name__
-        if crop_mode not in CROP_MODES:
+        if crop_mode is not None and crop_mode not in CROP_MODES:
             raise UserError(f"{owner}: crop_mode={crop_mode!r}", fix=f"one of {CROP_MODES}")
         if preprocess not in RESAMPLES:
             raise UserError(f"{owner}: preprocess={preprocess!r}", fix=f"one of {RESAMPLES}")
         if chunk < 1:
             raise UserError(f"{owner}: chunk={chunk}", fix="a positive number of crops")
-        self.crop_mode = crop_mode
+        self._crop_mode = crop_mode
         self.preprocess = preprocess
         self.dtype = check_dtype(dtype, owner)
         self.chunk = chunk
@@ -68,6 +69,11 @@ class CropClassifier(ABC):
     @abstractmethod
     def input_size(self) -> int:
         """Side of the square network input in pixels."""
+
+    @property
+    def crop_mode(self) -> str:
+        """How a region becomes a square input."""
+        return self._crop_mode or "center"
 
     @property
     def mean(self) -> Sequence[float]:

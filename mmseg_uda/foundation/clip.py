@@ -14,6 +14,9 @@ from mmseg_uda.foundation.base import CropClassifier
 from mmseg_uda.foundation.lazy import LazyNetwork, Loaded, autocast, find_checkpoint, loading
 from mmseg_uda.foundation.registry import CROP_CLASSIFIERS
 
+# open_clip's names for what happens to images that are not square.
+RESIZE_MODES = {"shortest": "center", "longest": "square_pad", "squash": "stretch"}
+
 
 @CROP_CLASSIFIERS.register_module()
 class TransformersClip(CropClassifier):
@@ -28,7 +31,7 @@ class TransformersClip(CropClassifier):
     def __init__(
         self,
         checkpoint: str = "openai/clip-vit-base-patch32",
-        crop_mode: str = "center",
+        crop_mode: str | None = None,
         preprocess: str = "pil8",
         dtype: str = "fp32",
         chunk: int = 128,
@@ -85,14 +88,15 @@ class OpenClip(CropClassifier):
         checkpoint: Folder with ``open_clip_config.json`` and the weights (open_clip's local
             format), or the name of an architecture such as ``'ViT-B-32'``.
         pretrained: With an architecture name: a weights file or one of open_clip's tags.
-        crop_mode, preprocess, dtype, chunk: See :class:`CropClassifier`.
+        crop_mode, preprocess, dtype, chunk: See :class:`CropClassifier`. Without ``crop_mode``
+            the ``resize_mode`` in the model's settings decides.
     """
 
     def __init__(
         self,
         checkpoint: str,
         pretrained: str | None = None,
-        crop_mode: str = "center",
+        crop_mode: str | None = None,
         preprocess: str = "pil8",
         dtype: str = "fp32",
         chunk: int = 128,
@@ -127,6 +131,13 @@ class OpenClip(CropClassifier):
         """Side of the square network input in pixels."""
         size = self.network.get().extras["settings"]["size"]
         return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def crop_mode(self) -> str:
+        """How a region becomes a square input."""
+        if self._crop_mode is not None:
+            return self._crop_mode
+        return RESIZE_MODES[self.network.get().extras["settings"].get("resize_mode", "shortest")]
 
     @property
     def mean(self) -> Sequence[float]:

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.base import CropClassifier, Detector
-from mmseg_uda.foundation.proposals import grid_boxes, segment_boxes, select_boxes
+from mmseg_uda.foundation.proposals import (
+    find_regions,
+    grid_boxes,
+    inner_boxes,
+    merged_boxes,
+    rank_boxes,
+)
 from mmseg_uda.foundation.registry import CROP_CLASSIFIERS, DETECTORS
 
 PROPOSALS = ("segments", "grid", "both")
@@ -27,12 +33,14 @@ class ProposalDetector(Detector):
 
     Args:
         classifier: Config of a crop classifier, or the classifier.
-        proposals: ``segments`` (merged colour regions), ``grid`` (sliding windows) or ``both``
-            (segments first, windows in the places that are left).
-        max_proposals: Boxes per image; the classifier's time is proportional to it.
-        min_side: Shortest side of a segment's box in pixels.
+        proposals: Where boxes of objects come from: ``segments`` (merged colour regions),
+            ``grid`` (sliding windows) or ``both``; the best are kept.
+        max_proposals: Boxes of objects per image.
+        max_inner: Boxes inside large regions per image, for classes without a shape. The
+            classifier's time is proportional to ``max_proposals + max_inner``.
+        min_side: Shortest side of a box in pixels.
         max_area: Boxes that cover a larger share of the image are dropped.
-        overlap: IoU above which two proposals are one.
+        overlap: IoU above which the worse of two boxes of objects is dropped.
         grid_sizes, grid_aspects, grid_stride: See
             :func:`mmseg_uda.foundation.proposals.grid_boxes`.
         context: Each box is enlarged by this share of its size on every side for the classifier;
@@ -45,10 +53,11 @@ class ProposalDetector(Detector):
         self,
         classifier: dict | CropClassifier,
         proposals: str = "segments",
-        max_proposals: int = 12,
+        max_proposals: int = 10,
+        max_inner: int = 6,
         min_side: float = 10,
         max_area: float = 0.6,
-        overlap: float = 0.8,
+        overlap: float = 0.5,
         grid_sizes: Sequence[float] = (0.35, 0.6),
         grid_aspects: Sequence[float] = (1.0, 2.0),
         grid_stride: float = 0.5,
@@ -58,10 +67,16 @@ class ProposalDetector(Detector):
     ) -> None:
         if proposals not in PROPOSALS:
             raise UserError(f"ProposalDetector: proposals={proposals!r}", fix=f"one of {PROPOSALS}")
-        if max_proposals < 1 or temperature <= 0 or not 0 < max_area <= 1 or grid_stride <= 0:
+        if (
+            max_proposals < 1
+            or max_inner < 0
+            or temperature <= 0
+            or not 0 < max_area <= 1
+            or grid_stride <= 0
+        ):
             raise UserError(
                 "ProposalDetector: max_proposals, temperature and grid_stride must be positive, "
-                "max_area in (0, 1]",
+                "max_inner 0 or more, max_area in (0, 1]",
                 fix="correct the detector's options in the config",
             )
         self.classifier: CropClassifier = (
@@ -71,6 +86,7 @@ class ProposalDetector(Detector):
         )
         self.proposals = proposals
         self.max_proposals = max_proposals
+        self.max_inner = max_inner
         self.min_side = min_side
         self.max_area = max_area
         self.overlap = overlap
@@ -128,16 +144,17 @@ class ProposalDetector(Detector):
         windows = np.zeros((0, 4), dtype=np.float32)
         if self.proposals != "segments":
             windows = grid_boxes(height, width, **self.grid)
-        if self.proposals == "grid":
-            return [select_boxes(windows, self.max_proposals, self.overlap)] * len(images)
         found = []
         for image in (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy():
-            boxes = segment_boxes(np.ascontiguousarray(image), self.min_side)
-            share = (boxes[:, 2:] - boxes[:, :2]).prod(1) / (height * width)
-            boxes = select_boxes(boxes[share <= self.max_area], self.max_proposals, self.overlap)
-            # Windows only fill the places that segments leave.
-            others = select_boxes(windows, self.max_proposals - len(boxes), self.overlap)
-            found.append(np.concatenate([boxes, others]))
+            regions = find_regions(np.ascontiguousarray(image))
+            pool = windows
+            if self.proposals != "grid":
+                pool = np.concatenate([merged_boxes(regions), windows])
+            boxes = rank_boxes(
+                regions, pool, self.max_proposals, self.overlap, self.min_side, self.max_area
+            )
+            inner = inner_boxes(regions, self.max_inner, self.min_side)
+            found.append(np.concatenate([boxes, inner]))
         return found
 
     def _enlarge(self, boxes: Tensor, height: int, width: int) -> Tensor:

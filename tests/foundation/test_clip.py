@@ -1,3 +1,4 @@
+import json
 import random
 import shutil
 
@@ -41,6 +42,17 @@ def test_open_clip_agrees_with_the_library(open_clip_folder, images):
         expected = model.logit_scale.exp() * image @ text.t()
     ours = OpenClip(str(open_clip_folder), preprocess="tensor").classify(images, PROMPTS)
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_crops_are_made_as_the_model_was_trained(clip_folder, open_clip_folder, tmp_path):
+    folder = shutil.copytree(open_clip_folder, tmp_path / "copy")
+    settings = json.loads((folder / "open_clip_config.json").read_text())
+    settings["preprocess_cfg"]["resize_mode"] = "squash"
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+    assert OpenClip(str(folder)).crop_mode == "stretch"
+    assert OpenClip(str(folder), crop_mode="square_pad").crop_mode == "square_pad"
+    assert OpenClip(str(open_clip_folder)).crop_mode == "center"
+    assert TransformersClip(str(clip_folder)).crop_mode == "center"
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 64])

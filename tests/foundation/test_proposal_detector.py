@@ -4,7 +4,13 @@ import torch
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation import DETECTORS, CropClassifier, ProposalDetector
-from mmseg_uda.foundation.proposals import grid_boxes, segment_boxes, select_boxes
+from mmseg_uda.foundation.proposals import (
+    find_regions,
+    grid_boxes,
+    inner_boxes,
+    merged_boxes,
+    rank_boxes,
+)
 
 
 class ColourClassifier(CropClassifier):
@@ -60,7 +66,7 @@ def test_finds_the_object_and_scores_it_against_the_background(scene, proposals)
 
 
 def test_score_is_the_softmax_share_of_the_phrase(scene):
-    detector = ProposalDetector(ColourClassifier(), proposals="grid", temperature=2.0)
+    detector = ProposalDetector(ColourClassifier(), proposals="grid", max_inner=0, temperature=2.0)
     logits, _ = detector.detect(scene, ["red", "green"], background=["grey", "red"])
     boxes = torch.from_numpy(detector.propose(scene)[0]).long()
     raw = ColourClassifier().classify(scene, ["red", "green", "grey"], boxes, [0] * len(boxes))
@@ -70,12 +76,13 @@ def test_score_is_the_softmax_share_of_the_phrase(scene):
 
 def test_configured_background_takes_the_place_of_the_callers(scene):
     detector = ProposalDetector(ColourClassifier(), proposals="grid", background=())
-    logits, _ = detector.detect(scene, ["red"], background=["grey"])
-    assert (logits.sigmoid() > 0.999).all()
+    logits, boxes = detector.detect(scene, ["red"], background=["grey"])
+    assert (logits[boxes[..., 2] > 0].sigmoid() > 0.999).all()
 
 
 def test_missing_proposals_score_zero(scene):
-    logits, boxes = ProposalDetector(ColourClassifier()).detect(scene, ["red"], ["grey"])
+    detector = ProposalDetector(ColourClassifier(), max_inner=0)
+    logits, boxes = detector.detect(scene, ["red"], ["grey"])
     empty = boxes[..., 2] == 0
     assert empty.any()
     assert (logits[empty].sigmoid() == 0).all()
@@ -83,7 +90,8 @@ def test_missing_proposals_score_zero(scene):
 
 def test_uniform_images_have_no_proposal_and_no_error():
     flat = torch.full((2, 3, 64, 64), 0.3)
-    logits, boxes = ProposalDetector(ColourClassifier()).detect(flat, ["red"], ["grey"])
+    detector = ProposalDetector(ColourClassifier(), max_inner=0)
+    logits, boxes = detector.detect(flat, ["red"], ["grey"])
     assert logits.shape == (2, 1, 1)
     assert logits.sigmoid().max() == 0 and boxes.abs().max() == 0
 
@@ -98,16 +106,39 @@ def test_the_real_classifier_serves_behind_the_registry(open_clip_folder, images
     assert (boxes >= 0).all() and (boxes <= 1).all()
 
 
-def test_limit_keeps_large_and_small_boxes():
-    boxes = np.array([[0, 0, 4 * i, 4 * i] for i in range(1, 30)], dtype=np.float32)
-    kept = select_boxes(boxes, 5, overlap=0.99)
-    assert len(kept) == 5
-    assert kept[0].tolist() == [0, 0, 116, 116] and kept[-1].tolist() == [0, 0, 4, 4]
+@pytest.fixture
+def regions(scene):
+    return find_regions((scene[0] * 255).byte().permute(1, 2, 0).numpy())
 
 
-def test_near_duplicates_are_dropped():
-    boxes = np.array([[0, 0, 20, 20], [1, 0, 20, 20], [0, 0, 10, 10]], dtype=np.float32)
-    assert select_boxes(boxes, 9, overlap=0.8).tolist() == [[0, 0, 20, 20], [0, 0, 10, 10]]
+RED_BOX = [30, 40, 100, 80]
+
+
+def test_boxes_that_regions_cross_rank_last(regions):
+    shifted = [50, 40, 120, 80]
+    boxes = np.array([shifted, RED_BOX], dtype=np.float32)
+    assert rank_boxes(regions, boxes, 2, overlap=0.9).tolist() == [RED_BOX, shifted]
+    assert rank_boxes(regions, boxes, 1, overlap=0.9).tolist() == [RED_BOX]
+
+
+def test_overlapping_small_and_large_boxes_are_dropped(regions):
+    tiny, whole = [30, 40, 38, 80], [0, 0, 128, 128]
+    boxes = np.array([RED_BOX, [32, 40, 100, 80], tiny, whole], dtype=np.float32)
+    assert rank_boxes(regions, boxes, 9, 0.5, min_side=10, max_area=0.6).tolist() == [RED_BOX]
+
+
+def test_regions_merge_into_the_object(regions):
+    assert (np.abs(merged_boxes(regions) - RED_BOX).max(1) <= 4).any()
+
+
+def test_inner_boxes_lie_mostly_inside_their_region(regions):
+    boxes = inner_boxes(regions, 9, min_side=10)
+    assert 0 < len(boxes) <= 9
+    red = np.zeros((128, 128), dtype=bool)
+    red[40:80, 30:100] = True
+    shares = [red[y0:y1, x0:x1].mean() for x0, y0, x1, y1 in boxes.round().astype(int)]
+    assert all(share < 0.4 or share > 0.6 for share in shares)
+    assert len(inner_boxes(regions, 1, min_side=10)) == 1
 
 
 def test_grid_covers_the_image_inside_its_border():
@@ -119,9 +150,9 @@ def test_grid_covers_the_image_inside_its_border():
     assert covered.all()
 
 
-def test_segments_draw_no_random_number():
-    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    assert np.array_equal(segment_boxes(image, 4), segment_boxes(image, 4))
+def test_regions_are_the_same_every_time():
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    assert np.array_equal(merged_boxes(find_regions(image)), merged_boxes(find_regions(image)))
 
 
 @pytest.mark.parametrize("options", [{"proposals": "x"}, {"max_proposals": 0}, {"temperature": 0}])

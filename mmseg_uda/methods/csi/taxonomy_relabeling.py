@@ -73,7 +73,8 @@ class TaxonomyRelabeling(Component):
         candidate_ratio: Share of a box that a class must exceed to be counted while collecting.
         fallback_runner_up: When the most frequent class is the new class itself, take the next
             one instead of dropping the entry.
-        crop_mode: ``center`` (published: long boxes lose their ends), ``square_pad``, ``stretch``.
+        crop_mode: ``center``, ``square_pad`` or ``stretch``; None takes the classifier's own,
+            ``center`` for CLIP (published: long boxes lose their ends).
         preprocess: ``pil8`` (published) or ``tensor`` (on the device, without a further wait).
         vlm_dtype: ``fp32`` (published), ``bf16`` or ``fp16`` for the towers of both models.
         clip_chunk: Crops per forward pass of the classifier.
@@ -100,7 +101,7 @@ class TaxonomyRelabeling(Component):
         min_box: int = 10,
         candidate_ratio: float = 0.5,
         fallback_runner_up: bool = False,
-        crop_mode: str = "center",
+        crop_mode: str | None = None,
         preprocess: str = "pil8",
         vlm_dtype: str = "fp32",
         clip_chunk: int = 128,

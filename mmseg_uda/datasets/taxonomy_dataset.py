@@ -68,7 +68,7 @@ class TaxonomyDataset(BaseSegDataset):
         self.label_lookup = np.array(self.taxonomy.lookup(label_map), np.uint8)
         self.reads_raw_ids = isinstance(label_map, str) and label_map in self.taxonomy.raw_ids
         self.crop_pseudo_margins = _check_margins(crop_pseudo_margins)
-        # Two paths per sample: nothing to gain from pickling them, which costs a garbage collection.
+        # Nothing to gain from pickling two paths per sample; it costs a garbage collection.
         kwargs.setdefault("serialize_data", False)
         super().__init__(
             img_suffix=self.location.img_suffix,

@@ -3,11 +3,12 @@
 Nothing here imports torch, so that the converters start at once.
 """
 
+from .check import find_broken_files
 from .cityscapes import convert_cityscapes
 from .conversion import PUBLISHED_FILE, Counts
 from .files import replacing, write_json
 from .gta import convert_gta, convert_gta16
-from .reading import count_ids, read_image, read_label
+from .reading import count_ids, read_image, read_label, read_train_ids
 from .synthia import convert_synthia
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "convert_gta16",
     "convert_synthia",
     "count_ids",
+    "find_broken_files",
     "read_image",
     "read_label",
+    "read_train_ids",
     "replacing",
     "write_json",
 ]

@@ -53,6 +53,45 @@ def read_label(path: str) -> np.ndarray:
         raise UserError(f"{path} cannot be decoded: {error}.", fix=_COPY_AGAIN) from error
 
 
+def read_train_ids(
+    path: str, lookup: np.ndarray, classes: int, ignore_index: int, shape: tuple[int, int] | None
+) -> np.ndarray:
+    """Reads a label file and maps its ids to trainIds.
+
+    Args:
+        path: Label file.
+        lookup: uint8, (256,): what each id in the file stands for.
+        classes: Number of classes of the taxonomy.
+        ignore_index: TrainId of unlabelled pixels.
+        shape: (height, width) of the image; None skips the comparison.
+
+    Returns:
+        uint8, (h, w).
+
+    Raises:
+        UserError: The file is damaged, differs from the image in size, or holds an id outside the
+            taxonomy.
+    """
+    label = read_label(path)
+    if shape is not None and label.shape != tuple(shape):
+        raise UserError(
+            f"{path} has {label.shape[1]}x{label.shape[0]} pixels, its image has "
+            f"{shape[1]}x{shape[0]}.",
+            fix="remove image and label, or replace them by files of equal size",
+        )
+    present = np.flatnonzero(count_ids(label))
+    mapped = lookup[present]
+    outside = present[(mapped >= classes) & (mapped != ignore_index)]
+    if outside.size:
+        raise UserError(
+            f"{path} holds id {outside[0]}, which is outside the taxonomy "
+            f"({classes} classes, {ignore_index} = unlabelled).",
+            fix="convert the labels to trainIds (tools/convert_datasets), or set the data set's "
+            "label_map",
+        )
+    return label if np.array_equal(mapped, present) else lookup[label]
+
+
 def count_ids(label: np.ndarray) -> np.ndarray:
     """Counts the pixels of each id; int64, (256,). Exact up to 2**24 pixels per id."""
     # Twice as fast as numpy's bincount, which first converts every pixel to 64 bits.

@@ -106,11 +106,11 @@ def test_files_are_decoded_once_per_sample(tmp_path, monkeypatch):
     frame(tmp_path, "0", c5=3001)
     sampling = RareClassSampling(dataset(tmp_path, crop=(8, 8)), min_pixels=3000)
     reads = []
-    for name in ("read_image", "read_label"):
+    for name in ("read_image", "read_train_ids"):
         function = getattr(loading, name)
-        monkeypatch.setattr(loading, name, lambda p, f=function, n=name: reads.append(n) or f(p))
+        monkeypatch.setattr(loading, name, lambda *a, f=function, n=name: reads.append(n) or f(*a))
     sampling.sample(0, 5)
-    assert reads == ["read_image", "read_label"]
+    assert reads == ["read_image", "read_train_ids"]
 
 
 def test_draw_follows_the_probabilities(tmp_path):

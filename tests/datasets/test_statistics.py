@@ -5,11 +5,11 @@ import os
 
 import numpy as np
 import pytest
-from mmseg_uda.labels import convert_gta
 from tiny_data import write_image, write_label, write_palette_label
 
 from mmseg_uda.datasets import GTA, class_pixel_counts, statistics
 from mmseg_uda.errors import UserError
+from mmseg_uda.labels import convert_gta
 
 RIGHT = [1, 9, 14, 16]  # class in the right half of each frame
 

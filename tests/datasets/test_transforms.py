@@ -179,7 +179,7 @@ def test_id_outside_the_taxonomy_is_named(tmp_path):
 def test_label_of_another_size_is_named(tmp_path):
     path = tmp_path / "odd.png"
     write_label(path, np.zeros((2, 3)))
-    with pytest.raises(UserError, match=r"odd\.png has 3x2 pixels.*image\.png has 4x2"):
+    with pytest.raises(UserError, match=r"odd\.png has 3x2 pixels, its image has 4x2"):
         LoadTrainIds()(label_sample(path, shape=(2, 4)))
 
 

@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.labels import count_ids, read_image, read_label
+from mmseg_uda.labels import read_image, read_label, read_train_ids
 
 
 @TRANSFORMS.register_module()
@@ -41,36 +41,19 @@ class LoadTrainIds(BaseTransform):
         path = results.get("seg_map_path")
         if path is None:
             return results
-        label = read_label(path)
-        height, width = results.get("ori_shape", label.shape)
-        if label.shape != (height, width):
-            raise UserError(
-                f"{path} has {label.shape[1]}x{label.shape[0]} pixels, its image "
-                f"{results['img_path']} has {width}x{height}.",
-                fix="remove the pair or replace it by files of equal size",
-            )
         if "label_lookup" in results:
-            label = self._to_train_ids(label, results)
+            label = read_train_ids(
+                path,
+                results["label_lookup"],
+                results["num_classes"],
+                results["ignore_index"],
+                results.get("ori_shape"),
+            )
+        else:
+            label = read_label(path)
         results["gt_seg_map"] = label
         results["seg_fields"].append("gt_seg_map")
         return results
-
-    @staticmethod
-    def _to_train_ids(label: np.ndarray, results: dict) -> np.ndarray:
-        lookup, classes = results["label_lookup"], results["num_classes"]
-        present = np.flatnonzero(count_ids(label))
-        mapped = lookup[present]
-        outside = present[(mapped >= classes) & (mapped != results["ignore_index"])]
-        if outside.size:
-            raise UserError(
-                f"{results['seg_map_path']} holds id {outside[0]}, which is outside the taxonomy "
-                f"({classes} classes, {results['ignore_index']} = unlabelled).",
-                fix="convert the labels to trainIds (tools/convert_datasets), or set the data "
-                "set's label_map",
-            )
-        if np.array_equal(mapped, present):
-            return label
-        return lookup[label]
 
 
 @TRANSFORMS.register_module()

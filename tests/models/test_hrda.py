@@ -324,7 +324,7 @@ def test_single_parts_of_the_prediction():
     image = torch.randn(1, 3, *IMAGE)
     outputs = {}
     for part in ("LR", "HR", "ATT"):
-        model.test_cfg = ConfigDict(mode="whole", hrda_out=part)
+        model.output_mode = part
         outputs[part] = model.encode_decode(image, [])
     lr = model.decode_head.head(backbone_features(model, image, 0.5))
     upsampled = F.interpolate(lr, scale_factor=2, mode="bilinear")
@@ -366,6 +366,5 @@ def test_impossible_options_are_named(options, key):
 
 
 def test_unknown_output_is_named():
-    model = hrda(test_cfg=dict(mode="whole", hrda_out="MR"))
     with pytest.raises(UserError, match="hrda_out"):
-        model.predict(torch.randn(1, 3, *IMAGE))
+        hrda(test_cfg=dict(mode="whole", hrda_out="MR"))

@@ -98,6 +98,19 @@ def test_a_step_never_waits_for_the_device(no_host_sync):
         sum(value for key, value in losses.items() if "loss" in key).backward()
 
 
+@pytest.mark.parametrize("model", [segmentor, hrda])
+def test_mixed_precision_keeps_losses_and_logits_in_float32(model):
+    network = model()
+    image = torch.randn(1, 3, *IMAGE)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = training_forward(network, image)
+        losses = segmentation_loss(network, output, torch.randint(0, 5, (1, *IMAGE)))
+        logits = full_logits(network, image)
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    assert logits.dtype == torch.float32
+    assert torch.allclose(logits, full_logits(network, image), atol=0.1)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("model", [segmentor, hrda])
 @pytest.mark.parametrize("mode", ["whole", "slide"])

@@ -39,8 +39,9 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
     """Segmentor with two scales, one encoder and an :class:`HRDAHead`.
 
     Training draws one detail crop for the whole batch; elsewhere detail crops slide over the
-    image. ``test_cfg.hrda_out`` shows one part: ``'LR'`` or ``'HR'`` alone, or ``'ATT'``, which
-    adds the attention of the predicted classes to each data sample as ``scale_attention``.
+    image. ``test_cfg.hrda_out``, or the attribute ``output_mode``, shows one part: ``'LR'`` or
+    ``'HR'`` alone, or ``'ATT'``, which adds the attention of the predicted classes to each data
+    sample as ``scale_attention``.
 
     Args:
         scales: The two resize factors; the larger must be 1.
@@ -84,9 +85,24 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         self.hr_slide_overlapping = hr_slide_overlapping
         self.blur_hr_crop = blur_hr_crop
         self.output_stride: int = self.decode_head.output_stride
+        self.output_mode = (self.test_cfg or {}).get("hrda_out", "FUSED")
         self._validate()
         self.grid = self._aligned_offset()
         self.crop_coord_divisible = crop_coord_divisible or self.grid
+
+    @property
+    def output_mode(self) -> str:
+        """What prediction shows: ``'FUSED'``, ``'LR'``, ``'HR'`` or ``'ATT'``."""
+        return self._output_mode
+
+    @output_mode.setter
+    def output_mode(self, mode: str) -> None:
+        if mode not in HRDA_OUTPUTS:
+            raise UserError(
+                f"model.test_cfg.hrda_out={mode!r} is unknown",
+                fix=f"use one of {', '.join(HRDA_OUTPUTS)}",
+            )
+        self._output_mode = mode
 
     def _validate(self) -> None:
         if self.feature_scale != "all" and self.feature_scale not in self.scales:
@@ -187,16 +203,17 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         return self._at_image_size(_mean_attention(self._predict(image)), image)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
-        """Predict logits (B, C, H, W) of a window; ``hrda_out='ATT'`` appends the attention."""
-        output = self._output()
-        out = self._predict(inputs, HRDA_OUTPUTS[output])
-        maps = torch.cat([out.fused, _mean_attention(out)], 1) if output == "ATT" else out.fused
+        """Predict logits (B, C, H, W) of a window; ``ATT`` appends the attention."""
+        out = self._predict(inputs, HRDA_OUTPUTS[self.output_mode])
+        maps = out.fused
+        if self.output_mode == "ATT":
+            maps = torch.cat([maps, _mean_attention(out)], dim=1)
         return self._at_image_size(maps, inputs)
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Any = None) -> Any:
         """Resize to the original images and take the arg-max; see mmseg."""
         samples = super().postprocess_result(seg_logits, data_samples)
-        if self._output() != "ATT":
+        if self.output_mode != "ATT":
             return samples
         for sample in samples:
             data = sample.seg_logits.data
@@ -211,15 +228,6 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
         return self._predict(inputs).fused
-
-    def _output(self) -> str:
-        output = (self.test_cfg or {}).get("hrda_out", "FUSED")
-        if output not in HRDA_OUTPUTS:
-            raise UserError(
-                f"model.test_cfg.hrda_out={output!r} is unknown",
-                fix=f"use one of {', '.join(HRDA_OUTPUTS)}",
-            )
-        return output
 
     def _padding(self, size: Sequence[int]) -> tuple[int, int]:
         """Rows and columns that are missing until the image divides into the logits' grid."""

@@ -67,8 +67,9 @@ def merge_windows(
         stride: Image pixels per pixel of the predictions.
 
     Returns:
-        (B, C, *size); every pixel must be covered by a box.
+        (B, C, *size), float32; every pixel must be covered by a box.
     """
+    windows = windows.float()  # sums of half-precision logits would lose digits
     per_box = windows.view(len(boxes), -1, *windows.shape[1:])
     total = windows.new_zeros(*per_box.shape[1:3], *size)
     count = windows.new_zeros(1, 1, *size)

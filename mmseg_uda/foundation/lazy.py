@@ -151,7 +151,7 @@ def loading(name: str, needs: str) -> Iterator[None]:
     except ImportError as error:
         raise UserError(
             f"loading {name!r} needs a package that is not installed: {error}",
-            fix="pip install 'mmseg_uda[vlm]', or transformers and open_clip_torch",
+            fix="pip install transformers open_clip_torch",
         ) from error
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -33,10 +33,7 @@ def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = Tru
     if weights and not missing:
         # Hours of training should not end at the step that first needs a foundation model, and
         # parallel jobs should not fetch the same file at once: everything is loaded here first.
-        settle_for_cache_when_offline()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            missing = missing_backbones(configs) + missing_foundation(configs)
+        missing = missing_weights(configs)
     if missing:
         raise UserError(
             "The selected jobs need files that are not there.\n" + explain(missing), fix=hint
@@ -82,6 +79,15 @@ def missing_data(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
             for path in missing_paths(dataset):
                 found.setdefault(path.path, path)
     return list(found.values())
+
+
+def missing_weights(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
+    """Returns the weights that the configs need and that can neither be found nor fetched."""
+    configs = list(configs)
+    settle_for_cache_when_offline()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return missing_backbones(configs) + missing_foundation(configs)
 
 
 def missing_backbones(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:

@@ -1,0 +1,1 @@
+"""Checks of the installation, weights and data sets, each finding with its fix."""

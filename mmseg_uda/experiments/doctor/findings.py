@@ -1,0 +1,31 @@
+"""What a check says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Level(str, Enum):
+    """How serious a finding is; only problems make the doctor's exit status 1."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis.
+
+    Attributes:
+        area: 'installation', 'config', 'data' or 'weights'.
+        level: See ``Level``.
+        message: What was found.
+        fix: What to do about it, '' where nothing needs to be done.
+    """
+
+    area: str
+    level: Level
+    message: str
+    fix: str = ""

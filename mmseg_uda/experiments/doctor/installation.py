@@ -1,0 +1,190 @@
+"""Is everything installed, once, and do the parts fit together?"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+import warnings
+from importlib import metadata
+
+from mmseg_uda.experiments.doctor.findings import Finding, Level
+
+AREA = "installation"
+REINSTALL = "pip install -e .[test] -c constraints.txt"
+
+# import name -> (distribution, lowest version that works)
+PACKAGES = {
+    "torch": ("torch", "2.4"),
+    "torchvision": ("torchvision", "0.19"),
+    "mmcv": ("onedl-mmcv", "2.1"),
+    "mmengine": ("onedl-mmengine", "0.10"),
+    "mmseg": ("onedl-mmsegmentation", "1.2"),
+    "transformers": ("transformers", "4.46"),
+    "open_clip": ("open_clip_torch", "2.30"),
+    "numpy": ("numpy", "1.26"),
+    "cv2": ("opencv-python", "4.9"),
+    "PIL": ("pillow", "10"),
+    "rich": ("rich", ""),
+    "yaml": ("pyyaml", ""),
+    "scipy": ("scipy", ""),
+    "ftfy": ("ftfy", ""),
+    "regex": ("regex", ""),
+}
+
+# The two families of OpenMMLab distributions write the same files.
+FAMILIES = {
+    "mmcv": ("onedl-mmcv", ("mmcv", "mmcv-lite", "mmcv-full")),
+    "mmengine": ("onedl-mmengine", ("mmengine", "mmengine-lite")),
+    "mmseg": ("onedl-mmsegmentation", ("mmsegmentation",)),
+}
+
+
+def check_installation() -> list[Finding]:
+    """Runs all checks of the Python environment."""
+    findings = [_python()]
+    findings += [_package(name) for name in PACKAGES]
+    findings += check_families(installed_versions())
+    findings += _torch_build()
+    return findings
+
+
+def installed_versions() -> dict[str, str]:
+    """Returns version by lower-case distribution name."""
+    return {
+        (d.metadata["Name"] or "").lower().replace("_", "-"): d.version
+        for d in metadata.distributions()
+    }
+
+
+def check_families(installed: dict[str, str]) -> list[Finding]:
+    """Finds OpenMMLab packages that are installed from both families.
+
+    Args:
+        installed: Version by distribution name.
+    """
+    findings = []
+    for name, (maintained, classic) in FAMILIES.items():
+        others = [other for other in classic if other in installed]
+        if maintained in installed and others:
+            both = " ".join([maintained, *others])
+            findings.append(
+                Finding(
+                    AREA,
+                    Level.PROBLEM,
+                    f"{maintained} and {', '.join(others)} are both installed; they overwrite each "
+                    f"other's files in '{name}'",
+                    f"pip uninstall -y {both} && {REINSTALL}",
+                )
+            )
+        elif others:
+            findings.append(
+                Finding(
+                    AREA,
+                    Level.NOTE,
+                    f"{name} comes from {others[0]} {installed[others[0]]}, the classic "
+                    "distribution: it usually works, but is not what the tests run with",
+                    f"pip uninstall -y {others[0]} && {REINSTALL}",
+                )
+            )
+    return findings
+
+
+def check_torch_pair(torch: str, torchvision: str) -> list[Finding]:
+    """Finds releases or builds of torch and torchvision that do not belong together.
+
+    torchvision 0.N belongs to torch 2.(N - 15); the part behind '+' names the build.
+    """
+    numbers = [re.match(r"(\d+)\.(\d+)", version) for version in (torch, torchvision)]
+    fix = f"pip uninstall -y torch torchvision && {REINSTALL}"
+    if all(numbers):
+        (major, minor), (_, vision) = ((int(m[1]), int(m[2])) for m in numbers if m)
+        if major == 2 and vision != minor + 15:
+            return [
+                Finding(
+                    AREA,
+                    Level.PROBLEM,
+                    f"torch {torch} needs torchvision 0.{minor + 15}, not {torchvision}",
+                    fix,
+                )
+            ]
+    builds = [version.partition("+")[2] for version in (torch, torchvision)]
+    if builds[0] != builds[1]:
+        return [
+            Finding(
+                AREA,
+                Level.PROBLEM,
+                f"torch {torch} and torchvision {torchvision} are different builds; importing "
+                "torchvision fails",
+                fix + " (or install both from the same index)",
+            )
+        ]
+    return []
+
+
+def too_old(version: str, lowest: str) -> bool:
+    """Compares the numeric parts of two versions."""
+    found, wanted = ([int(n) for n in re.findall(r"\d+", v)[:2]] for v in (version, lowest))
+    return found < wanted
+
+
+def _python() -> Finding:
+    return Finding(AREA, Level.OK, f"Python {'.'.join(map(str, sys.version_info[:3]))}")
+
+
+def _package(name: str) -> Finding:
+    distribution, lowest = PACKAGES[name]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = importlib.import_module(name)
+    except Exception as error:  # a broken package may raise anything
+        text = str(error).splitlines()[0] if str(error) else ""
+        return Finding(
+            AREA,
+            Level.PROBLEM,
+            f"{name} cannot be imported: {type(error).__name__}: {text}",
+            REINSTALL,
+        )
+    version = str(getattr(module, "__version__", "") or installed_versions().get(distribution, ""))
+    if version and lowest and too_old(version, lowest):
+        return Finding(AREA, Level.PROBLEM, f"{name} {version} is older than {lowest}", REINSTALL)
+    return Finding(AREA, Level.OK, f"{name} {version}")
+
+
+def _torch_build() -> list[Finding]:
+    try:
+        import torch
+        import torchvision
+    except Exception:  # the package check reports it; the versions may tell why
+        versions = installed_versions()
+        return check_torch_pair(versions.get("torch", ""), versions.get("torchvision", ""))
+    found = check_torch_pair(torch.__version__, torchvision.__version__)
+    if torch.cuda.is_available():
+        names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+        found.append(
+            Finding(AREA, Level.OK, f"{torch.cuda.device_count()} GPUs: {', '.join(names)}")
+        )
+    elif _has_driver():
+        found.append(
+            Finding(
+                AREA,
+                Level.PROBLEM,
+                f"this machine has an NVIDIA GPU that torch {torch.__version__} cannot use",
+                "install a CUDA build of torch that fits the driver (nvidia-smi shows it)",
+            )
+        )
+    else:
+        found.append(
+            Finding(AREA, Level.NOTE, "no GPU: the paper's jobs are out of reach", "--profile mini")
+        )
+    return found
+
+
+def _has_driver() -> bool:
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0 and "GPU" in done.stdout

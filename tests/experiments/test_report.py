@@ -1,0 +1,106 @@
+import csv
+import io
+import json
+
+import pytest
+
+from mmseg_uda.experiments.files import write_json
+from mmseg_uda.experiments.grid import find_experiment
+from mmseg_uda.experiments.jobs import JobFolder, State
+from mmseg_uda.experiments.profiles import mini_experiment
+from mmseg_uda.experiments.report import write_report
+from mmseg_uda.experiments.results import mean
+
+
+def finish(folder, name, evaluations, state=State.DONE):
+    job = JobFolder(folder / name)
+    job.claim("f")
+    job.begin("f", pid=1)
+    write_json(job.path / "evaluations.json", evaluations)
+    progress = {"iter": evaluations[-1]["iter"], "max_iters": 40000, "seconds_per_iter": 0.5}
+    write_json(job.path / "progress.json", progress)
+    job.finish(state, 0)
+
+
+def evaluation(step, miou, train=0.0, **more):
+    return {"iter": step, "mIoU": miou, "IoU": {"road": 90.0, "train": train}, **more}
+
+
+@pytest.fixture
+def table(tables):
+    return find_experiment(tables, 90)
+
+
+@pytest.fixture
+def folder(table, tmp_path):
+    """Row 1: three seeds done. Row 2: one done, one at its first validation."""
+    names = [job.name for job in table.jobs()]
+    for name, last in zip(names[:3], (50.0, 52.0, 57.0), strict=True):
+        evaluations = [evaluation(36000, 58.0), evaluation(40000, last, mIoU_16=last + 5)]
+        finish(tmp_path, name, evaluations)
+    finish(tmp_path, names[3], [evaluation(40000, 60.0, train=30.0)])
+    finish(tmp_path, names[4], [evaluation(4000, 20.0)], State.INTERRUPTED)
+    return tmp_path
+
+
+def test_mean_and_sample_deviation():
+    assert mean([]) is None
+    assert str(mean([50.0])) == "50.0"
+    # 50, 52, 57: mean 53, deviations -3 -1 4, sample variance 26 / 2 = 13
+    result = mean([50.0, None, 52.0, 57.0])
+    assert (result.value, result.count) == (53.0, 3)
+    assert result.deviation == pytest.approx(13**0.5)
+    assert str(result) == "53.0 ± 3.6"
+
+
+def test_the_paper_report(table, folder):
+    markdown = write_report(table, folder, "paper")[0].read_text()
+    lines = markdown.splitlines()
+    # last iteration beside the derived number; unknown cells stay empty
+    assert any(
+        line.startswith("| 1 | DAFormer | 3/3 | 53.0 ± 3.6 | 51.28 | 58.0 ± 3.6 | 60.9 |")
+        and "derived, other code base" in line
+        for line in lines
+    )
+    assert any(line.startswith("| 2 | DAFormer + CSI | 1/3 | 60.0 | – |") for line in lines)
+    assert any(line.startswith("| 3 | HRDA | 0/3 | – | 55.41 |") for line in lines)
+    # the best validation stands apart, with its caveat
+    assert "selected on the target" in markdown
+    assert "| 1 | DAFormer | 53.0 ± 3.6 | 58.0 ± 0.0 | 36000, 36000, 36000 |" in lines
+    # unfinished jobs are shown, but never averaged
+    assert any("interrupted" in line and "20.0 (at 4000)" in line for line in lines)
+    # per class
+    assert "| 2 | DAFormer + CSI | 90.0 | 30.0 |" in lines
+
+
+def test_the_miniworld_report_says_so_and_shows_no_published_number(table, folder):
+    markdown = write_report(mini_experiment(table), folder, "mini")[0].read_text()
+    assert "These are miniworld numbers" in markdown
+    assert "51.28" not in markdown
+    assert "source-only (reference)" in markdown
+    content = json.loads((folder / "results.json").read_text())
+    assert {row["reported"] for row in content["rows"]} == {None}
+
+
+def test_csv_and_json_hold_every_job(table, folder):
+    paths = write_report(table, folder, "paper")
+    rows = list(csv.DictReader(io.StringIO(paths[1].read_text())))
+    assert len(rows) == 18
+    assert (rows[0]["mIoU"], rows[0]["best_mIoU"], rows[0]["best_iteration"]) == (
+        "50.0",
+        "58.0",
+        "36000",
+    )
+    assert rows[3]["IoU.train"] == "30.0"
+    assert rows[5]["state"] == "pending"
+    content = json.loads(paths[2].read_text())
+    first = content["rows"][0]
+    assert first["mean"]["mIoU"] == {"mean": 53.0, "std": pytest.approx(13**0.5), "seeds": 3}
+    assert first["reported"]["values"]["mIoU"] == 51.28
+    assert [job["state"] for job in first["jobs"]] == ["done"] * 3
+
+
+def test_seeds_beyond_the_tables_own_are_found(table, tmp_path):
+    finish(tmp_path, table.jobs(rows=[1], seeds=[7])[0].name, [evaluation(40000, 44.0)])
+    markdown = write_report(table, tmp_path, "paper")[0].read_text()
+    assert "| 1 | DAFormer | 1/4 | 44.0 |" in markdown

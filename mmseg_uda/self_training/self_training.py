@@ -161,6 +161,7 @@ class SelfTraining(Trainer):
         self.random.begin_step(self._step)
         preprocessor = self.model.data_preprocessor
         source = source_batch(data["source"], preprocessor)
+        self._check_fields("source", source.fields)
 
         if self.teacher is not None:
             self.teacher.update(self.model, self._step)
@@ -181,6 +182,7 @@ class SelfTraining(Trainer):
             return
 
         target = target_batch(data["target"], preprocessor)
+        self._check_fields("target", target.fields)
         with optim_wrapper.optim_context(self):
             pseudo = self.label_target(ctx, target)
             pasted_from = source
@@ -197,6 +199,17 @@ class SelfTraining(Trainer):
         self.backward(add_prefix("mix", mix_loss), optim_wrapper)
         del mix_loss
         self._late_losses(ctx, source, target, pseudo, optim_wrapper)
+
+    def _check_fields(self, domain: str, fields: Mapping[str, Tensor]) -> None:
+        for role, component in self.components.items():
+            for name in getattr(component, f"{domain}_fields"):
+                if name not in fields:
+                    raise UserError(
+                        f"uda.{role} needs the per-pixel map {name!r} of the {domain} images, "
+                        "which the data set does not give.",
+                        f"Add a transform that loads it to train_dataloader.dataset.{domain}."
+                        "pipeline and lists it in seg_fields.",
+                    )
 
     def forward_student(self, image: Tensor, choose_offset: Any = None) -> SegmentorOutput:
         """The student's training forward; a detail crop's position comes from ``random``."""

@@ -339,3 +339,16 @@ def test_gradient_accumulation_counts_optimizer_steps():
         train(trainer, 1, wrapper, start=i)
         steps.append(int(trainer.step))
     assert steps == [0, 1, 1, 2]
+
+
+def test_a_missing_pixel_map_is_named():
+    class NeedsDepth(Component):
+        target_fields = ("depth",)
+
+    COMPONENTS.register_module(name="NeedsDepth", module=NeedsDepth, force=True)
+    try:
+        trainer = build(needs=dict(type="NeedsDepth"))
+    finally:
+        COMPONENTS.module_dict.pop("NeedsDepth")
+    with pytest.raises(UserError, match="uda.needs needs the per-pixel map 'depth'"):
+        train(trainer, 1)

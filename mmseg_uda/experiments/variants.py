@@ -14,7 +14,7 @@ DEBUG_VAL_INTERVAL = 200
 
 
 def startup(config: dict[str, Any]) -> dict[str, Any]:
-    """Two steps without validation or checkpoint; both phases of CSI fall into them."""
+    """Two steps with the target, through both phases of CSI; no validation, no checkpoint."""
     config = deepcopy(config)
     config["train_cfg"] |= {
         "max_iters": STARTUP_ITERATIONS,
@@ -25,7 +25,10 @@ def startup(config: dict[str, Any]) -> dict[str, Any]:
     never = {"interval": 10**9, "save_last": False, "save_best": None}
     hooks["checkpoint"] = {**hooks.get("checkpoint", {"type": "CheckpointHook"}), **never}
     hooks["logger"] = {**hooks.get("logger", {"type": "LoggerHook"}), "interval": 1}
-    relabel = (config.get("uda") or {}).get("relabel")
+    uda = config.get("uda") or {}
+    if "target_start" in uda:
+        uda["target_start"] = 0
+    relabel = uda.get("relabel")
     if relabel:
         relabel |= {"collect": (0, 1), "relabel": (1, STARTUP_ITERATIONS)}
     return config

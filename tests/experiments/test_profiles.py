@@ -97,6 +97,7 @@ def test_startup_takes_two_steps_through_both_phases_of_csi(paper):
     assert config["default_hooks"]["checkpoint"]["save_last"] is False
     assert config["uda"]["relabel"]["collect"] == (0, 1)
     assert config["uda"]["relabel"]["relabel"] == (1, 2)
+    assert variants.startup(profiles.mini(paper[1]))["uda"]["target_start"] == 0
 
 
 def test_debug_logs_and_validates_more_often(paper):

@@ -1,4 +1,4 @@
-"""Make the miniature world: python tools/make_miniworld.py [--out DIR] [--seed N] ..."""
+"""Make the miniature world: python tools/make_miniworld.py [--out DIR] [--seed N]."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import argparse
 from pathlib import Path
 
 from mmseg_uda.cli import run_tool
-from mmseg_uda.miniworld import DEVELOPMENT_SEED, STRENGTH, WorldOptions, ensure_miniworld
+from mmseg_uda.miniworld import (
+    DEVELOPMENT_SEED,
+    STRENGTH,
+    MiniworldPaths,
+    WorldOptions,
+    ensure_miniworld,
+)
+from mmseg_uda.miniworld.formats import write_rgb
 from mmseg_uda.miniworld.prepare import SEGMENTATION_DOMAINS
-from mmseg_uda.miniworld.sheets import contact_sheet, write_sheet
+from mmseg_uda.miniworld.sheets import contact_sheet, crop_sheet
+from mmseg_uda.miniworld.web import DOMAIN
 from mmseg_uda.miniworld.world import DEFAULT_COUNTS
 
 
@@ -19,6 +27,10 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, default=Path("data/miniworld"), help="data folder")
+    parser.add_argument(
+        "--weights", type=Path, default=Path("pretrained/miniworld"), help="folder for weights"
+    )
+    parser.add_argument("--no-weights", action="store_true", help="render data sets only")
     parser.add_argument("--seed", type=int, default=DEVELOPMENT_SEED, help="world seed")
     parser.add_argument("--strength", type=float, default=STRENGTH, help="domain gap, 0 to 1")
     parser.add_argument(
@@ -42,13 +54,21 @@ def main() -> None:
         for domain, splits in DEFAULT_COUNTS.items()
     }
     options = WorldOptions(args.seed, args.strength, *args.size, counts)
-    paths = ensure_miniworld(args.out, options, args.domains, args.workers)
+    weights = None if args.no_weights else args.weights
+    paths = ensure_miniworld(args.out, weights, options, args.domains, workers=args.workers)
     for domain, folder in paths.data.items():
         sheet = folder / "contact_sheet.png"
         if domain in paths.seconds or not sheet.exists():
-            write_sheet(sheet, contact_sheet(domain, options))
-        took = f"{paths.seconds[domain]:.1f} s" if domain in paths.seconds else "was there"
-        print(f"{domain:12s} {took:>10s}  {folder}  (look at {sheet.name})")
+            web = domain == DOMAIN
+            write_rgb(sheet, crop_sheet(folder) if web else contact_sheet(domain, options))
+        print(f"{domain:14s} {_took(paths, domain):>10s}  {folder}  (look at {sheet.name})")
+    for name, path in (("nano_backbone", paths.backbone), ("clip", paths.clip)):
+        if path is not None:
+            print(f"{name:14s} {_took(paths, name):>10s}  {path}")
+
+
+def _took(paths: MiniworldPaths, part: str) -> str:
+    return f"{paths.seconds[part]:.1f} s" if part in paths.seconds else "was there"
 
 
 if __name__ == "__main__":

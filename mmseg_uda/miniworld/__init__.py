@@ -8,7 +8,7 @@ thresholds were chosen; ``REPORTED_SEED`` renders the one that reported numbers 
 """
 
 from mmseg_uda.miniworld.domains import DEVELOPMENT_SEED, REPORTED_SEED, STRENGTH
-from mmseg_uda.miniworld.prepare import MiniworldPaths, ensure_miniworld
+from mmseg_uda.miniworld.prepare import MiniworldPaths, WeightOptions, ensure_miniworld
 from mmseg_uda.miniworld.world import WorldOptions
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "REPORTED_SEED",
     "STRENGTH",
     "MiniworldPaths",
+    "WeightOptions",
     "WorldOptions",
     "ensure_miniworld",
 ]

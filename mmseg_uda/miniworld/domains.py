@@ -24,14 +24,14 @@ from mmseg_uda.miniworld.style import (
 )
 
 # Gap between the rendered sources and the "real" targets, chosen on the development world.
-STRENGTH = 0.62
+STRENGTH = 0.55
 DEVELOPMENT_SEED = 1
 REPORTED_SEED = 20240
 
-GTA_LAYOUT = Layout(eye=(1.7, 2.1), focal=(125, 145), horizon=(0.38, 0.46), road=(3.0, 4.6))
+GTA_LAYOUT = Layout(eye=(1.6, 1.95), focal=(125, 148), horizon=(0.38, 0.46), road=(3.0, 4.6))
 SYNTHIA_LAYOUT = Layout(
-    eye=(1.8, 2.5),
-    focal=(118, 140),
+    eye=(1.7, 2.3),
+    focal=(120, 145),
     horizon=(0.34, 0.43),
     road=(3.2, 4.8),
     train=0.0,

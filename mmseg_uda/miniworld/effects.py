@@ -67,7 +67,7 @@ def finish(
     if weather == "night":
         lamps = np.clip((image.max(-1, keepdims=True) - 215) / 40, 0, 1)
         beam = np.exp(-(x**2) * 3 - (y - 0.45) ** 2 * 6)[..., None]
-        dark = image * (0.22 + 0.3 * beam) * np.float32([0.85, 0.9, 1.15])
+        dark = image * (0.4 + 0.3 * beam) * np.array([0.85, 0.9, 1.15], np.float32)
         image = dark + lamps * image * 0.5
     if gamma != 1:
         image = 255 * (np.clip(image, 0, 255) / 255) ** np.float32(gamma)

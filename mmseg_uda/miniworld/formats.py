@@ -81,8 +81,10 @@ def _write_array(path: Path, array: NDArray) -> None:
     write_atomically(path, lambda name: cv2.imwrite(name, array))
 
 
-def _write_rgb(path: Path, image: NDArray[np.uint8]) -> None:
-    _write_array(path, np.ascontiguousarray(image[..., ::-1]))
+def write_rgb(path: Path, image: NDArray[np.uint8], *options: int) -> None:
+    """Writes an RGB picture (H, W, 3) atomically; ``options`` are OpenCV's, in pairs."""
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    write_atomically(path, lambda name: cv2.imwrite(name, bgr, list(options)))
 
 
 def frame_stem(domain: str, split: str, index: int) -> str:
@@ -135,4 +137,4 @@ def write_frame(root: Path, domain: str, split: str, index: int, frame: Frame) -
     else:
         _write_array(root / "gt" / f"{stem}_gt_labelTrainIds.png", frame.label)
         _write_array(root / "depth_any" / f"{stem}_depth.png", depth)
-    _write_rgb(image_path(root, domain, split, index), frame.image)
+    write_rgb(image_path(root, domain, split, index), frame.image)

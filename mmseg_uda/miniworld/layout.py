@@ -207,9 +207,10 @@ def _place_large(plan: _Plan, layout: Layout) -> None:
     """Trucks, buses and cars, along the road, parked, or crossing it."""
     brush = plan.brush
     jobs: list[tuple[Callable[[Brush, float, float, float], None], float, Range]] = []
-    for chance, painter, half in ((layout.truck, draw_truck, 5.0), (layout.bus, draw_bus, 6.0)):
-        if brush.chance(chance):
-            jobs.append((painter, half, (6.5, 15)))
+    if brush.chance(layout.truck):
+        jobs.append((draw_truck, 5.0, (6.5, 15)))
+    if brush.chance(layout.bus):
+        jobs.append((draw_bus, 6.0, (6.5, 15)))
     for _ in range(int(brush.rng.integers(int(layout.cars[0]), int(layout.cars[1]) + 1))):
         jobs.append((draw_car, 2.4, (5.5, 26)))
     for painter, half, reach in jobs:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmseg_uda.miniworld.domains import get_domain, render
-from mmseg_uda.miniworld.formats import TAXONOMY, quantize_depth, write_atomically
+from mmseg_uda.miniworld.formats import TAXONOMY, quantize_depth
+from mmseg_uda.miniworld.web import CROP_SIZE, read_web
 from mmseg_uda.miniworld.world import WorldOptions
 from mmseg_uda.taxonomy import load_taxonomy
 
@@ -24,8 +25,6 @@ def colour_label(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def contact_sheet(domain: str, options: WorldOptions, columns: int = 4, rows: int = 2) -> NDArray:
     """RGB sheet of ``rows`` blocks of ``columns`` frames: picture, label, depth."""
-    if domain == "web":
-        raise ValueError("the web-like domain consists of crops: use crop_sheet")
     blocks = []
     for row in range(rows):
         frames = [
@@ -47,27 +46,14 @@ def contact_sheet(domain: str, options: WorldOptions, columns: int = 4, rows: in
     return np.vstack(blocks)
 
 
-def crop_sheet(folder: Path, captions: list[tuple[str, str, str]], columns: int = 12) -> NDArray:
-    """RGB sheet of captioned crops, one class per row.
-
-    Args:
-        folder: Where the crops lie.
-        captions: (file, class, caption) of every crop.
-        columns: Crops per class.
-    """
+def crop_sheet(folder: Path, columns: int = 12) -> NDArray[np.uint8]:
+    """RGB sheet of the web-like domain below ``folder``: one class per row, its name in front."""
+    captions, crops = read_web(folder)
     rows = []
-    by_class: dict[str, list[str]] = {}
-    for file, name, _ in captions:
-        by_class.setdefault(name, []).append(file)
-    for name in sorted(by_class):
-        files = (by_class[name] * columns)[:columns]
-        crops = [cv2.imread(str(folder / f))[..., ::-1] for f in files]
-        title = np.full((*crops[0].shape[:1], 110, 3), 255, np.uint8)
+    for name in load_taxonomy(TAXONOMY).classes:
+        chosen = [crops[i] for i, c in enumerate(captions) if c.name == name][:columns]
+        title = np.full((CROP_SIZE, 110, 3), 255, np.uint8)
         cv2.putText(title, name, (4, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
-        rows.append(np.hstack([title, *crops]))
+        missing = [np.full_like(crops[0], 255)] * (columns - len(chosen))
+        rows.append(np.hstack([title, *chosen, *missing]))
     return np.vstack(rows)
-
-
-def write_sheet(path: Path, sheet: NDArray) -> None:
-    """Writes an RGB sheet as PNG."""
-    write_atomically(path, lambda name: cv2.imwrite(name, np.ascontiguousarray(sheet[..., ::-1])))

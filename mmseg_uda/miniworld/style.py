@@ -163,19 +163,19 @@ def cityscapes_style() -> Style:
     base = neutral_style()
     return replace(
         base,
-        palette=recolour(base.palette, 0.45, (0.72, 0.82, 0.76), 15, seed=12),
+        palette=recolour(base.palette, 0.55, (0.8, 0.88, 0.84), 12, seed=12),
         jitter=np.float64(14),
-        fine=base.fine * 1.4 + 3,
-        coarse=base.coarse * 1.4 + 3,
-        noise=np.float64(7),
-        blur=np.float64(0.8),
-        haze=np.float64(0.012),
+        fine=base.fine * 1.2 + 2,
+        coarse=base.coarse * 1.2 + 2,
+        noise=np.float64(6),
+        blur=np.float64(0.7),
+        haze=np.float64(0.009),
         haze_colour=np.array([206.0, 212, 204]),
-        light=np.array([0.86, 0.95, 0.88]),
-        gradient=np.float64(0.5),
-        vignette=np.float64(0.35),
-        gamma=np.float64(1.1),
-        contrast=np.float64(0.85),
+        light=np.array([0.9, 0.97, 0.92]),
+        gradient=np.float64(0.45),
+        vignette=np.float64(0.3),
+        gamma=np.float64(1.05),
+        contrast=np.float64(0.9),
     )
 
 

@@ -1,0 +1,202 @@
+"""Miniature weights: an ImageNet-style backbone and a CLIP, trained on the web-like domain."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmseg_uda.miniworld.augment import augment
+from mmseg_uda.miniworld.web import CROP_SIZE, Caption
+from mmseg_uda.progress import track
+
+BACKBONE_STEPS, CLIP_STEPS = 500, 450
+BACKBONE_BATCH, CLIP_BATCH = 64, 96
+# The published statistics of ImageNet, as the segmentation preprocessor uses them.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CLIP_MEAN = _CLIP_STD = (0.5, 0.5, 0.5)
+CLIP_CONFIG: dict[str, Any] = {
+    "embed_dim": 64,
+    # A residual image tower: the convolutions' prior is worth more than width at this scale.
+    "vision_cfg": {"image_size": CROP_SIZE, "layers": [1, 1, 1, 1], "width": 16},
+    "text_cfg": {
+        "context_length": 32,
+        "vocab_size": 49408,
+        "width": 64,
+        "heads": 4,
+        "layers": 2,
+    },
+}
+
+
+class _Crops:
+    """Class-balanced random batches of augmented crops."""
+
+    def __init__(self, captions: list[Caption], crops: np.ndarray, seed: int) -> None:
+        self.captions = captions
+        self.pixels = torch.from_numpy(crops).permute(0, 3, 1, 2)
+        self.names = sorted({c.name for c in captions})
+        self.target = torch.tensor([self.names.index(c.name) for c in captions])
+        self.members = [torch.nonzero(self.target == k).flatten() for k in range(len(self.names))]
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def batches(self, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images (size, 3, S, S) in [0, 1], indices (size,)) for every step."""
+        for _ in range(steps):
+            classes = torch.randint(len(self.names), (size,), generator=self.generator)
+            draws = torch.rand(size, generator=self.generator)
+            index = torch.stack(
+                [
+                    self.members[c][int(d * len(self.members[c]))]
+                    for c, d in zip(classes, draws, strict=True)
+                ]
+            )
+            yield augment(self.pixels[index].float() / 255, self.generator), index
+
+
+def _normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    return (images - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+
+
+def _optimizer(module: nn.Module, rate: float, steps: int) -> tuple[Any, Any]:
+    optimizer = torch.optim.AdamW(module.parameters(), rate, weight_decay=0.02, betas=(0.9, 0.98))
+    warm = max(steps // 20, 1)
+
+    def factor(step: int) -> float:
+        return min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-3)
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def train_backbone(
+    captions: list[Caption], crops: np.ndarray, steps: int = BACKBONE_STEPS, seed: int = 0
+) -> tuple[dict[str, Tensor], float]:
+    """Classifies crops with ``NanoBackbone`` and a linear head.
+
+    Returns:
+        The backbone's state dict, and the training accuracy of the last tenth of the steps.
+    """
+    from mmseg_uda.models.backbones import NanoBackbone
+
+    data = _Crops(captions, crops, seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        backbone = NanoBackbone()
+        # The two coarser stages see a head of their own, so that dense features get a signal too.
+        head = nn.Linear(backbone.channels[-1], len(data.names))
+        side = nn.Linear(backbone.channels[-2], len(data.names))
+    modules = nn.ModuleList([backbone, head, side]).train()
+    optimizer, schedule = _optimizer(modules, 2e-3, steps)
+    right: list[float] = []
+    batches = data.batches(BACKBONE_BATCH, steps)
+    for images, index in track(batches, "Training the nano backbone", steps):
+        features = backbone(_normalise(images, _MEAN, _STD))
+        logits, target = head(features[-1].mean((2, 3))), data.target[index]
+        loss = F.cross_entropy(logits, target)
+        loss = loss + 0.4 * F.cross_entropy(side(features[-2].mean((2, 3))), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        right.append(float((logits.argmax(1) == target).float().mean()))
+    state = {k: v.detach().clone() for k, v in backbone.state_dict().items()}
+    return state, float(np.mean(right[-max(steps // 10, 1) :]))
+
+
+def shown_prompts(captions: list[Caption], index: Tensor) -> Tensor:
+    """(B, B) bool: whether the caption of column j is true of the crop of row i.
+
+    A crop shows the commonest prompt of its class and the one of its own caption; a caption that
+    says "pickup truck" is not true of every truck.
+    """
+    rows = [captions[i] for i in index.tolist()]
+    first = [_first_prompt(c.name) for c in rows]
+    return torch.tensor(
+        [[b.prompt in (a.prompt, f) for b in rows] for a, f in zip(rows, first, strict=True)]
+    )
+
+
+def _first_prompt(name: str) -> str:
+    from mmseg_uda.miniworld.formats import TAXONOMY
+    from mmseg_uda.taxonomy import load_taxonomy
+
+    taxonomy = load_taxonomy(TAXONOMY)
+    return taxonomy.prompts[taxonomy.class_id(name)][0]
+
+
+def contrastive_loss(logits: Tensor, positive: Tensor) -> Tensor:
+    """CLIP's symmetric loss with several true captions per image (and images per caption).
+
+    Args:
+        logits: (B, B) float, images in rows.
+        positive: (B, B) bool with at least one True per row and column.
+    """
+    share = positive.float()
+    rows = -(F.log_softmax(logits, 1) * share / share.sum(1, keepdim=True)).sum(1)
+    columns = -(F.log_softmax(logits, 0) * share / share.sum(0, keepdim=True)).sum(0)
+    return (rows.mean() + columns.mean()) / 2
+
+
+def train_clip(
+    captions: list[Caption], crops: np.ndarray, steps: int = CLIP_STEPS, seed: int = 0
+) -> nn.Module:
+    """Trains the miniature CLIP; returns the model in eval mode."""
+    import open_clip
+
+    data = _Crops(captions, crops, seed + 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = open_clip.CLIP(**CLIP_CONFIG).train()
+    tokenizer = open_clip.SimpleTokenizer(context_length=CLIP_CONFIG["text_cfg"]["context_length"])
+    texts = sorted({c.text for c in captions})
+    tokens = tokenizer(texts)
+    token_row = torch.tensor([texts.index(c.text) for c in captions])
+    optimizer, schedule = _optimizer(model, 1.5e-3, steps)
+    for images, index in track(
+        data.batches(CLIP_BATCH, steps), "Training the miniature CLIP", steps
+    ):
+        # Equal captions need only one pass through the text tower.
+        rows, inverse = token_row[index].unique(return_inverse=True)
+        image = model.encode_image(_normalise(images, _CLIP_MEAN, _CLIP_STD), normalize=True)
+        text = model.encode_text(tokens[rows], normalize=True)[inverse]
+        logits = model.logit_scale.exp() * image @ text.t()
+        loss = contrastive_loss(logits, shown_prompts(captions, index))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, math.log(100))
+    return model.eval()
+
+
+def save_clip(model: nn.Module, folder: Path) -> None:
+    """Writes open_clip's local-directory format."""
+    from safetensors.torch import save_file
+
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    state = {k: v.contiguous().clone() for k, v in model.state_dict().items()}
+    save_file(state, str(partial / "open_clip_model.safetensors"))
+    config = {
+        "model_cfg": CLIP_CONFIG,
+        "preprocess_cfg": {
+            "mean": list(_CLIP_MEAN),
+            "std": list(_CLIP_STD),
+            "interpolation": "bicubic",
+            "resize_mode": "squash",
+        },
+    }
+    (partial / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

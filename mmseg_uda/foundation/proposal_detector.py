@@ -21,15 +21,18 @@ from mmseg_uda.foundation.proposals import (
 from mmseg_uda.foundation.registry import CROP_CLASSIFIERS, DETECTORS
 
 PROPOSALS = ("segments", "grid", "both")
+RIVALS = ("all", "background")
+# Log-odds are kept finite: a score of 1 - 1e-12.
+_MAX_LOG_ODDS = 27.6
 
 
 @DETECTORS.register_module()
 class ProposalDetector(Detector):
     """An open-vocabulary detector made of proposals and a CLIP-like model.
 
-    The score of a box for a phrase is the phrase's softmax probability among all queried phrases
-    and the background phrases; the logit is its log-odds, so that ``sigmoid(logit)`` is the
-    probability. Without background phrases every box would be forced onto a queried one.
+    The score of a box for a phrase is the phrase's softmax probability among its rivals; the logit
+    is its log-odds, so that ``sigmoid(logit)`` is the probability. Without background phrases every
+    box would be forced onto a queried one.
 
     Args:
         classifier: Config of a crop classifier, or the classifier.
@@ -46,6 +49,8 @@ class ProposalDetector(Detector):
         context: Each box is enlarged by this share of its size on every side for the classifier;
             the box that is returned stays as proposed.
         background: Background phrases; None takes the ones that the caller passes to ``detect``.
+        rivals: ``all``: a phrase competes with the background and with the other queried phrases,
+            its synonyms included; ``background``: with the background alone.
         temperature: Divides the classifier's logits before the softmax.
     """
 
@@ -63,8 +68,11 @@ class ProposalDetector(Detector):
         grid_stride: float = 0.5,
         context: float = 0.0,
         background: Sequence[str] | None = None,
+        rivals: str = "all",
         temperature: float = 1.0,
     ) -> None:
+        if rivals not in RIVALS:
+            raise UserError(f"ProposalDetector: rivals={rivals!r}", fix=f"one of {RIVALS}")
         if proposals not in PROPOSALS:
             raise UserError(f"ProposalDetector: proposals={proposals!r}", fix=f"one of {PROPOSALS}")
         if (
@@ -97,6 +105,7 @@ class ProposalDetector(Detector):
         }
         self.context = context
         self.background = None if background is None else tuple(background)
+        self.rivals = rivals
         self.temperature = temperature
 
     @torch.no_grad()
@@ -122,11 +131,10 @@ class ProposalDetector(Detector):
         if len(flat) == 0:
             return logits, boxes.to(images.device)
         # A queried phrase that the caller also counts as background is not its own rival.
-        rivals = background if self.background is None else self.background
-        phrases = [*prompts, *(p for p in rivals if p not in set(prompts))]
+        others = background if self.background is None else self.background
+        phrases = [*prompts, *(p for p in others if p not in set(prompts))]
         scores = self.classifier.classify(images, phrases, crops, index.to(images.device))
-        probability = (scores / self.temperature).softmax(1)[:, : len(prompts)]
-        log_odds = torch.logit(probability.double(), eps=1e-12).float()
+        log_odds = self._log_odds(scores.double() / self.temperature, len(prompts)).float()
 
         logits[index, slot] = log_odds
         size = torch.tensor([width, height, width, height], dtype=torch.float32)
@@ -156,6 +164,14 @@ class ProposalDetector(Detector):
             inner = inner_boxes(regions, self.max_inner, self.min_side)
             found.append(np.concatenate([boxes, inner]))
         return found
+
+    def _log_odds(self, scores: Tensor, queried: int) -> Tensor:
+        """(n, P) scores to (n, Q) log-odds of the first Q phrases against their rivals."""
+        if self.rivals == "background":
+            odds = scores[:, :queried] - scores[:, queried:].logsumexp(1, keepdim=True)
+        else:
+            odds = torch.logit(scores.softmax(1)[:, :queried])
+        return odds.clamp(-_MAX_LOG_ODDS, _MAX_LOG_ODDS)
 
     def _enlarge(self, boxes: Tensor, height: int, width: int) -> Tensor:
         margin = self.context * (boxes[:, 2:] - boxes[:, :2])

@@ -16,7 +16,12 @@ from mmseg_uda.foundation.proposals import (
 class ColourClassifier(CropClassifier):
     """Phrases are colours; the logit falls with the distance of the crop's mean colour."""
 
-    colours = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "grey": (0.5, 0.5, 0.5)}
+    colours = {
+        "red": (1.0, 0.0, 0.0),
+        "scarlet": (1.0, 0.0, 0.0),
+        "green": (0.0, 1.0, 0.0),
+        "grey": (0.5, 0.5, 0.5),
+    }
     input_size = 8
 
     def __init__(self):
@@ -72,6 +77,19 @@ def test_score_is_the_softmax_share_of_the_phrase(scene):
     raw = ColourClassifier().classify(scene, ["red", "green", "grey"], boxes, [0] * len(boxes))
     expected = (raw / 2).softmax(1)[:, :2]
     torch.testing.assert_close(logits[0].sigmoid(), expected, atol=1e-6, rtol=1e-4)
+
+
+def test_synonyms_compete_unless_the_background_is_the_only_rival(scene):
+    both = ["red", "scarlet"]
+    scores = {}
+    for rivals in ("all", "background"):
+        detector = ProposalDetector(ColourClassifier(), rivals=rivals)
+        scores[rivals] = [
+            detector.detect(scene, prompts, ["grey"])[0].sigmoid().max().item()
+            for prompts in (both, both[:1])
+        ]
+    assert scores["background"][0] == pytest.approx(scores["background"][1], abs=1e-6)
+    assert scores["all"][0] == pytest.approx(0.5, abs=0.01) and scores["all"][1] > 0.9
 
 
 def test_configured_background_takes_the_place_of_the_callers(scene):
@@ -155,7 +173,9 @@ def test_regions_are_the_same_every_time():
     assert np.array_equal(merged_boxes(find_regions(image)), merged_boxes(find_regions(image)))
 
 
-@pytest.mark.parametrize("options", [{"proposals": "x"}, {"max_proposals": 0}, {"temperature": 0}])
+@pytest.mark.parametrize(
+    "options", [{"proposals": "x"}, {"rivals": "x"}, {"max_proposals": 0}, {"temperature": 0}]
+)
 def test_bad_options_fail_when_built(options):
     with pytest.raises(UserError, match=next(iter(options))):
         ProposalDetector(ColourClassifier(), **options)

@@ -140,22 +140,23 @@ def _run(
     jobs = experiment.jobs(
         parse_numbers(arguments.rows, "--rows"), parse_numbers(arguments.seeds, "--seeds")
     )
-    planned = plan(experiment, jobs, options)
     if arguments.dry_run:
+        planned = plan(experiment, jobs, options)
         for one in planned:
             one.write()
         show_plan(experiment, planned, console)
         return EXIT_OK
-    if not arguments.force:
-        check_fingerprints(planned)
-    _provide_data(planned, options, make_world)
     slots = make_slots(
         arguments.gpus,
         arguments.cpu_jobs,
         arguments.threads,
-        jobs=len(planned),
+        jobs=len(jobs),
         small=options.profile == "mini",
     )
+    planned = plan(experiment, jobs, options)
+    if not arguments.force:
+        check_fingerprints(planned)
+    _provide_data(planned, options, make_world)
     for one in planned:
         one.write()
     tasks = [one.task() for one in planned]

@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from mmseg_uda.experiments.executors import Task
 from mmseg_uda.experiments.jobs import State
@@ -24,7 +25,7 @@ COLOURS = {
     State.FAILED: "red",
     State.INTERRUPTED: "yellow",
 }
-BAR_CELLS = 20
+BAR_CELLS = 16
 
 
 def clock(seconds: float | None) -> str:
@@ -126,7 +127,8 @@ class LiveDisplay:
     def note(self, task: Task, text: str) -> None:
         """Prints failures above the table; the table itself tells the rest."""
         if task.state in (State.FAILED, State.INTERRUPTED) and task.process is not None:
-            self.console.print(f"{title(task)}: {text}", style=COLOURS[task.state], markup=False)
+            # As Text: style and markup options of print() would colour the live table, too.
+            self.console.print(Text(f"{title(task)}: {text}", style=COLOURS[task.state]))
 
     def update(self, tasks: Sequence[Task]) -> None:
         """Redraws the table once per second and whenever everything has ended."""
@@ -138,28 +140,36 @@ class LiveDisplay:
 
     def _table(self, tasks: Sequence[Task]) -> Table:
         table = Table()
-        for column in ("row", "state", "where", "progress", "mIoU"):
-            table.add_column(column)
+        for column in ("row", "state", "progress", "mIoU"):
+            table.add_column(column, no_wrap=column == "progress")
         for task in tasks:
             state = task.state.value
             if task.action is not None and task.process is None:
                 state = task.action.value
-            slot = task.slot.name if task.slot and task.state is State.RUNNING else ""
+            if task.slot and task.state is State.RUNNING:
+                state = task.slot.name
             table.add_row(
-                title(task),
-                f"[{COLOURS[task.state]}]{state}[/]",
-                slot,
-                self._bar(task) + progress_text(task),
+                Text(title(task)),
+                Text(state, style=COLOURS[task.state]),
+                self._progress(task),
                 last_miou(task),
             )
         return table
 
-    def _bar(self, task: Task) -> str:
+    def _progress(self, task: Task) -> Text:
         progress = task.folder.progress()
-        if task.state is not State.RUNNING or not progress.get("max_iters"):
-            return ""
-        filled = BAR_CELLS * progress.get("iter", 0) // progress["max_iters"]
-        return "━" * filled + "[dim]" + "─" * (BAR_CELLS - filled) + "[/] "
+        done, total = progress.get("iter"), progress.get("max_iters")
+        if not total or done is None:
+            return Text("")
+        if task.state is not State.RUNNING:
+            return Text(f"{done}/{total}")
+        filled = BAR_CELLS * done // total
+        left = clock(progress.get("eta_seconds"))
+        return Text.assemble(
+            ("━" * filled, "cyan"),
+            ("─" * (BAR_CELLS - filled), "dim"),
+            f" {100 * done // total:3d}%, {left} left",
+        )
 
 
 def make_display(console: Console) -> PlainDisplay | LiveDisplay:

@@ -22,6 +22,7 @@ from mmseg_uda.engine.checkpoint import (
 )
 from mmseg_uda.engine.flat_keys import reject_flat_keys
 from mmseg_uda.engine.job_files import read_evaluations
+from mmseg_uda.engine.options import check_options
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import read_checkpoint
 
@@ -53,6 +54,7 @@ def wrap_model(cfg: Config) -> Config:
             f"uda.type={uda.get('type')!r} is no registered trainer.",
             "Use 'SelfTraining' or 'Supervised', or import your module in custom_imports.",
         )
+    check_options(MODELS.get(uda["type"]), uda, "uda")
     uda.setdefault("max_iters", (cfg.get("train_cfg") or {}).get("max_iters", 0))
     if uda["type"] == "SelfTraining":
         uda.setdefault("seed", (cfg.get("randomness") or {}).get("seed") or 0)
@@ -153,11 +155,6 @@ class TrainLoop(IterBasedTrainLoop):
             self.runner.message_hub.update_info("loop_stage", "train")
             self.runner.val_loop.run()
         return super().run()
-
-
-def seed_of(cfg: Config) -> int | None:
-    """The run's seed, or None when the config leaves it to chance."""
-    return (cfg.get("randomness") or {}).get("seed")
 
 
 def configure_threads() -> None:

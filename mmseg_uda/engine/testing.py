@@ -22,7 +22,7 @@ TRAINING_KEYS = (
     "val_evaluator",
     "uda",
 )
-TRAINING_HOOKS = ("checkpoint", "job_files", "plain_checkpoint", "param_scheduler")
+TRAINING_HOOKS = ("job_files", "plain_checkpoint")
 
 
 def test_config(cfg: Config) -> Config:
@@ -31,7 +31,9 @@ def test_config(cfg: Config) -> Config:
     for key in TRAINING_KEYS:
         cfg.pop(key, None)
     for name in TRAINING_HOOKS:
-        cfg.default_hooks[name] = None
+        cfg.default_hooks.pop(name, None)
+    # mmengine adds these two unless they are switched off by name.
+    cfg.default_hooks.update(checkpoint=None, param_scheduler=None)
     if "segmentor" in cfg.model:
         cfg.model = cfg.model.segmentor
     # The checkpoint brings every weight.

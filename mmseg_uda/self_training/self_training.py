@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.engine.options import check_choice, check_options
 from mmseg_uda.engine.records import source_batch, target_batch
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import UserError
@@ -91,10 +92,10 @@ class SelfTraining(Trainer):
         **components: dict | None,
     ) -> None:
         super().__init__(segmentor, taxonomy, max_iters)
-        check_choice("pseudo_share", pseudo_share, SHARES)
-        check_choice("class_pool", class_pool, ("batch", "per_image"))
-        check_choice("teacher_norm", teacher_norm, ("batch", "running"))
-        check_choice("inference", inference, ("student", "teacher"))
+        check_choice("uda.pseudo_share", pseudo_share, SHARES)
+        check_choice("uda.class_pool", class_pool, ("batch", "per_image"))
+        check_choice("uda.teacher_norm", teacher_norm, ("batch", "running"))
+        check_choice("uda.inference", inference, ("student", "teacher"))
         self.pseudo_threshold = pseudo_threshold
         self.pseudo_share = pseudo_share
         self.ignore_rows = (pseudo_weight_ignore_top, pseudo_weight_ignore_bottom)
@@ -138,6 +139,7 @@ class SelfTraining(Trainer):
                     f"Known components: {', '.join(sorted(COMPONENTS.module_dict))}. Name the "
                     "module that registers yours in custom_imports.",
                 )
+            check_options(COMPONENTS.get(config["type"]), config, f"uda.{role}")
             built[role] = COMPONENTS.build(dict(config))
         ordered = sorted(built.items(), key=lambda item: (item[1].order, item[0]))
         return nn.ModuleDict(dict(ordered))
@@ -290,18 +292,6 @@ class SelfTraining(Trainer):
 def add_prefix(prefix: str, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Put ``prefix.`` before every key."""
     return {f"{prefix}.{name}": value for name, value in losses.items()}
-
-
-def check_choice(option: str, value: str, choices: Any) -> None:
-    """Raise unless ``value`` is one of the choices.
-
-    Raises:
-        UserError: Names the option and the choices.
-    """
-    if value not in choices:
-        raise UserError(
-            f"uda.{option}={value!r} is unknown.", f"Use one of: {', '.join(map(str, choices))}."
-        )
 
 
 def target_or_none(data: Mapping[str, Any], preprocessor: nn.Module) -> TargetBatch | None:

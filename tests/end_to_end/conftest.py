@@ -55,7 +55,9 @@ def world(tmp_path_factory):
     from mmseg_uda.miniworld.weights import CLIP_CONFIG, save_clip
 
     root = tmp_path_factory.mktemp("data")
-    ensure_miniworld(root / "miniworld", weights=None, options=WorldOptions(counts=COUNTS), workers=1)
+    ensure_miniworld(
+        root / "miniworld", weights=None, options=WorldOptions(counts=COUNTS), workers=1
+    )
     torch.manual_seed(0)
     clip = root / "clip"
     save_clip(open_clip.CLIP(**CLIP_CONFIG), clip)

@@ -283,6 +283,7 @@ def test_all_pixels_unlabelled():
         (dict(mask_ratio=0.5), "uda.mask_ratio"),
         (dict(masking=dict(mode="separate")), "uda.masking"),
         (dict(refiner=dict(type="Unheard")), "Unheard"),
+        (dict(masking=dict(MASKING, ratio=0.5)), "uda.masking.ratio .*\n.*mask_ratio"),
         (dict(pseudo_share="sometimes"), "pseudo_share"),
         (dict(source_only=True, masking=MASKING), "separatesrc"),
         (dict(feature_distance=dict(type="FeatureDistance", classes=[7])), "class 7"),

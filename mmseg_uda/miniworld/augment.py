@@ -34,17 +34,15 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     images = F.grid_sample(images, grid, align_corners=False, padding_mode="reflection")
 
     grey = images.mean(1, keepdim=True)
-    images = grey + _draw(n, 0.1, 1.5, generator) * (images - grey)
+    images = grey + _draw(n, 0.3, 1.4, generator) * (images - grey)
     # A rotation about the grey axis shifts all hues alike.
-    angle = _draw(n, -math.pi, math.pi, generator) * (
-        torch.rand(n, 1, 1, 1, generator=generator) < 0.4
-    )
+    angle = _draw(n, -0.6, 0.6, generator)
     turned = grey + (images - grey) * angle.cos()
     turned = turned + (images.roll(1, 1) - images.roll(2, 1)) * (angle.sin() / math.sqrt(3))
     gain = 1 + 0.2 * (2 * torch.rand(n, 3, 1, 1, generator=generator) - 1)
     images = turned * gain * _draw(n, 0.6, 1.25, generator)
     middle = images.mean((1, 2, 3), keepdim=True)
-    images = middle + _draw(n, 0.5, 1.3, generator) * (images - middle)
+    images = middle + _draw(n, 0.6, 1.3, generator) * (images - middle)
     blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     images = torch.lerp(images, blurred, _draw(n, 0, 1, generator))
     noise = torch.randn(images.shape, generator=generator) * _draw(n, 0, 0.06, generator)

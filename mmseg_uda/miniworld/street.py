@@ -141,7 +141,9 @@ def draw_building(brush: Brush, side: int, x: float, z0: float, z1: float) -> No
                 windows.append((left, low, left + 0.5 / count, low + 0.42 / storeys))
         paint_on_face(brush, house, name, windows, Ids.BUILDING, glass)
         paint_on_face(brush, house, name, [(0, 0, 1, 0.8 / height)], Ids.BUILDING, colour * 0.6)
-        paint_on_face(brush, house, name, [(0, 1 - 0.6 / height, 1, 1)], 2, colour * 0.75)
+        paint_on_face(
+            brush, house, name, [(0, 1 - 0.6 / height, 1, 1)], Ids.BUILDING, colour * 0.75
+        )
 
 
 def draw_wall(brush: Brush, side: int, x: float, z0: float, z1: float) -> None:

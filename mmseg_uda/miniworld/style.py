@@ -184,9 +184,9 @@ def random_style(rng: np.random.Generator) -> Style:
     base = neutral_style()
     palette = recolour(
         base.palette,
-        saturation=rng.uniform(0.3, 1.3),
-        tint=tuple(rng.uniform(0.75, 1.15, 3)),
-        spread=rng.uniform(4, 22),
+        saturation=rng.uniform(0.45, 1.25),
+        tint=tuple(rng.uniform(0.82, 1.12, 3)),
+        spread=rng.uniform(3, 13),
         seed=int(rng.integers(1 << 31)),
     )
     return Style(

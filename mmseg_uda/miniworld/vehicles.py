@@ -75,7 +75,9 @@ def draw_car(brush: Brush, x: float, z: float, yaw: float) -> None:
     for name in ("front", "rear"):
         if body.visible(name, eye):
             paint_on_face(brush, body, name, [(0.32, 0.1, 0.68, 0.38)], Ids.CAR, colour * 0.35)
-            paint_on_face(brush, body, name, [(0.06, -0.3, 0.2, 0), (0.8, -0.3, 0.94, 0)], 13, DARK)
+            paint_on_face(
+                brush, body, name, [(0.06, -0.3, 0.2, 0), (0.8, -0.3, 0.94, 0)], Ids.CAR, DARK
+            )
     _lamps(brush, body, Ids.CAR, 0.5, 0.85, 0.2)
     paint_wheels(brush, body, Ids.CAR, 0.34, (0.2, 0.8))
     brush.canvas.end_object()
@@ -99,14 +101,23 @@ def draw_truck(brush: Brush, x: float, z: float, yaw: float) -> None:
         elif name in ("left", "right"):
             paint_on_face(brush, cab, name, [(0.3, 0.52, 0.85, 0.86)], Ids.TRUCK, GLASS)
     logo = 255 - cargo_colour * 0.8
+    ribs = [(u - 0.012, 0.03, u + 0.012, 0.97) for u in np.linspace(0.06, 0.94, 9)]
     for name in paint_box(brush, cargo, Ids.TRUCK, cargo_colour):
         if name == "rear":
-            paint_on_face(brush, cargo, name, [(0.485, 0.02, 0.515, 0.98)], 14, DARK * 2)
-            paint_on_face(brush, cargo, name, [(0, 0, 0.04, 1), (0.96, 0, 1, 1)], 14, DARK * 3)
+            paint_on_face(brush, cargo, name, [(0.485, 0.02, 0.515, 0.98)], Ids.TRUCK, DARK * 2)
+            paint_on_face(
+                brush, cargo, name, [(0, 0, 0.04, 1), (0.96, 0, 1, 1)], Ids.TRUCK, DARK * 3
+            )
+            paint_on_face(brush, cargo, name, [(0.04, 0.02, 0.96, 0.12)], Ids.TRUCK, LAMP_REAR)
+            white = _row(4, 0.04, 0.96, 0.02, 0.12, 0.5)
+            paint_on_face(brush, cargo, name, white, Ids.TRUCK, LAMP_FRONT)
         elif name in ("left", "right"):
+            paint_on_face(brush, cargo, name, ribs, Ids.TRUCK, cargo_colour * 0.6)
             paint_on_face(brush, cargo, name, [(0.3, 0.35, 0.7, 0.7)], Ids.TRUCK, logo)
     if frame.visible("rear", eye):
-        paint_on_face(brush, frame, "rear", [(0, -0.9, 0.24, 0.2), (0.76, -0.9, 1, 0.2)], 14, DARK)
+        paint_on_face(
+            brush, frame, "rear", [(0, -0.9, 0.24, 0.2), (0.76, -0.9, 1, 0.2)], Ids.TRUCK, DARK
+        )
     _lamps(brush, frame, Ids.TRUCK, 0.3, 0.8, 0.14)
     paint_wheels(brush, cargo, Ids.TRUCK, 0.52, (0.12, 0.3, 0.98))
     brush.canvas.end_object()
@@ -128,7 +139,7 @@ def draw_bus(brush: Brush, x: float, z: float, yaw: float) -> None:
             paint_on_face(brush, bus, name, [(0.82, 0.04, 0.93, 0.85)], Ids.BUS, GLASS * 0.7)
         else:
             paint_on_face(brush, bus, name, [(0.06, 0.42, 0.94, 0.8)], Ids.BUS, GLASS)
-            paint_on_face(brush, bus, name, [(0.22, 0.86, 0.78, 0.96)], 15, LAMP_FRONT * 0.9)
+            paint_on_face(brush, bus, name, [(0.22, 0.86, 0.78, 0.96)], Ids.BUS, LAMP_FRONT * 0.9)
             paint_on_face(
                 brush, bus, name, [(0.08, -0.12, 0.25, 0), (0.75, -0.12, 0.92, 0)], 15, DARK
             )

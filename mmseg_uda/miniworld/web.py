@@ -26,7 +26,7 @@ from mmseg_uda.taxonomy import load_taxonomy
 
 DOMAIN = "web"
 CROP_SIZE = 64
-DEFAULT_FRAMES = 700
+DEFAULT_FRAMES = 600
 CAPTIONS = "captions.json"
 TEMPLATES = (
     "{}",
@@ -38,8 +38,8 @@ TEMPLATES = (
 )
 # How often a caption uses the class's first prompt; the web, too, says "truck" more often than
 # "pickup truck".
-FIRST_PROMPT_SHARE = 0.75
-_PER_FRAME = 2
+FIRST_PROMPT_SHARE = 0.88
+_PER_FRAME = 3
 _MIN_SIDE, _MIN_PIXELS = 10, 90
 _OBJECTS = tuple(c for c in Ids if c in (Ids.LIGHT, Ids.SIGN) or c >= Ids.PERSON)
 
@@ -87,8 +87,8 @@ def object_boxes(frame: Frame) -> list[tuple[int, Box]]:
     return found
 
 
-def stuff_boxes(frame: Frame, rng: np.random.Generator, tries: int = 8) -> list[tuple[int, Box]]:
-    """Windows in which more than half of the pixels are of one stuff class.
+def window_boxes(frame: Frame, rng: np.random.Generator, tries: int = 4) -> list[tuple[int, Box]]:
+    """Windows that cut through the scene, one class without a shape in the majority.
 
     Args:
         frame: A rendered frame.
@@ -104,8 +104,9 @@ def stuff_boxes(frame: Frame, rng: np.random.Generator, tries: int = 8) -> list[
         narrow = class_id == Ids.POLE
         for _ in range(tries):
             k = rng.integers(len(rows))
-            w = int(rng.integers(10, 18) if narrow else rng.integers(14, 80))
-            h = int(rng.integers(26, 60) if narrow else rng.integers(12, 48))
+            w = int(rng.integers(10, 18) if narrow else np.exp(rng.uniform(3.2, 4.8)))
+            h = int(rng.integers(26, 60) if narrow else w * rng.uniform(0.4, 1.3))
+            w, h = min(w, width), int(np.clip(h, 16, height))
             x = int(np.clip(columns[k] - rng.integers(w), 0, width - w))
             y = int(np.clip(rows[k] - rng.integers(h), 0, height - h))
             share = np.mean(frame.label[y : y + h, x : x + w] == class_id)
@@ -118,7 +119,7 @@ def vary_box(box: Box, rng: np.random.Generator, width: int, height: int) -> Box
     """The box with some context, or cut somewhat, as found on the web and by proposals."""
     x0, y0, x1, y1 = box
     w, h = x1 - x0, y1 - y0
-    low, high = (-0.3, 0.1) if rng.random() < 0.35 else (0.0, 0.25)
+    low, high = ((-0.25, 0.1), (0.0, 0.2), (0.0, 0.2), (0.0, 0.5))[rng.integers(4)]
     left, top, right, bottom = rng.uniform(low, high, 4)
     varied = (
         max(int(x0 - left * w), 0),
@@ -130,9 +131,9 @@ def vary_box(box: Box, rng: np.random.Generator, width: int, height: int) -> Box
 
 
 def frame_crops(frame: Frame, rng: np.random.Generator) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """At most two (class, (64, 64, 3) uint8 RGB crop) per class of one frame."""
+    """At most three (class, (64, 64, 3) uint8 RGB crop) per class of one frame."""
     height, width = frame.label.shape
-    candidates = object_boxes(frame) + stuff_boxes(frame, rng)
+    candidates = object_boxes(frame) + window_boxes(frame, rng)
     taken: dict[int, int] = {}
     for k in rng.permutation(len(candidates)):
         class_id, box = candidates[k]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,6 +93,15 @@ def _render_and_write(job: _FrameJob) -> None:
 
 def _start_worker() -> None:
     cv2.setNumThreads(0)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # A killed parent leaves its workers waiting for ever, or writing into a stale world.
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(process: BaseProcess) -> None:
+    process.join()
+    os._exit(1)
 
 
 def available_cores() -> int:

@@ -1,13 +1,7 @@
 """Settings of every test."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from mmengine.registry import DefaultScope, init_default_scope
-
-# tests/nano.py serves several folders.
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True, scope="session")

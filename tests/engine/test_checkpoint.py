@@ -4,67 +4,11 @@ import json
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmseg.registry import DATASETS
-from nano import nano_config, random_batch
-from torch.utils.data import Dataset
+from fixed_run import config
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine import build_runner, wrap_model
 from mmseg_uda.errors import UserError
-
-
-@DATASETS.register_module(name="FixedBatches")
-class FixedBatches(Dataset):
-    """Fixed samples, so that a run needs no files."""
-
-    metainfo = dict(classes=("a", "b", "c", "d", "e"), palette=[[i] * 3 for i in range(5)])
-
-    def __len__(self):
-        return 8
-
-    def __getitem__(self, index):
-        batch = random_batch(index, batch=1)
-        return {
-            domain: dict(inputs=part["inputs"][0], data_samples=part["data_samples"][0])
-            for domain, part in batch.items()
-        }
-
-
-def config(work_dir, steps=4, **changes):
-    base = Config.fromfile("configs/_base_/default_runtime.py")
-    base.merge_from_dict(
-        dict(
-            model=nano_config(),
-            uda=dict(
-                type="SelfTraining",
-                feature_distance=dict(type="FeatureDistance", classes=[1, 2], min_ratio=0.5),
-                masking=dict(type="MaskedConsistency", mode="separatetrg", block_size=8),
-            ),
-            train_dataloader=dict(
-                batch_size=2,
-                num_workers=0,
-                dataset=dict(type="FixedBatches"),
-                sampler=dict(type="InfiniteSampler", shuffle=False),
-            ),
-            train_cfg=dict(type="TrainLoop", max_iters=steps, val_interval=100),
-            optim_wrapper=dict(
-                type="StepOptimWrapper",
-                constructor="ReferenceNameConstructor",
-                optimizer=dict(type="AdamW", lr=1e-3),
-            ),
-            param_scheduler=[dict(type="PolyLR", power=1.0, by_epoch=False, begin=0, end=20)],
-            work_dir=str(work_dir),
-            experiment_name=f"{work_dir.name}_{steps}_{len(list(work_dir.glob('*')))}",
-            resume=True,
-            log_level="ERROR",
-        )
-    )
-    base.default_hooks.checkpoint.interval = 2
-    base.default_hooks.logger.interval = 2
-    base.default_hooks.job_files.interval = 2
-    base.merge_from_dict(changes)
-    return base
 
 
 def state_after(work_dir, steps, **changes):

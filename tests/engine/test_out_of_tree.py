@@ -1,7 +1,7 @@
 """A method outside the package: one file, switched on from a config."""
 
 import torch
-from test_checkpoint import config
+from fixed_run import config
 
 from mmseg_uda.engine import build_runner
 from mmseg_uda.engine.config_file import load_config

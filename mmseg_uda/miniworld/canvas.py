@@ -164,9 +164,10 @@ class Canvas:
         if coefficients is None:
             return
         outlines = [clip_near(p) for p in polygons]
-        pixels = [self.camera.project(p) for p in outlines if len(p) >= 3]
-        if not pixels:
+        outlines = [p for p in outlines if len(p) >= 3]
+        if not outlines:
             return
+        pixels = [self.camera.project(p) for p in outlines]
         joined = np.concatenate(pixels)
         low, high = np.floor(joined.min(0)), np.ceil(joined.max(0)) + 1
         x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
@@ -183,6 +184,9 @@ class Canvas:
         inverse = np.float32(a) * self._columns[x0:x1] + (
             np.float32(b) * self._rows[y0:y1] + np.float32(c)
         )[:, None].astype(np.float32)
+        # Pixels that the outline only touches lie outside it, far outside on a grazing plane.
+        z = np.concatenate([p[:, 2] for p in outlines])
+        inverse = np.clip(inverse, np.float32(1 / z.max()), np.float32(1 / z.min()))
         visible = mask.view(bool) & (inverse >= self.inverse[window] * _DEPTH_TOLERANCE)
         paint = colour.astype(np.float32)
         if opacity < 1:

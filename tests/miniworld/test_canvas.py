@@ -55,6 +55,15 @@ def test_what_is_nearer_hides_what_is_farther_in_either_order():
     assert labels[0][30, 50] == Ids.WALL
 
 
+def test_a_grazing_plane_stays_within_the_depth_of_its_corners(canvas):
+    # 1 mm below the eye: the whole top is less than a pixel high.
+    canvas.paint([ground(-3, 3, 10, 20, height=1.999)], Ids.CAR, GREY)
+    seen = canvas.inverse[canvas.label == Ids.CAR]
+    assert seen.size
+    assert seen.min() >= 1 / 20 - 1e-6
+    assert seen.max() <= 1 / 10 + 1e-6
+
+
 def test_a_shadow_changes_colours_only(canvas):
     canvas.paint([ground(-50, 50, 0.5, 500)], Ids.ROAD, GREY)
     before = canvas.label.copy(), canvas.inverse.copy()

@@ -17,7 +17,7 @@ TAXONOMY = load_taxonomy("cityscapes19")
 @pytest.fixture(scope="module")
 def web(tmp_path_factory):
     root = tmp_path_factory.mktemp("web")
-    render_web(root, seed=3, frames=16, workers=1)
+    render_web(root, seed=3, frames=40, workers=1)
     return read_web(root / "web")
 
 

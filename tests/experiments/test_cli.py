@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MINI = ("--exp", "90", "--profile", "mini")
 ROW_1 = "syn2cs_dacs_a999_fdthings_rcs001_cpl_daformer_sepaspp_mitb5_poly10warm_rl_-1_to_-1_s0"
-SOURCE_ONLY = "syn2cs_source-only_rcs001_daformer_sepaspp_mitb5_poly10warm_s0"
+SOURCE_ONLY = "syn2cs_dacs_srconly_rcs001_daformer_sepaspp_mitb5_poly10warm_s0"
 
 
 def calls(folder):
@@ -107,7 +107,7 @@ def start_runner(tmp_path, environment, *arguments):
         f" train=({sys.executable!r}, {str(HERE / 'fake_train.py')!r}),"
         f" make_world=({sys.executable!r}, '-c', '')))"
     )
-    environment = {**environment, "CUDA_VISIBLE_DEVICES": "", "FAKE_HANG": "source-only"}
+    environment = {**environment, "CUDA_VISIBLE_DEVICES": "", "FAKE_HANG": "srconly"}
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,10 +135,25 @@ def _ensure_weights(
             seconds[DOMAIN] = time.monotonic() - start
             start = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
-        make(root / DOMAIN, target, steps)
+        with _one_thread():
+            make(root / DOMAIN, target, steps)
         write_stamp(folder, parts={**made, name: print_})
         seconds[name] = time.monotonic() - start
     return backbone, clip
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Sums do not depend on the number of cores then. The networks are so small that two threads
+    # gain little, and lose a lot as soon as anything else runs on the machine.
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _make_backbone(web: Path, target: Path, steps: int | None) -> None:

@@ -1,0 +1,53 @@
+"""The paper configs' data pipelines on frames of the real data sets' sizes and formats."""
+
+import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+import mmseg_uda.register_all  # noqa: F401
+from mmseg_uda.experiments.plan import Options, plan
+from mmseg_uda.miniworld import WorldOptions, ensure_miniworld
+
+SIZES = {  # width, height
+    "gta": (1914, 1052),
+    "synthia": (1280, 760),
+    "cityscapes": (2048, 1024),
+    "acdc": (1920, 1080),
+}
+
+
+@pytest.fixture(scope="module")
+def full_size_data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("full_size")
+    for domain, (width, height) in SIZES.items():
+        counts = {domain: {"train": 2, "val": 1} if domain in ("cityscapes", "acdc") else {"train": 2}}
+        options = WorldOptions(width=width, height=height, counts=counts)
+        ensure_miniworld(root, weights=None, options=options, domains=[domain], workers=1)
+    return root
+
+
+def test_every_papers_pipeline(tables, tmp_path, full_size_data, monkeypatch):
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(full_size_data))
+    seen = set()
+    for experiment in tables:
+        for one in plan(experiment, experiment.jobs(seeds=[0]), Options(work_dir=tmp_path)):
+            config = Config(one.resolved)
+            text = repr((config.train_dataloader.dataset, config.val_dataloader.dataset))
+            if text in seen:  # rows share data
+                continue
+            seen.add(text)
+            crop = tuple(config.model.data_preprocessor.size)
+            pair = DATASETS.build(config.train_dataloader.dataset)[(0, 0)]
+            assert set(pair) == {"source", "target"}
+            for domain in pair.values():
+                assert all(a <= b for a, b in zip(domain["inputs"].shape[1:], crop, strict=True))
+            source = pair["source"]["data_samples"]
+            assert source.gt_sem_seg.shape == pair["source"]["inputs"].shape[1:]
+            assert ("valid_mask" in pair["target"]["data_samples"]) == (
+                "crop_pseudo_margins" in config.train_dataloader.dataset.target
+            )
+            frame = DATASETS.build(config.val_dataloader.dataset)[0]
+            # Labels stay at native resolution.
+            native = SIZES["acdc" if "ACDC" in text else "cityscapes"]
+            assert frame["data_samples"].gt_sem_seg.shape == native[::-1]
+    assert len(seen) >= 6

@@ -20,7 +20,8 @@ def run_tool(main: Callable[[], int | None]) -> None:
         from rich.console import Console
 
         console = Console(stderr=True)
-        console.print(f"Error: {error}", style="bold red", markup=False, highlight=False)
+        text = f"Error: {error}"
+        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         status = 2
     except KeyboardInterrupt:
         status = 130

@@ -19,7 +19,8 @@ import numpy as np
 from mmengine.dist import barrier, is_main_process
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.labels import PUBLISHED_FILE, Counts, read_label, write_json
+from mmseg_uda.files import write_json
+from mmseg_uda.labels import PUBLISHED_FILE, Counts, read_label
 from mmseg_uda.progress import track
 
 if TYPE_CHECKING:
@@ -114,9 +115,9 @@ def _cached(root: Path, paths: list[str], names: list[str]) -> list[Counts]:
         counts = list(_count_all(paths))
         content = {"counts": dict(zip(names, counts, strict=True))}
         try:
-            write_json(candidates[0], content)
+            write_json(candidates[0], content, indent=None)
         except OSError:
-            write_json(candidates[1], content)
+            write_json(candidates[1], content, indent=None)
     barrier()
     path = next(path for path in candidates if path.is_file())
     stored = json.loads(path.read_text(encoding="utf-8"))["counts"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,21 +14,15 @@ from mmengine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmseg.registry import HOOKS
 from torch import Tensor, stack
 
+from mmseg_uda.files import read_json, write_json
+
 EVALUATIONS = "evaluations.json"
 PROGRESS = "progress.json"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` so that a reader sees the old file or the whole new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=1))
-    os.replace(partial, path)
-
-
 def read_evaluations(work_dir: Path) -> list[dict]:
     """Evaluations of a work directory in order, [] if there are none."""
-    path = work_dir / EVALUATIONS
-    return json.loads(path.read_text()) if path.is_file() else []
+    return read_json(work_dir / EVALUATIONS) or []
 
 
 @HOOKS.register_module()

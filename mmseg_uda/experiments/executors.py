@@ -14,10 +14,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from mmseg_uda.experiments.files import tail
 from mmseg_uda.experiments.grid import Job
 from mmseg_uda.experiments.jobs import Action, JobFolder, State
 from mmseg_uda.experiments.slots import Slot
+from mmseg_uda.files import tail
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 15.0

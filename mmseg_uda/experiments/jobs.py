@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.files import read_json, write_json
+from mmseg_uda.files import read_json, write_json
 
 
 class State(str, Enum):

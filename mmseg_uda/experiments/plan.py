@@ -13,9 +13,9 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import profiles, variants
 from mmseg_uda.experiments.configs import job_config, render
 from mmseg_uda.experiments.executors import Task
-from mmseg_uda.experiments.files import write_text
 from mmseg_uda.experiments.grid import Experiment, Job, Row, Setup
 from mmseg_uda.experiments.jobs import JobFolder, fingerprint
+from mmseg_uda.files import write_text
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.experiments.display import clock
-from mmseg_uda.experiments.files import write_json, write_text
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.experiments.results import (
@@ -19,6 +18,7 @@ from mmseg_uda.experiments.results import (
     class_names,
     read_results,
 )
+from mmseg_uda.files import write_json, write_text
 
 UNKNOWN = "–"
 

@@ -6,7 +6,6 @@ Nothing here imports torch, so that the converters start at once.
 from .check import find_broken_files
 from .cityscapes import convert_cityscapes
 from .conversion import PUBLISHED_FILE, Counts
-from .files import replacing, write_json
 from .gta import convert_gta, convert_gta16
 from .reading import count_ids, read_image, read_label, read_train_ids
 from .synthia import convert_synthia
@@ -23,6 +22,4 @@ __all__ = [
     "read_image",
     "read_label",
     "read_train_ids",
-    "replacing",
-    "write_json",
 ]

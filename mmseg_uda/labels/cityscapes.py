@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.files import replacing
 from mmseg_uda.taxonomy.layouts import scan
 
 from .conversion import (
@@ -21,7 +22,6 @@ from .conversion import (
     write_label,
     write_statistics,
 )
-from .files import replacing
 from .reading import read_label
 
 POLYGONS = "_polygons.json"

@@ -11,11 +11,10 @@ import numpy as np
 from PIL import Image
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.files import replacing, write_json
 from mmseg_uda.progress import track
 from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
 from mmseg_uda.taxonomy.layouts import scan
-
-from .files import replacing, write_json
 
 PUBLISHED_FILE = "sample_class_stats.json"
 LABEL_SUFFIX = "_labelTrainIds.png"
@@ -98,9 +97,10 @@ def write_statistics(out_dir: Path, statistics: Iterable[tuple[Path, Counts]]) -
         by_file[name] = {str(c): n for c, n in counts.items()}
         for class_id, pixels in counts.items():
             by_class.setdefault(class_id, []).append([name, pixels])
-    write_json(out_dir / PUBLISHED_FILE, rows)
-    write_json(out_dir / "sample_class_stats_dict.json", by_file)
-    write_json(out_dir / "samples_with_class.json", {str(c): by_class[c] for c in sorted(by_class)})
+    write_json(out_dir / PUBLISHED_FILE, rows, indent=None)
+    write_json(out_dir / "sample_class_stats_dict.json", by_file, indent=None)
+    samples = {str(c): by_class[c] for c in sorted(by_class)}
+    write_json(out_dir / "samples_with_class.json", samples, indent=None)
 
 
 def taxonomy() -> Taxonomy:

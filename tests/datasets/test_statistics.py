@@ -101,7 +101,7 @@ def test_read_only_data_set_falls_back_to_the_user_cache(gta_root, tmp_path, mon
     monkeypatch.setenv("MMSEG_UDA_CACHE", str(tmp_path / "cache"))
     write = statistics.write_json
 
-    def refuse(path, content):
+    def refuse(path, content, **options):
         if path.parent == gta_root:
             raise PermissionError(path)
         write(path, content)

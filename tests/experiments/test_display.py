@@ -5,10 +5,10 @@ from rich.console import Console
 
 from mmseg_uda.experiments.display import LiveDisplay, PlainDisplay, clock, make_display
 from mmseg_uda.experiments.executors import Task
-from mmseg_uda.experiments.files import write_json
 from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.jobs import JobFolder, State
 from mmseg_uda.experiments.slots import Slot
+from mmseg_uda.files import write_json
 
 
 @pytest.fixture

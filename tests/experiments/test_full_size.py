@@ -20,7 +20,9 @@ SIZES = {  # width, height
 def full_size_data(tmp_path_factory):
     root = tmp_path_factory.mktemp("full_size")
     for domain, (width, height) in SIZES.items():
-        counts = {domain: {"train": 2, "val": 1} if domain in ("cityscapes", "acdc") else {"train": 2}}
+        counts = {
+            domain: {"train": 2, "val": 1} if domain in ("cityscapes", "acdc") else {"train": 2}
+        }
         options = WorldOptions(width=width, height=height, counts=counts)
         ensure_miniworld(root, weights=None, options=options, domains=[domain], workers=1)
     return root

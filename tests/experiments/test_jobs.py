@@ -4,8 +4,8 @@ import os
 import pytest
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.files import read_json, tail, write_text
 from mmseg_uda.experiments.jobs import Action, JobFolder, State, fingerprint
+from mmseg_uda.files import read_json, tail, write_text
 
 
 def test_a_new_folder_starts(tmp_path):

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from mmseg_uda.experiments.files import write_json
 from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.jobs import JobFolder, State
 from mmseg_uda.experiments.profiles import mini_experiment
 from mmseg_uda.experiments.report import write_report
 from mmseg_uda.experiments.results import mean
+from mmseg_uda.files import write_json
 
 
 def finish(folder, name, evaluations, state=State.DONE):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pickle
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.files import replacing
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -116,18 +115,8 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tenso
 
 def atomic_save(content: Any, path: str | Path) -> None:
     """``torch.save`` through a temporary file, so that ``path`` is whole or absent."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(Path(path)) as temporary:
+        torch.save(content, temporary)
 
 
 def coverage_problems(

@@ -63,6 +63,8 @@ def nano_hrda_config(num_classes=5, size=(64, 64)):
 def random_batch(seed=0, batch=2, size=(32, 32), num_classes=5, valid=None):
     """A collated pair batch with blocky labels and some unlabelled pixels."""
     generator = torch.Generator().manual_seed(seed)
+    # From 64 pixels on a label block fills a cell of the coarsest features.
+    block = 32 if min(size) >= 64 else 8
 
     def part(with_label):
         inputs, samples = [], []
@@ -71,10 +73,10 @@ def random_batch(seed=0, batch=2, size=(32, 32), num_classes=5, valid=None):
             sample = SegDataSample(metainfo=dict(img_path=f"{seed}_{i}.png", img_shape=size))
             if with_label:
                 cells = torch.randint(
-                    0, num_classes + 1, (size[0] // 8, size[1] // 8), generator=generator
+                    0, num_classes + 1, (size[0] // block, size[1] // block), generator=generator
                 )
                 cells[cells == num_classes] = 255
-                label = cells.repeat_interleave(8, 0).repeat_interleave(8, 1)
+                label = cells.repeat_interleave(block, 0).repeat_interleave(block, 1)
                 sample.gt_sem_seg = PixelData(data=label[None])
             elif valid is not None:
                 sample.valid_mask = PixelData(data=valid[None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -101,8 +101,4 @@ class Component(nn.Module):
         pseudo: PseudoLabels | None,
     ) -> Losses:
         """Losses after the mix loss; a host without pseudo-labels (``source_only``) gives None."""
-        return {}
-
-    def describe(self) -> Mapping[str, Any]:
-        """Facts for the log, by name (a discovered relabelling map, for example)."""
         return {}

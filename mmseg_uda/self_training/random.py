@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# How far colour factors go at strength 1; see ``augmentation.color_jitter``.
+# Range of the standard deviation of the blur in pixels.
 BLUR_SIGMA = (0.15, 1.15)
 
 

@@ -7,7 +7,7 @@ import torch
 from fixed_run import config
 
 import mmseg_uda.register_all  # noqa: F401
-from mmseg_uda.engine import build_runner, wrap_model
+from mmseg_uda.engine import NonFiniteError, build_runner, wrap_model
 from mmseg_uda.errors import UserError
 
 
@@ -117,3 +117,11 @@ def test_a_stock_optimizer_wrapper_is_refused(tmp_path):
     cfg.optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3))
     with pytest.raises(UserError, match="StepOptimWrapper"):
         build_runner(cfg).train()
+
+
+def test_a_diverging_run_stops_and_keeps_the_batch(tmp_path):
+    runner = build_runner(config(tmp_path, 6, **{"optim_wrapper.optimizer.lr": 1e30}))
+    with pytest.raises(NonFiniteError, match="decode.loss_seg"):
+        runner.train()
+    (dump,) = tmp_path.glob("non_finite_step_*.pth")
+    assert torch.load(dump, weights_only=True)["target"]["paths"]

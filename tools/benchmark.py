@@ -46,11 +46,14 @@ def measure_one(args: argparse.Namespace, path: str, results) -> None:
     if args.data_root:
         os.environ[DATA_ROOT_VARIABLE] = args.data_root
     import torch
+    from mmengine.logging import MMLogger
 
     from mmseg_uda.engine.benchmark import loader_speed, measure, scale_config
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.errors import UserError
 
+    # Initialisation writes a paragraph per parameter.
+    MMLogger.get_instance("benchmark", log_level="ERROR")
     if args.threads:
         torch.set_num_threads(args.threads)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")

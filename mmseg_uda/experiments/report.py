@@ -75,7 +75,8 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
     ]
     if any(row.row.note for row in rows):
         parts += [f"Row {row.number}: {row.row.note}" for row in rows if row.row.note]
-    parts += [f"Note: {note}" for note in experiment.notes]
+    # The notes are about the paper's jobs and numbers.
+    parts += [f"Note: {note}" for note in experiment.notes if not mini]
     if classes := class_names(rows):
         parts += [
             "## IoU per class",

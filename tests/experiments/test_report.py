@@ -76,7 +76,7 @@ def test_the_paper_report(table, folder):
 def test_the_miniworld_report_says_so_and_shows_no_published_number(table, folder):
     markdown = write_report(mini_experiment(table), folder, "mini")[0].read_text()
     assert "These are miniworld numbers" in markdown
-    assert "51.28" not in markdown
+    assert "51.28" not in markdown and "Note:" not in markdown
     assert "source-only (reference)" in markdown
     content = json.loads((folder / "results.json").read_text())
     assert {row["reported"] for row in content["rows"]} == {None}

@@ -23,12 +23,14 @@ from mmseg_uda.miniworld.street import (
     draw_wall,
 )
 from mmseg_uda.miniworld.vehicles import (
+    draw_articulated_bus,
     draw_bus,
     draw_car,
     draw_rails,
     draw_train,
     draw_truck,
     draw_two_wheeler,
+    draw_van,
 )
 
 Range = tuple[float, float]
@@ -50,6 +52,9 @@ class Layout:
         backdrop: Shares of buildings, walls, fences and hedges along the street.
         cars, persons, trees, poles: Ranges of counts.
         truck, bus, train, motorcycle, bicycle, sign, light: Spawn chances.
+        van: Chance of a van, which is a car; drawn twice.
+        articulated: Share of the buses that have two sections.
+        cover: Class of what grows on the ground.
     """
 
     eye: Range
@@ -71,6 +76,9 @@ class Layout:
     bicycle: float = 0.7
     sign: float = 0.8
     light: float = 0.7
+    van: float = 0.0
+    articulated: float = 0.0
+    cover: Ids = Ids.TERRAIN
 
     def camera(self, rng: np.random.Generator, width: int, height: int) -> Camera:
         """One camera from the domain's range."""
@@ -108,7 +116,7 @@ def draw_scene(brush: Brush, layout: Layout) -> None:
     train = brush.chance(layout.train)
     if train and brush.chance(0.4):
         plan.crossing = brush.uniform(10, 19)
-    _draw_ground(plan)
+    _draw_ground(plan, layout)
     verges = [_draw_side(plan, layout, side) for side in (-1, 1)]
     count = 16
     classes = rng.choice([Ids.BUILDING, Ids.VEGETATION], count, p=[0.6, 0.4])
@@ -120,9 +128,9 @@ def draw_scene(brush: Brush, layout: Layout) -> None:
     _place_furniture(plan, layout, verges)
 
 
-def _draw_ground(plan: _Plan) -> None:
+def _draw_ground(plan: _Plan, layout: Layout) -> None:
     brush, canvas = plan.brush, plan.brush.canvas
-    base = Ids.TERRAIN if brush.chance(0.5) else Ids.SIDEWALK
+    base = layout.cover if brush.chance(0.5) else Ids.SIDEWALK
     canvas.paint([ground(-200, 200, 0.5, 400)], base, brush.colour(base))
     left, right = plan.offset - plan.road, plan.offset + plan.road
     canvas.paint([ground(left, right, 0.5, 400)], Ids.ROAD, brush.colour(Ids.ROAD))
@@ -170,7 +178,7 @@ def _draw_side(plan: _Plan, layout: Layout, side: int) -> tuple[float, float, fl
     verge = walk
     if grass:
         verge = walk + brush.uniform(*layout.verge)
-        strip(walk, verge, Ids.TERRAIN, brush.colour(Ids.TERRAIN))
+        strip(walk, verge, layout.cover, brush.colour(layout.cover))
     back = verge + brush.uniform(0.2, 1.0)
     painters = (draw_building, draw_wall, draw_fence, draw_hedge)
     theme = painters[brush.rng.choice(4, p=layout.backdrop)]
@@ -210,7 +218,14 @@ def _place_large(plan: _Plan, layout: Layout) -> None:
     if brush.chance(layout.truck):
         jobs.append((draw_truck, 5.0, (6.5, 15)))
     if brush.chance(layout.bus):
-        jobs.append((draw_bus, 6.0, (6.5, 15)))
+        if layout.articulated and brush.chance(layout.articulated):
+            jobs.append((draw_articulated_bus, 9.5, (6.0, 12)))
+        else:
+            jobs.append((draw_bus, 6.0, (6.5, 15)))
+    if layout.van:
+        for _ in range(2):
+            if brush.chance(layout.van):
+                jobs.append((draw_van, 3.4, (5.5, 14)))
     for _ in range(int(brush.rng.integers(int(layout.cars[0]), int(layout.cars[1]) + 1))):
         jobs.append((draw_car, 2.4, (5.5, 26)))
     for painter, half, reach in jobs:

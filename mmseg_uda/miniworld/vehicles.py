@@ -1,4 +1,4 @@
-"""Cars, trucks, buses, trains and two-wheelers of the miniature world."""
+"""Cars, vans, trucks, buses, trains and two-wheelers of the miniature world."""
 
 from __future__ import annotations
 
@@ -83,6 +83,34 @@ def draw_car(brush: Brush, x: float, z: float, yaw: float) -> None:
     brush.canvas.end_object()
 
 
+def draw_van(brush: Brush, x: float, z: float, yaw: float) -> None:
+    """A tall delivery van with a short bonnet, windowless behind the doors; its class is car."""
+    colour = brush.colour(Ids.CAR if brush.chance(0.3) else Ids.TRUCK)
+    body = Box(x, z, yaw, brush.uniform(4.4, 7.0), 2.2, 0.4, brush.uniform(2.3, 3.5))
+    ribs = [(u - 0.01, 0.03, u + 0.01, 0.97) for u in np.linspace(0.04, 0.66, 8)]
+    ribbed = brush.chance(0.5)
+    bonnet = _shifted(body, body.length / 2 + 0.45, length=0.9, width=2.0, top=1.3)
+    brush.canvas.begin_object()
+    paint_shadow(brush, body)
+    paint_box(brush, bonnet, Ids.CAR, colour)
+    for name in paint_box(brush, body, Ids.CAR, colour):
+        if name == "front":
+            paint_on_face(brush, body, name, [(0.08, 0.45, 0.92, 0.85)], Ids.CAR, GLASS)
+        elif name == "rear":
+            paint_on_face(brush, body, name, [(0.485, 0.05, 0.515, 0.95)], Ids.CAR, DARK * 2)
+            windows = [(0.1, 0.55, 0.42, 0.85), (0.58, 0.55, 0.9, 0.85)]
+            paint_on_face(brush, body, name, windows, Ids.CAR, GLASS)
+        elif name != "top":
+            if ribbed:
+                paint_on_face(brush, body, name, ribs, Ids.CAR, colour * 0.7)
+            paint_on_face(brush, body, name, [(0.74, 0.5, 0.95, 0.84)], Ids.CAR, GLASS)
+            paint_on_face(brush, body, name, [(0.69, 0.05, 0.7, 0.9)], Ids.CAR, colour * 0.6)
+    _lamps(brush, bonnet, Ids.CAR, 0.4, 0.75, 0.2)
+    _lamps(brush, body, Ids.CAR, 0.15, 0.32, 0.1)
+    paint_wheels(brush, body, Ids.CAR, 0.4, (0.14, 0.9))
+    brush.canvas.end_object()
+
+
 def draw_truck(brush: Brush, x: float, z: float, yaw: float) -> None:
     """A cab and a higher, windowless cargo box on dark wheels."""
     cargo_colour, cab_colour = brush.colour(Ids.TRUCK), brush.colour(Ids.TRUCK)
@@ -145,6 +173,32 @@ def draw_bus(brush: Brush, x: float, z: float, yaw: float) -> None:
             )
     _lamps(brush, bus, Ids.BUS, 0.1, 0.24, 0.14)
     paint_wheels(brush, bus, Ids.BUS, 0.48, (0.2, 0.78))
+    brush.canvas.end_object()
+
+
+def draw_articulated_bus(brush: Brush, x: float, z: float, yaw: float) -> None:
+    """Two coupled sections with separate windows and a stripe, in any colour; its class is bus."""
+    colour = brush.colour(Ids.BUS if brush.chance(0.4) else Ids.TRAIN)
+    stripe = np.clip(255 - colour, 0, 255)
+    top, length, gap = brush.uniform(3.2, 3.8), brush.uniform(8.0, 10.0), 0.5
+    brush.canvas.begin_object()
+    for sign in (-1, 1):
+        along = sign * (length + gap) / 2
+        part = Box(x + along * np.sin(yaw), z + along * np.cos(yaw), yaw, length, 2.6, 0.35, top)
+        paint_shadow(brush, part)
+        for name in paint_box(brush, part, Ids.BUS, colour):
+            if name == "top":
+                continue
+            paint_on_face(brush, part, name, [(0, 0.1, 1, 0.2)], Ids.BUS, stripe)
+            if name in ("left", "right"):
+                windows = _row(5, 0.03, 0.97, 0.48, 0.84, 0.2)
+                paint_on_face(brush, part, name, windows, Ids.BUS, GLASS)
+            else:
+                paint_on_face(brush, part, name, [(0.06, 0.45, 0.94, 0.82)], Ids.BUS, GLASS)
+        _lamps(brush, part, Ids.BUS, 0.22, 0.34, 0.14)
+        paint_wheels(brush, part, Ids.BUS, 0.48, (0.2, 0.8))
+    joint = Box(x, z, yaw, gap, 2.2, 0.5, top - 0.2)
+    paint_box(brush, joint, Ids.BUS, DARK * 1.5)
     brush.canvas.end_object()
 
 

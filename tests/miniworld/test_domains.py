@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.miniworld.canvas import Ids
+from mmseg_uda.miniworld.canvas import Camera, Canvas, Ids
 from mmseg_uda.miniworld.domains import DOMAINS, get_domain, render
-from mmseg_uda.miniworld.style import blend, cityscapes_style, neutral_style
+from mmseg_uda.miniworld.shapes import Brush
+from mmseg_uda.miniworld.style import blend, cityscapes_style, neutral_style, synthia_style
+from mmseg_uda.miniworld.vehicles import draw_articulated_bus, draw_van
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +41,20 @@ def test_all_classes_appear(frames, name):
     assert seen - {255} == set(range(19))
 
 
-def test_no_train_runs_in_synthia(frames):
-    assert not any((f.label == Ids.TRAIN).any() for f in frames["synthia"])
+@pytest.mark.parametrize("class_id", [Ids.TERRAIN, Ids.TRUCK, Ids.TRAIN])
+def test_synthia_has_nothing_of_the_classes_that_it_does_not_label(frames, class_id):
+    assert not any((f.label == class_id).any() for f in frames["synthia"])
+
+
+@pytest.mark.parametrize(
+    ("painter", "class_id"), [(draw_van, Ids.CAR), (draw_articulated_bus, Ids.BUS)]
+)
+def test_look_alikes_of_new_classes_have_the_class_that_synthia_knows(painter, class_id):
+    for yaw in (0.0, np.pi / 2, np.pi):
+        canvas = Canvas(Camera(256, 128, 140.0, 50.0, 1.8))
+        painter(Brush(canvas, synthia_style(), np.random.default_rng(0)), 0.5, 14.0, yaw)
+        assert set(np.unique(canvas.label)) == {class_id, Ids.SKY}
+        assert (canvas.instance > 0).sum() == (canvas.label == class_id).sum() > 200
 
 
 def test_depth_is_positive_except_for_the_sky(frames):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from mmseg_uda.engine.panels import Panel
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import PseudoLabels, SourceBatch, TargetBatch
@@ -29,12 +30,15 @@ class StepContext:
             ``host.refine_labels`` applies the label edits of all components.
         log: ``log(name, value)`` records a scalar (0-dim tensor on the device, or a number);
             it reaches the host when it is logged.
+        draws: True in a step of which a debug picture is drawn: a stage then keeps what
+            :meth:`Component.panels` will show. Nothing else may depend on it.
     """
 
     step: int
     random: StepRandom
     host: SelfTraining
     log: Callable[[str, Tensor | float], None]
+    draws: bool = False
 
 
 class Component(nn.Module):
@@ -102,3 +106,24 @@ class Component(nn.Module):
     ) -> Losses:
         """Losses after the mix loss; a host without pseudo-labels (``source_only``) gives None."""
         return {}
+
+    def panels(self, ctx: StepContext) -> Sequence[Panel]:
+        """What this step's debug picture shows of the component, in reading order.
+
+        Called once at the end of a step with ``ctx.draws``, never in another. A stage that has
+        something to show builds the records (:mod:`mmseg_uda.engine.panels`) from its tensors
+        as they are, if ``ctx.draws``, and keeps them; this hands them over and drops them::
+
+            if ctx.draws:
+                self._panels = [MapPanel("uncertainty", uncertainty, limits=None)]
+            ...
+            def panels(self, ctx):
+                shown, self._panels = self._panels, []
+                return shown
+
+        Like every stage it must not wait for the device, draw random numbers, or run a network
+        that training does not run anyway (BatchNorm would notice): the numbers of a training
+        are the same with and without pictures. Tensors need no copy: what is shown is copied,
+        without waiting, right after this call, and drawn in the background.
+        """
+        return ()

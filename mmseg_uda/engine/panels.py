@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
+
+from mmseg_uda.engine.records import SourceBatch
+from mmseg_uda.models.views import SegmentorOutput
 
 
 @dataclass(frozen=True)
@@ -109,3 +115,42 @@ class BarsPanel:
 
 
 Panel = ImagePanel | LabelPanel | MapPanel | BarsPanel
+
+
+def source_panels(source: SourceBatch) -> list[Panel]:
+    """The labelled images and their labels."""
+    return [
+        ImagePanel("source image", source.rgb(), captions=file_names(source.metas)),
+        LabelPanel("source label", source.label),
+    ]
+
+
+def prediction_panel(title: str, output: SegmentorOutput) -> LabelPanel:
+    """The classes that a forward pass predicts, at the decoder's resolution."""
+    return LabelPanel(title, output.logits[0].logits.detach().argmax(dim=1))
+
+
+def detail_panels(output: SegmentorOutput, title: str = "weight of the detail") -> list[Panel]:
+    """Where a segmentor with two scales (HRDA) trusts the detail crop; nothing for others.
+
+    The attention is averaged over the predicted class distribution, and 0 outside the crop.
+    """
+    if output.detail is None:
+        return []
+    attention = output.detail.attention.float()
+    probability = output.logits[0].logits.detach().float().softmax(dim=1)
+    return [MapPanel(title, (attention * probability).sum(dim=1))]
+
+
+def detail_boxes(output: SegmentorOutput, batch: int) -> Boxes | None:
+    """The detail crop of a forward pass, the same box on each of ``batch`` images."""
+    box = None if output.detail is None else output.detail.box
+    if box is None:
+        return None
+    corners = [(i, box.x0, box.y0, box.x1, box.y1) for i in range(batch)]
+    return Boxes(torch.tensor(corners), texts=["detail crop"] * batch)
+
+
+def file_names(metas: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The file name of every image of a batch."""
+    return [Path(str(meta.get("img_path", ""))).name for meta in metas]

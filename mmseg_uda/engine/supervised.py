@@ -8,6 +8,7 @@ from typing import Any
 from mmseg.registry import MODELS
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.engine.panels import detail_panels, prediction_panel, source_panels
 from mmseg_uda.engine.records import source_batch
 from mmseg_uda.engine.trainer import Trainer
 
@@ -23,5 +24,9 @@ class Supervised(Trainer):
         """Cross-entropy on the labelled batch."""
         source = source_batch(data["source"], self.model.data_preprocessor)
         with optim_wrapper.optim_context(self):
-            losses = self.loss(self.forward_student(source.image), source.label)
+            output = self.forward_student(source.image)
+            losses = self.loss(output, source.label)
         self.backward(losses, optim_wrapper)
+        if self.draws:
+            prediction = prediction_panel("prediction", output)
+            self.panels = [*source_panels(source), prediction, *detail_panels(output)]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmseg_uda.engine.finite import FiniteCheck
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.engine.panels import Panel
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import (
     ChooseOffset,
@@ -52,6 +53,9 @@ class Trainer(BaseModel):
         self.register_load_state_dict_post_hook(self._read_step)
         self._finite = FiniteCheck()
         self._scalars: dict[str, Tensor | float] = {}
+        #: Whether the next step is to fill ``panels``; set by whoever draws them.
+        self.draws = False
+        self.panels: list[Panel] = []
 
     @staticmethod
     def _read_step(module: Trainer, incompatible_keys: Any) -> None:
@@ -90,6 +94,7 @@ class Trainer(BaseModel):
                 "Set optim_wrapper.type to 'StepOptimWrapper'.",
             )
         self._scalars = {}
+        self.panels = []
         self.run_step(data, optim_wrapper)
         self._finite.observe(self._step, self._scalars, optim_wrapper, data)
         if optim_wrapper.finish_step(self._finite.found):

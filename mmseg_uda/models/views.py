@@ -78,11 +78,26 @@ class LogitView:
 
 
 @dataclass(frozen=True)
+class DetailView:
+    """How a segmentor with two scales looked at the image; for debug pictures.
+
+    Attributes:
+        box: Region that was encoded in detail; the whole image when absent.
+        attention: Weight of the detail prediction in [0, 1], (B, C or 1, h, w), detached, at the
+            size of the main logits.
+    """
+
+    box: Box | None
+    attention: Tensor
+
+
+@dataclass(frozen=True)
 class SegmentorOutput:
-    """Everything of a training forward pass that losses may use."""
+    """Everything of a training forward pass that losses may use; the main logits come first."""
 
     logits: tuple[LogitView, ...]
     features: tuple[FeatureView, ...]
+    detail: DetailView | None = None
 
 
 def _auxiliary_heads(segmentor: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -55,6 +55,7 @@ class Component(nn.Module):
     #: Names of further per-pixel maps that the batches must carry, by domain.
     source_fields: ClassVar[tuple[str, ...]] = ()
     target_fields: ClassVar[tuple[str, ...]] = ()
+    _shown: tuple[Panel, ...] = ()
 
     def bind(self, host: SelfTraining) -> None:
         """Called once when the trainer is built: check the configuration, build networks.
@@ -107,23 +108,24 @@ class Component(nn.Module):
         """Losses after the mix loss; a host without pseudo-labels (``source_only``) gives None."""
         return {}
 
+    def show(self, *panels: Panel) -> None:
+        """Keep panels for the end of the step; for stages of a step with ``ctx.draws``."""
+        self._shown = (*self._shown, *panels)
+
     def panels(self, ctx: StepContext) -> Sequence[Panel]:
         """What this step's debug picture shows of the component, in reading order.
 
-        Called once at the end of a step with ``ctx.draws``, never in another. A stage that has
-        something to show builds the records (:mod:`mmseg_uda.engine.panels`) from its tensors
-        as they are, if ``ctx.draws``, and keeps them; this hands them over and drops them::
+        Called once at the end of a step with ``ctx.draws``, never in another. The default hands
+        over what the stages gave to :meth:`show`, which is all that most components need::
 
             if ctx.draws:
-                self._panels = [MapPanel("uncertainty", uncertainty, limits=None)]
-            ...
-            def panels(self, ctx):
-                shown, self._panels = self._panels, []
-                return shown
+                self.show(MapPanel("uncertainty", uncertainty, limits=None))
 
-        Like every stage it must not wait for the device, draw random numbers, or run a network
+        The records are in :mod:`mmseg_uda.engine.panels` and take tensors as they are. Like
+        every stage this must not wait for the device, draw random numbers, or run a network
         that training does not run anyway (BatchNorm would notice): the numbers of a training
         are the same with and without pictures. Tensors need no copy: what is shown is copied,
         without waiting, right after this call, and drawn in the background.
         """
-        return ()
+        shown, self._shown = self._shown, ()
+        return shown

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.options import check_choice, check_options
+from mmseg_uda.engine.panels import source_panels
 from mmseg_uda.engine.records import source_batch, target_batch
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import UserError
@@ -25,6 +26,7 @@ from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.augmentation import strong_augmentation
 from mmseg_uda.self_training.class_mix import choose_half, class_mask, mix, present_ids
 from mmseg_uda.self_training.component import Component, StepContext
+from mmseg_uda.self_training.panels import mix_panels, target_panels
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
 from mmseg_uda.self_training.registry import COMPONENTS
@@ -159,11 +161,21 @@ class SelfTraining(Trainer):
 
     def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
         """One step, from the teacher's update to the last backward pass."""
-        ctx = StepContext(self._step, self.random, self, self.log)
+        ctx = StepContext(self._step, self.random, self, self.log, self.draws)
+        self._run_stages(ctx, data, optim_wrapper)
+        if ctx.draws:
+            for component in self.active_components:
+                self.panels += component.panels(ctx)
+
+    def _run_stages(
+        self, ctx: StepContext, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper
+    ) -> None:
         self.random.begin_step(self._step)
         preprocessor = self.model.data_preprocessor
         source = source_batch(data["source"], preprocessor)
         self._check_fields("source", source.fields)
+        if ctx.draws:
+            self.panels += source_panels(source)
 
         if self.teacher is not None:
             self.teacher.update(self.model, self._step)
@@ -197,9 +209,12 @@ class SelfTraining(Trainer):
                 if extra:
                     self.backward(extra, optim_wrapper)
 
-            mix_loss = self.loss(self.forward_student(mixed.image), mixed.label, mixed.weight)
+            output = self.forward_student(mixed.image)
+            mix_loss = self.loss(output, mixed.label, mixed.weight)
         self.backward(add_prefix("mix", mix_loss), optim_wrapper)
-        del mix_loss
+        if ctx.draws:
+            self.panels += target_panels(target, pseudo) + mix_panels(mixed, output, source)
+        del output, mix_loss
         self._late_losses(ctx, source, target, pseudo, optim_wrapper)
 
     def _check_fields(self, domain: str, fields: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ class Region:
         image: Index in the batch.
         x0, y0, x1, y1: Half-open pixels, not empty.
         entry: Entry of the relabelling map.
+        score: The detector's; only shown.
     """
 
     image: int
@@ -27,6 +29,7 @@ class Region:
     x1: int
     y1: int
     entry: int
+    score: float = math.nan
 
     def of(self, label: Tensor) -> Tensor:
         """The view of (B, H, W) labels inside the box."""

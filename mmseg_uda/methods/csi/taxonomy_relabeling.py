@@ -17,6 +17,7 @@ from mmseg_uda.foundation import CropClassifier, Detector
 from mmseg_uda.foundation.lazy import full_precision
 from mmseg_uda.methods.csi.boxes import NMS_MODES, count_pixels, select_boxes
 from mmseg_uda.methods.csi.mapping import OFF, Entry, read_mapping, read_phases
+from mmseg_uda.methods.csi.panels import relabel_panels
 from mmseg_uda.methods.csi.relabel import (
     PASTE_MODES,
     Region,
@@ -198,13 +199,15 @@ class TaxonomyRelabeling(Component):
             regions, stats = self._regions(label, boxes, relabelling)
             accepted = self._verify(images, regions, collecting)
             edited = label
+            targets = [entry.target for entry in self.entries]
             if relabelling:
-                targets = [entry.target for entry in self.entries]
                 edited = paste(label, regions, accepted, self.sources, targets, self.paste)
             if pseudo.primary:
                 if collecting:
                     self._count(ctx.step, label, regions, accepted)
                 self._log(ctx, stats, regions, accepted, label, edited, relabelling)
+                if ctx.draws:
+                    self.show(*relabel_panels(images, regions, accepted, targets, label, edited))
         return pseudo if edited is label else replace(pseudo, label=edited)
 
     def _find(self, target: TargetBatch, active: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -243,7 +246,7 @@ class TaxonomyRelabeling(Component):
             stats["boxes_size"] += len(chosen)
             for i in chosen:
                 x0, y0, x1, y1 = corners[i].tolist()
-                regions.append(Region(image, x0, y0, x1, y1, int(entry[i])))
+                regions.append(Region(image, x0, y0, x1, y1, int(entry[i]), float(rows[i, 0])))
         return regions, stats
 
     def _verify(self, images: Tensor, regions: Sequence[Region], collecting: bool) -> Tensor:

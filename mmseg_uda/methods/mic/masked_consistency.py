@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_uda.engine.panels import (
+    ImagePanel,
+    LabelPanel,
+    MapPanel,
+    detail_boxes,
+    detail_panels,
+    prediction_panel,
+)
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.augmentation import strong_augmentation
 from mmseg_uda.self_training.component import Component, StepContext
 from mmseg_uda.self_training.random import StepRandom
@@ -137,8 +146,25 @@ class MaskedConsistency(Component):
                     shared_draws=True,
                 )
             image = mask_image(image, self.block_size, self.mask_ratio, ctx.random)
-        losses = host.loss(host.forward_student(image), label, weight)
+        output = host.forward_student(image)
+        losses = host.loss(output, label, weight)
+        if ctx.draws:
+            self._show(source.normalization.to_rgb(image), label, weight, output)
         return {f"masked.{name}": self._scale(name, value) for name, value in losses.items()}
+
+    def _show(
+        self, image: Tensor, label: Tensor, weight: Tensor | None, output: SegmentorOutput
+    ) -> None:
+        self.show(
+            ImagePanel("masked image", image, boxes=detail_boxes(output, image.shape[0])),
+            prediction_panel("prediction, masked", output),
+            *detail_panels(output, "weight of the detail, masked"),
+        )
+        # Otherwise they are the source's, or the host's pseudo-labels, which are shown already.
+        if self.teacher is not None or self.domain == "both":
+            self.show(LabelPanel("masked label", label))
+            if weight is not None:
+                self.show(MapPanel("masked weight", weight))
 
     def _scale(self, name: str, value: Tensor) -> Tensor:
         if "loss" not in name or (self.weight_main_loss_only and name.count(".") > 1):

@@ -24,6 +24,7 @@ from mmseg_uda.models.segmentors.windows import (
 from mmseg_uda.models.views import (
     Box,
     ChooseOffset,
+    DetailView,
     FeatureView,
     LogitView,
     SegmentorOutput,
@@ -185,7 +186,8 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         )
         if self.feature_scale != "all":
             features = (features[self.scales.index(self.feature_scale)],)
-        return SegmentorOutput(tuple(logits), features)
+        detail = DetailView(box, out.attention.detach())
+        return SegmentorOutput(tuple(logits), features, detail)
 
     def full_logits(self, image: Tensor) -> Tensor:
         """Predict logits (B, C, H, W) with sliding detail crops, modes left as they are."""

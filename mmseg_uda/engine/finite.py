@@ -4,18 +4,45 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.logging import MessageHub
 from torch import Tensor
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 
+ADVICE = (
+    "  The parameters are those before that step. A lower learning rate, gradient clipping "
+    "(optim_wrapper.clip_grad) or --amp bf16 instead of fp16 may help."
+)
+
 
 class NonFiniteError(RuntimeError):
     """A loss or the gradient is NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One batch's losses: which there are, (n,) bool which of them are bad, and what it held."""
+
+    step: int
+    names: list[str]
+    bad: Tensor
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """On the host, once ``event`` is over: the losses of ``batches`` one after another, the
+    gradient norm, any process' losses."""
+
+    batches: list[_Batch]
+    bad: Tensor
+    event: torch.cuda.Event | None
 
 
 class FiniteCheck:
@@ -23,16 +50,21 @@ class FiniteCheck:
 
     The verdict is computed on the device and handed to the optimizer, which leaves the
     parameters alone from the first bad step on. The host reads each verdict as soon as its
-    copy has arrived: at once on a CPU, a step or two later on a GPU.
+    copy has arrived: at once on a CPU, a step or two later on a GPU. Several processes share the
+    verdict, with the exchange of gradients, and read it a fixed number of steps later, so that
+    they all stop at the same one.
 
     Args:
         keep: Steps whose batches are kept for the report while their verdict is on its way.
+        shared_delay: Steps until several processes on GPUs read a verdict.
     """
 
-    def __init__(self, keep: int = 8) -> None:
+    def __init__(self, keep: int = 8, shared_delay: int = 2) -> None:
         self.found: Tensor | None = None
-        self._pending: deque = deque()
+        self._batches: list[_Batch] = []
+        self._pending: deque[_Verdict] = deque()
         self._keep = keep
+        self._shared_delay = shared_delay
 
     def observe(
         self,
@@ -47,51 +79,93 @@ class FiniteCheck:
             NonFiniteError: Names the terms, the step and the sample paths, and says where the
                 batch was written.
         """
-        names = [n for n, v in scalars.items() if "loss" in n and isinstance(v, Tensor)]
-        norm = optim_wrapper.gradient_norm()
-        if norm is None:
-            return
-        values = torch.stack([scalars[n].float() for n in names] + [norm])  # type: ignore[union-attr]
-        bad = ~torch.isfinite(values)
-        if optim_wrapper.scales_gradients:
-            # The loss scaler finds overflowing gradients itself and retries; a loss is final.
-            bad[-1] = False
-        any_bad = bad.any().float().reshape(1)
-        self.found = any_bad if self.found is None else torch.maximum(self.found, any_bad)
+        losses = {n: v for n, v in scalars.items() if "loss" in n and isinstance(v, Tensor)}
+        if losses:
+            bad = ~torch.isfinite(torch.stack([value.float() for value in losses.values()]))
+        else:
+            bad = torch.zeros(1, dtype=torch.bool, device=optim_wrapper.device)
+        self._batches.append(_Batch(step, list(losses), bad, data))
+        shared = optim_wrapper.exchange is not None
+        if shared and not optim_wrapper.updates_next:
+            return  # the processes meet at the update
+        batches, self._batches = self._batches, []
+        bad = torch.cat([batch.bad for batch in batches])
+        anywhere = optim_wrapper.exchange_gradients(bad.any().float().reshape(1)) > 0
+        bad_norm = self._bad_norm(optim_wrapper)
+        found = (anywhere | bad_norm).float().squeeze(0)
+        self.found = found if self.found is None else torch.maximum(self.found, found)
+        bad = torch.cat([bad, bad_norm, anywhere])
         event = None
         if bad.is_cuda:
             bad = bad.to("cpu", non_blocking=True)
             event = torch.cuda.Event()
             event.record()
-        self._pending.append((step, [*names, "gradient norm"], bad, event, data))
+        self._pending.append(_Verdict(batches, bad, event))
+        while self._pending and self._is_due(self._pending[0], shared):
+            self._read(self._pending.popleft())
+
+    def settle(self) -> None:
+        """Wait for all verdicts, before a checkpoint is written.
+
+        Raises:
+            NonFiniteError: As :meth:`observe`.
+        """
         while self._pending:
-            step, names, verdict, event, batch = self._pending[0]
-            if event is not None and not event.query() and len(self._pending) < self._keep:
-                return
-            if event is not None:
-                event.synchronize()
-            self._pending.popleft()
-            if bool(verdict.any()):
-                terms = [
-                    name for name, is_bad in zip(names, verdict.tolist(), strict=True) if is_bad
-                ]
-                raise NonFiniteError(_report(step, terms, batch))
+            self._read(self._pending.popleft())
+
+    @staticmethod
+    def _bad_norm(optim_wrapper: StepOptimWrapper) -> Tensor:
+        """(1,) bool. With loss scaling always False: the scaler retries overflowing gradients."""
+        norm = optim_wrapper.gradient_norm()
+        if norm is None or optim_wrapper.scales_gradients:
+            return torch.zeros(1, dtype=torch.bool, device=optim_wrapper.device)
+        return ~torch.isfinite(norm).reshape(1)
+
+    def _is_due(self, verdict: _Verdict, shared: bool) -> bool:
+        if verdict.event is None:
+            return True
+        if shared:
+            return len(self._pending) > self._shared_delay
+        return verdict.event.query() or len(self._pending) >= self._keep
+
+    @staticmethod
+    def _read(verdict: _Verdict) -> None:
+        if verdict.event is not None:
+            verdict.event.synchronize()
+        if not bool(verdict.bad.any()):
+            return
+        *bad, _, _ = verdict.bad.tolist()
+        reports = []
+        for batch in verdict.batches:
+            here, bad = bad[: batch.bad.numel()], bad[batch.bad.numel() :]
+            terms = [name for name, is_bad in zip(batch.names, here, strict=False) if is_bad]
+            if terms:
+                reports.append((batch, terms))
+        # A bad loss in one process makes the gradient bad in all; only that one is to blame.
+        if not any(all_gather_object(bool(reports))):
+            reports = [(batch, ["gradient norm"]) for batch in verdict.batches]
+        texts = all_gather_object("\n".join(_report(*report) for report in reports))
+        raise NonFiniteError("\n".join([*filter(None, texts), ADVICE]))
 
 
 def _pixel_maps(sample: Any) -> list[tuple[str, Tensor]]:
     return [(name, getattr(sample, name).data) for name in sample.keys()]  # noqa: SIM118
 
 
-def _report(step: int, terms: list[str], batch: Mapping[str, Any]) -> str:
+def _report(batch: _Batch, terms: list[str]) -> str:
     paths = [
         sample.metainfo.get("img_path", "?")
-        for domain in batch.values()
+        for domain in batch.data.values()
         for sample in domain.get("data_samples", ())
     ]
-    text = f"Not finite at step {step}: {', '.join(terms)}.\n  Samples: {', '.join(paths)}"
+    where, suffix = "", ""
+    if get_world_size() > 1:
+        where, suffix = f" in process {get_rank()}", f"_process_{get_rank()}"
+    text = f"Not finite at step {batch.step}{where}: {', '.join(terms)}."
+    text += f"\n  Samples: {', '.join(paths)}"
     work_dir = MessageHub.get_current_instance().runtime_info.get("work_dir")
     if work_dir is not None:
-        dump = Path(work_dir) / f"non_finite_step_{step}.pth"
+        dump = Path(work_dir) / f"non_finite_step_{batch.step}{suffix}.pth"
         torch.save(
             {
                 domain: {
@@ -99,12 +173,9 @@ def _report(step: int, terms: list[str], batch: Mapping[str, Any]) -> str:
                     "fields": [dict(_pixel_maps(s)) for s in part["data_samples"]],
                     "paths": [s.metainfo.get("img_path", "?") for s in part["data_samples"]],
                 }
-                for domain, part in batch.items()
+                for domain, part in batch.data.items()
             },
             dump,
         )
         text += f"\n  The batch was written to {dump}."
-    return (
-        text + "\n  The parameters are those before that step. A lower learning rate, gradient "
-        "clipping (optim_wrapper.clip_grad) or --amp bf16 instead of fp16 may help."
-    )
+    return text

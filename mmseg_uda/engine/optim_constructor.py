@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -20,7 +22,8 @@ class ReferenceNameConstructor:
     not of the implementation, whose stage norms, for one, have no ``norm`` in theirs. A name
     takes the rule of the longest key that it contains, of equally long ones the
     alphabetically first, as in mmengine. Only the deployed segmentor's parameters are
-    optimized; equal settings share one group, which lets the optimizer fuse its kernels.
+    optimized; equal settings share one group, which lets the optimizer fuse its kernels. On a
+    GPU torch's fused implementation is taken unless ``optimizer.fused`` or ``foreach`` is set.
 
     Args:
         optim_wrapper_cfg: ``type``, ``optimizer`` and the wrapper's options.
@@ -52,9 +55,22 @@ class ReferenceNameConstructor:
             weight_decay=self.optimizer_cfg.get("weight_decay", 0.0),
             rule=self._rule,
         )
-        optimizer = OPTIMIZERS.build({**self.optimizer_cfg, "params": groups})
+        chosen = {**self._kernels(groups), **self.optimizer_cfg}
+        optimizer = OPTIMIZERS.build({**chosen, "params": groups})
         wrapper = {"type": "StepOptimWrapper", **self.wrapper_cfg}
         return OPTIM_WRAPPERS.build({**wrapper, "optimizer": optimizer})
+
+    def _kernels(self, groups: list[dict]) -> dict[str, bool]:
+        """``fused=True`` on a GPU where the optimizer has it.
+
+        Fused kernels update everything in a few launches, and they alone can be told on the
+        device to leave the parameters as they are (a gradient that is not finite).
+        """
+        devices = {p.device.type for group in groups for p in group["params"]}
+        kind = OPTIMIZERS.get(self.optimizer_cfg["type"])
+        known = set() if kind is None else set(inspect.signature(kind).parameters)
+        decided = {"fused", "foreach", "capturable", "differentiable"} & self.optimizer_cfg.keys()
+        return {"fused": True} if devices == {"cuda"} and "fused" in known - decided else {}
 
     def _rule(self, name: str) -> tuple[float, float]:
         for key in self._keys:

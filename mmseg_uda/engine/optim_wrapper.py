@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,6 +13,26 @@ from torch import Tensor, nn
 from mmseg_uda.errors import UserError
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Options of torch's optimizers that choose an implementation, not a result.
+KERNEL_OPTIONS = ("fused", "foreach")
+
+
+def check_amp(amp: str, device: torch.device) -> None:
+    """Raise unless ``device`` can train in ``amp``.
+
+    Raises:
+        UserError: fp16 on a CPU, or bf16 on a GPU without bf16 arithmetic (before Ampere).
+    """
+    if amp == "fp16" and device.type == "cpu":
+        raise UserError(
+            "fp16 needs a GPU: the loss scaling and half of the kernels do not exist on a CPU.",
+            "Use --amp bf16 on the CPU, or leave --amp out.",
+        )
+    if amp == "bf16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8,):
+        raise UserError(
+            f"{torch.cuda.get_device_name(device)} has no bf16 arithmetic.",
+            "Use --amp fp16.",
+        )
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -25,20 +45,44 @@ class StepOptimWrapper(OptimWrapper):
 
     Args:
         amp: ``bf16``, ``fp16`` or None (fp32). bf16 works on CPU and CUDA and needs no loss
-            scaling; fp16 is for CUDA and is scaled dynamically.
+            scaling; fp16 is for CUDA and is scaled dynamically. Parameters, gradients and
+            optimizer state stay float32 in any case.
         kwargs: As for mmengine's ``OptimWrapper``.
 
+    Attributes:
+        exchange: Set in a run of several processes: averages the gradients over them, in place.
+            Takes flags, (n,) float32, and returns their mean and whether any process has a
+            gradient.
+        clipped_norm: Gradient norm before the last clipping, 0-dim on the device; None without
+            clipping.
+
     Raises:
-        UserError: If ``amp`` is none of these.
+        UserError: If ``amp`` is none of these, or the device cannot do it.
     """
 
     def __init__(self, *args, amp: str | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if amp is not None and amp not in AMP_DTYPES:
             raise UserError(f"optim_wrapper.amp={amp!r} is unknown.", "Use 'bf16', 'fp16' or None.")
+        if amp is not None:
+            check_amp(amp, self.device)
         self.amp = amp
+        self.clipped_norm: Tensor | None = None
         self._scaler = torch.amp.GradScaler("cuda") if amp == "fp16" else None
         self._backward_done = False
+        self.exchange: Callable[[Tensor], tuple[Tensor, bool]] | None = None
+        self._exchanged = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.optimizer.param_groups[0]["params"][0].device
+
+    @property
+    def updates_next(self) -> bool:
+        """Whether the coming :meth:`finish_step` updates the parameters."""
+        count = self._inner_count + 1
+        return count % self._accumulative_counts == 0 or count == self._max_counts
 
     @property
     def scales_gradients(self) -> bool:
@@ -66,37 +110,54 @@ class StepOptimWrapper(OptimWrapper):
 
     def gradient_norm(self) -> Tensor | None:
         """L2 norm of all gradients as a 0-dim tensor; None if there is none yet."""
-        grads = [
-            p.grad
-            for group in self.optimizer.param_groups
-            for p in group["params"]
-            if p.grad is not None
-        ]
+        grads = [p.grad for p in self._with_gradient()]
         if not grads:
             return None
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+
+    def exchange_gradients(self, flags: Tensor) -> Tensor:
+        """Average the gradients over the processes if the coming step updates the parameters.
+
+        In one process nothing happens. :meth:`finish_step` calls it unless that was done, so a
+        step makes one exchange in any case.
+
+        Args:
+            flags: (n,) float32, at least 0.
+
+        Returns:
+            (n,) float32, above 0 where any process set a flag.
+        """
+        if self.exchange is None or self._exchanged or not self.updates_next:
+            return flags
+        flags, self._backward_done = self.exchange(flags)
+        self._exchanged = True
+        return flags
 
     def finish_step(self, found_non_finite: Tensor | None = None) -> bool:
         """Count one training step; update the parameters when its turn has come.
 
         Args:
-            found_non_finite: (1,) float32, above 0 when the parameters must stay as they are;
-                read on the device by fused optimizers, on the host on a CPU.
+            found_non_finite: 0-dim float32, above 0 when the parameters must stay as they are;
+                read on the device by fused optimizers, on the host by others.
 
         Returns:
             Whether this was an optimizer step (False while gradients accumulate).
         """
+        self.exchange_gradients(torch.zeros(1, device=self.device))
         self._inner_count += 1
         if not self.should_update():
             return False
         if self._backward_done:
             self._update(found_non_finite)
-        self._backward_done = False
+        self._backward_done = self._exchanged = False
         self.optimizer.zero_grad(set_to_none=True)
         return True
 
     def _update(self, found: Tensor | None) -> None:
         if self._scaler is not None:
+            if found is not None:
+                # The scaler skips the step for an infinite gradient; a bad loss shall count too.
+                self._with_gradient()[0].grad.add_(torch.where(found > 0, torch.inf, 0.0))
             self._scaler.unscale_(self.optimizer)
         if self.clip_grad_kwargs:
             self._clip_grad()
@@ -104,10 +165,22 @@ class StepOptimWrapper(OptimWrapper):
             self._scaler.step(self.optimizer)
             self._scaler.update()
             return
-        if found is not None and found.is_cuda and self.optimizer.defaults.get("fused"):
-            self.optimizer.grad_scale = None
-            self.optimizer.found_inf = found
+        if found is not None:
+            if self.optimizer.defaults.get("fused"):
+                self.optimizer.grad_scale = None
+                self.optimizer.found_inf = found
+            elif bool(found):  # waits for a GPU, once per step, without fused kernels
+                return
         self.optimizer.step()
+
+    def _with_gradient(self) -> list[nn.Parameter]:
+        groups = self.optimizer.param_groups
+        return [p for group in groups for p in group["params"] if p.grad is not None]
+
+    def _clip_grad(self) -> None:
+        # mmengine's reads the norm on the host, which waits for the device in every step.
+        norm = self.clip_func(self._with_gradient(), **self.clip_grad_kwargs)
+        self.clipped_norm = None if norm is None else norm.detach()
 
     def state_dict(self) -> dict:
         """Optimizer state, with the loss scaler's under fp16."""
@@ -117,8 +190,16 @@ class StepOptimWrapper(OptimWrapper):
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Restore optimizer and loss scaler."""
+        """Restore optimizer and loss scaler.
+
+        Which kernels run stays as configured here, so that a run may move between devices.
+        """
         scaler = state_dict.pop("loss_scaler", None)
         if scaler is not None and self._scaler is not None:
             self._scaler.load_state_dict(scaler)
-        super().load_state_dict(state_dict)
+        saved, own = state_dict["param_groups"], self.optimizer.param_groups
+        groups = [
+            {**old, **{key: new[key] for key in KERNEL_OPTIONS if key in new}}
+            for old, new in zip(saved, own, strict=False)
+        ]
+        super().load_state_dict({**state_dict, "param_groups": groups + saved[len(groups) :]})

@@ -98,6 +98,8 @@ class Trainer(BaseModel):
         self.run_step(data, optim_wrapper)
         self._finite.observe(self._step, self._scalars, optim_wrapper, data)
         if optim_wrapper.finish_step(self._finite.found):
+            if optim_wrapper.clipped_norm is not None:
+                self.log("grad_norm", optim_wrapper.clipped_norm)
             self._step += 1
             self.step += 1
         return self._scalars

@@ -7,25 +7,34 @@ import os
 import sys
 from collections.abc import Callable
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import DISK_FULL, UserError, no_space
 
 DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
-    """Run a tool's ``main``; a user error becomes one message and exit status 2."""
+    """Run a tool's ``main``; a user error or a full disk becomes one message, exit status 2."""
     try:
         status = main()
     except UserError as error:
-        from rich.console import Console
-
-        console = Console(stderr=True)
-        text = f"Error: {error}"
-        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
-        status = 2
+        status = report_error(error)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        status = report_error(no_space(error.filename or "a file"))
     except KeyboardInterrupt:
         status = 130
     sys.exit(status or 0)
+
+
+def report_error(error: UserError) -> int:
+    """Print an error's message and return its exit status."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    text = f"Error: {error}"
+    console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    return 2
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +57,23 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         help=argparse.SUPPRESS,
     )
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_tta_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tta``, ``--tta-scales`` and ``--tta-no-flip``."""
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="average class probabilities over views: scales 0.5 to 1.75 and mirror images",
+    )
+    parser.add_argument(
+        "--tta-scales",
+        type=float,
+        nargs="+",
+        metavar="FACTOR",
+        help="--tta with these scales, for example 0.75 1 1.25",
+    )
+    parser.add_argument("--tta-no-flip", action="store_true", help="--tta without mirror images")
 
 
 def apply_environment(args: argparse.Namespace) -> None:

@@ -1,6 +1,17 @@
-"""The one exception for mistakes that the user can mend."""
+"""Exceptions that end a program without a traceback."""
 
 from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+REQUEUE_STATUS = 75
+"""Exit status of a training that a signal ended after it had saved its state: run it again.
+
+It is EX_TEMPFAIL of sysexits.h.
+"""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):
@@ -23,3 +34,39 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.fix is None else f"{self.message}\n  Fix: {self.fix}"
+
+
+class Interrupted(SystemExit):
+    """A signal asked the training to end; the step is finished and its state is saved.
+
+    As a ``SystemExit`` it ends a program that does not catch it with ``REQUEUE_STATUS``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(REQUEUE_STATUS)
+
+
+def no_space(path: str | Path, needed: int | None = None, fix: str | None = None) -> UserError:
+    """Returns the error that tells about a full disk.
+
+    Args:
+        path: The file that could not be written.
+        needed: Its size in bytes, if known.
+        fix: What to do, in place of the general advice.
+    """
+    folder = next(p for p in Path(path).absolute().parents if p.exists())
+    free = size_text(shutil.disk_usage(folder).free)
+    size = "" if needed is None else f" It needs {size_text(needed)};"
+    return UserError(
+        f"No space left to write {path}.{size} {free} are free there (or a quota is used up).",
+        fix=fix or "Free some space, or give a folder on another disk.",
+    )
+
+
+def size_text(size: float) -> str:
+    """Returns a number of bytes in words, e.g. '1.4 GB' (powers of ten, as disks are sold)."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit in ("bytes", "kB") else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -29,8 +29,10 @@ def replacing(path: Path) -> Iterator[Path]:
         # mkstemp makes files that nobody else can read; a shared folder expects what open() gives.
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)  # a write does not know its file
         raise
 
 

@@ -19,7 +19,7 @@ default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
     # One checkpoint in reserve: if the newest is damaged, the run resumes from the other.
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=2000, max_keep_ckpts=2),
+    checkpoint=dict(type="SafeCheckpointHook", interval=2000, max_keep_ckpts=2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="PredictionPicturesHook", interval=0),
     job_files=dict(type="JobFilesHook", interval=50),

@@ -1,5 +1,6 @@
 """What all trainers share: step bookkeeping, optimizer groups, checkpoints, job files."""
 
+from mmseg_uda.engine.checkpoint_hook import SafeCheckpointHook
 from mmseg_uda.engine.finite import FiniteCheck, NonFiniteError
 from mmseg_uda.engine.job_files import DeferredScalarsHook, JobFilesHook
 from mmseg_uda.engine.optim_constructor import ReferenceNameConstructor
@@ -17,6 +18,7 @@ __all__ = [
     "PlainCheckpointHook",
     "ReferenceNameConstructor",
     "Runner",
+    "SafeCheckpointHook",
     "StepOptimWrapper",
     "Supervised",
     "TrainLoop",

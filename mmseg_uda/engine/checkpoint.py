@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import load_segmentor_weights
@@ -15,14 +17,33 @@ from mmseg_uda.models.weights import load_segmentor_weights
 FORMAT_VERSION = 1
 
 
+def step_of(path: Path) -> int:
+    """N of a checkpoint ``iter_N.pth``, -1 for another file."""
+    match = re.fullmatch(r"iter_(\d+)\.pth", path.name)
+    return int(match[1]) if match else -1
+
+
 def newest_first(folder: Path) -> list[Path]:
     """Checkpoints ``iter_N.pth`` of a work directory, the latest iteration first."""
-    found = []
-    for path in folder.glob("iter_*.pth"):
-        match = re.fullmatch(r"iter_(\d+)\.pth", path.name)
-        if match:
-            found.append((int(match[1]), path))
-    return [path for _, path in sorted(found, reverse=True)]
+    found = [path for path in folder.glob("iter_*.pth") if step_of(path) >= 0]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def checkpoint_bytes(runner: Any) -> int:
+    """Size of a runner's checkpoint: its tensors, without names and other small things."""
+    found: dict[int, int] = {}
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            found[value.data_ptr()] = value.numel() * value.element_size()
+        elif isinstance(value, Mapping):
+            for item in value.values():
+                add(item)
+
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    add(model.state_dict())
+    add(runner.optim_wrapper.state_dict()["state"])
+    return sum(found.values())
 
 
 def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: str | Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,25 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.runner.loops import IterBasedTrainLoop
 from mmseg.registry import LOOPS, MODELS, RUNNERS
+from torch import nn
+from torch.utils.data import DataLoader
 
 from mmseg_uda.engine.checkpoint import (
     FORMAT_VERSION,
+    checkpoint_bytes,
     load_trainer_state,
     newest_first,
     sync_folder,
 )
 from mmseg_uda.engine.flat_keys import reject_flat_keys
+from mmseg_uda.engine.interruption import InterruptionHook, StopRequest, quiet_worker
 from mmseg_uda.engine.job_files import read_evaluations
 from mmseg_uda.engine.options import check_options
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import DISK_FULL, UserError, no_space
+from mmseg_uda.locks import training_in
 from mmseg_uda.models.weights import read_checkpoint
+
+PARTIAL = ".partial"
 
 
 def wrap_model(cfg: Config) -> Config:
@@ -76,8 +85,35 @@ def build_runner(cfg: Config) -> Runner:
 class Runner(mmengine.runner.Runner):
     """mmengine's runner with atomic checkpoints that load without unpickling code.
 
-    Everything else is stock.
+    One process trains in a work directory at a time, and stop signals end a training in order
+    (``mmseg_uda.engine.interruption``). Everything else is stock.
     """
+
+    def train(self) -> nn.Module:
+        """Train; see mmengine.
+
+        Raises:
+            UserError: If another process trains in the work directory, the disk is full, or
+                another mistake of the user's comes to light.
+            Interrupted: If a signal ended the run; its state is saved.
+        """
+        request = StopRequest()
+        with ExitStack() as stack:
+            if is_main_process():
+                stack.enter_context(training_in(Path(self.work_dir)))
+                for partial_file in Path(self.work_dir).glob(f"*{PARTIAL}"):
+                    partial_file.unlink()  # of a run that was killed while it saved
+            stack.callback(request.close)
+            self.register_hook(InterruptionHook(request))
+            return super().train()
+
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        """Build a loader whose workers leave stop signals to the training process."""
+        loader = mmengine.runner.Runner.build_dataloader(*args, **kwargs)
+        if loader.num_workers:
+            loader.worker_init_fn = partial(quiet_worker, loader.worker_init_fn)
+        return loader
 
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any
@@ -85,16 +121,30 @@ class Runner(mmengine.runner.Runner):
         """Write under a temporary name, flush to disk, rename.
 
         A reader sees the old file or the whole new one, whenever the process is killed.
+
+        Raises:
+            UserError: If the disk is full; earlier checkpoints are as they were.
         """
         meta = {**(meta or {}), "format_version": FORMAT_VERSION}
-        partial = f"{filename}.partial"
-        super().save_checkpoint(out_dir, partial, *args, meta=meta, **kwargs)
-        if is_main_process():
-            written = Path(out_dir) / partial
-            with open(written, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(written, Path(out_dir) / filename)
-            sync_folder(Path(out_dir))
+        written = Path(out_dir) / f"{filename}{PARTIAL}"
+        try:
+            super().save_checkpoint(out_dir, written.name, *args, meta=meta, **kwargs)
+            if is_main_process():
+                with open(written, "rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(written, Path(out_dir) / filename)
+                sync_folder(Path(out_dir))
+        except OSError as error:
+            written.unlink(missing_ok=True)
+            if error.errno not in DISK_FULL:
+                raise
+            raise no_space(
+                Path(out_dir) / filename,
+                checkpoint_bytes(self),
+                "Free some space, keep fewer checkpoints (default_hooks.checkpoint."
+                "max_keep_ckpts=1), or move the folder to another disk. The earlier checkpoints "
+                "are intact: the same command with --resume goes on from the newest of them.",
+            ) from error
 
     def load_checkpoint(
         self,

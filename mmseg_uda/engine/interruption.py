@@ -1,0 +1,159 @@
+"""Ends a training in order when it is asked to: finish the step, save, exit with status 75.
+
+SIGTERM (schedulers, ``run_experiments.py``), SIGUSR1 (a scheduler's early warning) and SIGINT
+(Ctrl-C) all mean the same; a second SIGINT ends the process at once. In a run of several
+processes all of them stop after the same step, whichever got the signal first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+
+from mmseg_uda.engine.checkpoint_hook import SafeCheckpointHook
+from mmseg_uda.errors import Interrupted
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class StopRequest:
+    """Notes stop signals between :meth:`listen` and :meth:`close`; else they act as before."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def listen(self) -> None:
+        """Take over the signals; Python allows that in the main thread alone."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {s: signal.signal(s, self._note) for s in STOP_SIGNALS}
+
+    def close(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        # Nothing is printed here: the signal may have come in the middle of a print.
+        if number == signal.SIGINT and self.signal is signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+
+
+class Agreement:
+    """Lets all processes of a run decide the same at the same step.
+
+    The exchange runs on the CPU beside the next step, which costs no wait for the device; its
+    answer counts one step later. A single process decides at once.
+    """
+
+    def __init__(self) -> None:
+        self._group = dist.new_group(backend="gloo") if get_world_size() > 1 else None
+        self._pending: tuple[Any, torch.Tensor] | None = None
+
+    def any(self, vote: bool) -> bool:
+        """Whether any process voted yes; to be called equally often by all."""
+        if self._group is None:
+            return vote
+        agreed = False
+        if self._pending is not None:
+            work, votes = self._pending
+            work.wait()
+            agreed = bool(votes.item())
+        votes = torch.tensor([float(vote)])
+        work = dist.all_reduce(votes, dist.ReduceOp.MAX, self._group, async_op=True)
+        self._pending = (work, votes)
+        return agreed
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self._group is not None:
+            dist.barrier(self._group)
+
+
+class InterruptionHook(Hook):
+    """Saves and ends the run after the step in which a stop was requested.
+
+    Between two images of a validation, too; a resumed run validates that step anew.
+
+    Args:
+        request: Where stop signals are noted.
+    """
+
+    # After the checkpoint hook, which may just have saved the same step.
+    priority = "LOWEST"
+
+    def __init__(self, request: StopRequest) -> None:
+        self.request = request
+        self._agreement: Agreement | None = None
+
+    def before_train(self, runner: Any) -> None:
+        """Start to listen: before the first step there is nothing to save."""
+        self._agreement = Agreement()
+        self.request.listen()
+
+    def after_train_iter(self, runner: Any, batch_idx: int, *_: Any, **__: Any) -> None:
+        """End the run if that was asked for."""
+        # With gradient accumulation, the gradients between two optimizer steps are in no
+        # checkpoint.
+        if runner.optim_wrapper.should_update():
+            self._stop_if_asked(runner, batch_idx + 1)
+
+    def after_val_iter(self, runner: Any, batch_idx: int, *_: Any, **__: Any) -> None:
+        """End the run if that was asked for."""
+        loader = runner.val_dataloader
+        common = len(loader.dataset) // (loader.batch_size * get_world_size())
+        # Some processes have one batch more than others; all have to vote equally often.
+        if batch_idx < common or get_world_size() == 1:
+            self._stop_if_asked(runner, runner.iter)
+
+    def _stop_if_asked(self, runner: Any, step: int) -> None:
+        if self._agreement is None or not self._agreement.any(self.request.signal is not None):
+            return
+        hook = next((h for h in runner.hooks if isinstance(h, SafeCheckpointHook)), None)
+        if hook is not None:
+            hook.save_now(runner, step)
+        else:
+            meta = dict(epoch=runner.epoch, iter=step)
+            runner.save_checkpoint(runner.work_dir, f"iter_{step}.pth", meta=meta, by_epoch=False)
+        reason = self.request.signal.name if self.request.signal else "another process' signal"
+        runner.logger.warning(f"{reason}: the state after step {step} is saved, ending.")
+        # The others must not end, and be taken for failed, while the first one still writes.
+        self._agreement.wait()
+        raise Interrupted
+
+
+def quiet_worker(init: Callable[[int], None] | None, worker: int) -> None:
+    """Start a data-loading worker that leaves stop signals to the training process.
+
+    Schedulers and terminals signal every process of a job, and a worker that dies takes the
+    step with it that the training is about to finish. SIGTERM of the training process itself
+    still ends the worker.
+
+    Args:
+        init: What else to do at the start.
+        worker: Number of the worker.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # Only sigwaitinfo tells who sent a signal; it needs the signal blocked in all threads.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    if init is not None:
+        init(worker)
+
+
+def _obey(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

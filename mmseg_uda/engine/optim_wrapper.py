@@ -127,7 +127,7 @@ class StepOptimWrapper(OptimWrapper):
         Returns:
             (n,) float32, above 0 where any process set a flag.
         """
-        if self.exchange is None or self._exchanged or not self.updates_next:
+        if self.exchange is None or not self.updates_next:
             return flags
         flags, self._backward_done = self.exchange(flags)
         self._exchanged = True
@@ -143,7 +143,8 @@ class StepOptimWrapper(OptimWrapper):
         Returns:
             Whether this was an optimizer step (False while gradients accumulate).
         """
-        self.exchange_gradients(torch.zeros(1, device=self.device))
+        if self.exchange is not None and not self._exchanged:
+            self.exchange_gradients(torch.zeros(1, device=self.device))
         self._inner_count += 1
         if not self.should_update():
             return False

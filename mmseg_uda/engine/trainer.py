@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from mmseg_uda.engine.finite import FiniteCheck
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.panels import Panel
+from mmseg_uda.engine.processes import copy_from_main
+from mmseg_uda.engine.step_seed import seed_step
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import (
     ChooseOffset,
@@ -39,10 +42,19 @@ class Trainer(BaseModel):
         segmentor: Config of an mmsegmentation ``EncoderDecoder``.
         taxonomy: Name or file of the label space; needed by components that use class names.
         max_iters: Length of the run in optimizer steps, for validating schedules; 0 if unknown.
+        seed: Seed of the steps' random choices, dropout's included; filled in from
+            ``randomness``.
     """
 
-    def __init__(self, segmentor: dict, taxonomy: str | None = None, max_iters: int = 0) -> None:
+    def __init__(
+        self,
+        segmentor: dict,
+        taxonomy: str | None = None,
+        max_iters: int = 0,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
+        self.seed = seed
         self.model = MODELS.build(segmentor)
         self.taxonomy: Taxonomy | None = load_taxonomy(taxonomy) if taxonomy else None
         self.max_iters = max_iters
@@ -50,6 +62,8 @@ class Trainer(BaseModel):
         # spares a wait for the device.
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._step = 0
+        # Batches whose gradients the step in progress holds already.
+        self._part = 0
         self.register_load_state_dict_post_hook(self._read_step)
         self._finite = FiniteCheck()
         self._scalars: dict[str, Tensor | float] = {}
@@ -95,18 +109,38 @@ class Trainer(BaseModel):
             )
         self._scalars = {}
         self.panels = []
+        seed_step(self.seed, get_rank(), self._step, self._part)
         self.run_step(data, optim_wrapper)
         self._finite.observe(self._step, self._scalars, optim_wrapper, data)
         if optim_wrapper.finish_step(self._finite.found):
             if optim_wrapper.clipped_norm is not None:
                 self.log("grad_norm", optim_wrapper.clipped_norm)
             self._step += 1
+            self._part = 0
             self.step += 1
+        else:
+            self._part += 1
         return self._scalars
 
     @abstractmethod
     def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
         """Compute losses and back-propagate them; the caller does the optimizer step."""
+
+    def init_student(self) -> None:
+        """Initialise the segmentor, alike in all processes."""
+        self.model.init_weights()
+        copy_from_main(self.model.state_dict().values())
+
+    def before_save(self) -> None:
+        """Called in all processes before a checkpoint is written.
+
+        Raises:
+            NonFiniteError: If the verdict on an earlier step was bad.
+        """
+        self._finite.settle()
+
+    def check_sync_bn(self) -> None:
+        """Raise a ``UserError`` if forward passes may happen in some processes only."""
 
     def log(self, name: str, value: Tensor | float) -> None:
         """Record a scalar of this step."""

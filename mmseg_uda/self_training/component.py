@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 from mmseg_uda.engine.panels import Panel
@@ -32,6 +34,8 @@ class StepContext:
             it reaches the host when it is logged.
         draws: True in a step of which a debug picture is drawn: a stage then keeps what
             :meth:`Component.panels` will show. Nothing else may depend on it.
+        part: Number of the batch in the step, 0 in the first, where gradients of several
+            batches accumulate. What happens once per step happens at 0.
     """
 
     step: int
@@ -39,6 +43,7 @@ class StepContext:
     host: SelfTraining
     log: Callable[[str, Tensor | float], None]
     draws: bool = False
+    part: int = 0
 
 
 class Component(nn.Module):
@@ -47,6 +52,11 @@ class Component(nn.Module):
     Components run in ascending ``order``. What must survive a resume is kept in buffers.
     A stage that edits a record returns a new one. Stages must not wait for the device; a
     component may declare at most one wait per step in its docstring.
+
+    In a run of several processes each runs the step on batches of its own; gradients are
+    averaged without a component's help, also those of a loss that occurs in some processes only.
+    State must be the same in all processes, except for the counters named in ``summed`` and
+    ``smallest``.
     """
 
     #: feature distance 0, relabelling 10, depth 20, subdomains 30, masking 40. Components
@@ -55,7 +65,42 @@ class Component(nn.Module):
     #: Names of further per-pixel maps that the batches must carry, by domain.
     source_fields: ClassVar[tuple[str, ...]] = ()
     target_fields: ClassVar[tuple[str, ...]] = ()
+    #: Integer buffers that start at 0 and count on in each process: the sum is what counts.
+    summed: ClassVar[tuple[str, ...]] = ()
+    #: Buffers of which the least value in any process counts (when something was first seen).
+    smallest: ClassVar[tuple[str, ...]] = ()
+    #: Whether the student or a teacher may run in some processes only. Synchronised BatchNorm
+    #: would wait for the others for ever, so the two cannot be combined.
+    runs_alone: ClassVar[bool] = False
     _shown: tuple[Panel, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The summed counters as the processes last agreed on them.
+        self._agreed: dict[str, Tensor] = {}
+        self.register_load_state_dict_post_hook(self._agree_on_loaded)
+
+    @staticmethod
+    def _agree_on_loaded(module: Component, incompatible_keys: Any) -> None:
+        module._agreed = {name: module.get_buffer(name).clone() for name in module.summed}
+
+    def reduce(self) -> None:
+        """Bring the counters of all processes together; nothing in one process.
+
+        All processes must call it at the same step. The trainer does before each checkpoint; a
+        component does itself before it decides by its counters.
+        """
+        if get_world_size() == 1:
+            return
+        for name in self.summed:
+            counter = self.get_buffer(name)
+            before = self._agreed.get(name, torch.zeros_like(counter)).to(counter.device)
+            new = counter - before
+            all_reduce(new, "sum")
+            counter.copy_(before + new)
+            self._agreed[name] = counter.clone()
+        for name in self.smallest:
+            all_reduce(self.get_buffer(name), "min")
 
     def bind(self, host: SelfTraining) -> None:
         """Called once when the trainer is built: check the configuration, build networks.

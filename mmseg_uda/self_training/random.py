@@ -7,9 +7,10 @@ and copied without waiting, so a GPU run takes the same decisions as a CPU run.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from mmseg_uda.engine.step_seed import seed_step
 
 # Range of the standard deviation of the blur in pixels.
 BLUR_SIGMA = (0.15, 1.15)
@@ -31,12 +32,14 @@ class StepRandom:
         self._generator = torch.Generator()
         self.begin_step(0)
 
-    def begin_step(self, step: int) -> None:
-        """Reseed for ``step``, torch's global generator included (dropout, drop path)."""
-        sequence = np.random.SeedSequence([self.seed, self.rank, step])
-        own, shared = (int(word) for word in sequence.generate_state(2, np.uint64) >> np.uint64(1))
-        self._generator.manual_seed(own)
-        torch.manual_seed(shared)
+    def begin_step(self, step: int, part: int = 0) -> None:
+        """Reseed for ``step``, torch's global generator included (dropout, drop path).
+
+        Args:
+            step: Completed optimizer steps.
+            part: Number of the batch in the step, where gradients of several accumulate.
+        """
+        self._generator.manual_seed(seed_step(self.seed, self.rank, step, part))
 
     def apply_color_jitter(self, probability: float) -> bool:
         """Whether this step's images are colour-jittered."""

@@ -93,7 +93,7 @@ class SelfTraining(Trainer):
         max_iters: int = 0,
         **components: dict | None,
     ) -> None:
-        super().__init__(segmentor, taxonomy, max_iters)
+        super().__init__(segmentor, taxonomy, max_iters, seed)
         check_choice("uda.pseudo_share", pseudo_share, SHARES)
         check_choice("uda.class_pool", class_pool, ("batch", "per_image"))
         check_choice("uda.teacher_norm", teacher_norm, ("batch", "running"))
@@ -153,15 +153,35 @@ class SelfTraining(Trainer):
 
     def init_weights(self) -> None:
         """Initialise the student once; every other network starts as its copy."""
-        self.model.init_weights()
+        self.init_student()
         if self.teacher is not None:
             self.ema_model.load_state_dict(self.model.state_dict())
         for component in self.active_components:
             component.after_weights(self)
 
+    def before_save(self) -> None:
+        """Bring the components' counters of all processes together."""
+        super().before_save()
+        for component in self.active_components:
+            component.reduce()
+
+    def check_sync_bn(self) -> None:
+        """Raise if a component runs a network in some processes only.
+
+        Raises:
+            UserError: Names the component.
+        """
+        for role, component in self.components.items():
+            if component.runs_alone:
+                raise UserError(
+                    f"sync_bn does not go together with uda.{role}, which runs the network in "
+                    "some processes only: the others would wait for ever.",
+                    "Leave sync_bn out; running statistics are averaged over the processes.",
+                )
+
     def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
         """One step, from the teacher's update to the last backward pass."""
-        ctx = StepContext(self._step, self.random, self, self.log, self.draws)
+        ctx = StepContext(self._step, self.random, self, self.log, self.draws, self._part)
         self._run_stages(ctx, data, optim_wrapper)
         if ctx.draws:
             for component in self.active_components:
@@ -170,14 +190,14 @@ class SelfTraining(Trainer):
     def _run_stages(
         self, ctx: StepContext, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper
     ) -> None:
-        self.random.begin_step(self._step)
+        self.random.begin_step(ctx.step, ctx.part)
         preprocessor = self.model.data_preprocessor
         source = source_batch(data["source"], preprocessor)
         self._check_fields("source", source.fields)
         if ctx.draws:
             self.panels += source_panels(source)
 
-        if self.teacher is not None:
+        if self.teacher is not None and ctx.part == 0:
             self.teacher.update(self.model, self._step)
         for component in self.active_components:
             component.begin_step(ctx)

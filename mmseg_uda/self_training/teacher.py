@@ -37,9 +37,6 @@ class EmaTeacher:
         self.alpha = alpha
         self.norm = norm
         self._stochastic = [m for m in network.modules() if _is_stochastic(m)]
-        self._batch_norms = [
-            m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
-        ]
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
@@ -60,8 +57,10 @@ class EmaTeacher:
         for module in self._stochastic:
             module.eval()
         if self.norm == "running":
-            for module in self._batch_norms:
-                module.eval()
+            # Looked up here: synchronised BatchNorm takes the place of the network's own.
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     @torch.no_grad()
     def logits(self, image: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce
 from mmengine.logging import print_log
 from torch import Tensor
 
@@ -86,6 +85,8 @@ class TaxonomyRelabeling(Component):
     """
 
     order = 10
+    summed = ("counts", "relabelled")
+    smallest = ("first_seen",)
 
     def __init__(
         self,
@@ -182,6 +183,7 @@ class TaxonomyRelabeling(Component):
         """Close the collection once it is over."""
         self._boxes = None
         if not self.phases.off and UNKNOWN in self.sources and self.phases.collected(ctx.step):
+            self.reduce()
             self._resolve_sources()
 
     def refine_labels(
@@ -291,9 +293,6 @@ class TaxonomyRelabeling(Component):
             first.scatter_reduce_(0, cell, seen, "amin")
         found = found.view(n, -1)[:, :classes].contiguous()
         first = first.view(n, -1)[:, :classes].contiguous()
-        # Summed over processes in every step, so that any process's checkpoint is complete.
-        all_reduce(found, "sum")
-        all_reduce(first, "min")
         self.counts += found
         torch.minimum(self.first_seen, first, out=self.first_seen)
 

@@ -121,7 +121,7 @@ class MaskedConsistency(Component):
 
     def begin_step(self, ctx: StepContext) -> None:
         """Average the student into an own teacher."""
-        if self.teacher is not None:
+        if self.teacher is not None and ctx.part == 0:
             self.teacher.update(ctx.host.model, ctx.step)
 
     def late_losses(

@@ -1,5 +1,7 @@
 """A run on fixed samples through the real runner: no files needed."""
 
+import json
+
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 from nano import nano_config, random_batch
@@ -23,6 +25,36 @@ class FixedBatches(Dataset):
             domain: dict(inputs=part["inputs"][0], data_samples=part["data_samples"][0])
             for domain, part in batch.items()
         }
+
+
+@DATASETS.register_module(name="FixedImages")
+class FixedImages(FixedBatches):
+    """The same labelled images one by one, for validation."""
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)["source"]
+        item["data_samples"].set_metainfo(dict(ori_shape=item["data_samples"].img_shape))
+        return item
+
+
+def with_validation(folder, changes=None, every=4):
+    """Changes of a config for a validation on fixed images every few steps."""
+    classes = [dict(name=n, color=[i] * 3, group=n, prompts=[n]) for i, n in enumerate("abcde")]
+    taxonomy = folder / "five.yaml"
+    taxonomy.write_text(json.dumps(dict(name="five", classes=classes)))
+    loader = dict(
+        batch_size=1,
+        num_workers=0,
+        dataset=dict(type="FixedImages"),
+        sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
+    )
+    return {
+        "val_dataloader": loader,
+        "val_cfg": dict(type="ValLoop"),
+        "val_evaluator": dict(type="StreamingIoU", taxonomy=str(taxonomy)),
+        "train_cfg.val_interval": every,
+        **(changes or {}),
+    }
 
 
 def config(work_dir, steps=4, **changes):

@@ -122,7 +122,9 @@ def gaussian_blur(image: Tensor, sigma: Tensor) -> Tensor:
         half = size // 2
         padding = (0, 0, half, half) if axis == 2 else (half, half, 0, 0)
         padded = F.pad(blurred, padding, mode="reflect")
-        blurred = F.conv2d(padded, weights.view(shape), groups=batch * channels)
+        # An image is data, not activation: eight bits of bf16 would be coarser than its pixels.
+        with torch.autocast(image.device.type, enabled=False):
+            blurred = F.conv2d(padded, weights.view(shape), groups=batch * channels)
     return blurred.view_as(image)
 
 

@@ -28,12 +28,14 @@ class ScaleLogits:
     Attributes:
         fused: (B, C, H/os, W/os) of the whole image.
         lr: Context prediction times one minus attention, (B, C, h, w) on the low-resolution grid.
+        context: Context prediction itself, (B, C, h, w).
         hr: Detail prediction (B, C, h', w') of the detail crop, or of the whole image.
         attention: Weight of the detail prediction in [0, 1], (B, C or 1, H/os, W/os).
     """
 
     fused: Tensor
     lr: Tensor
+    context: Tensor
     hr: Tensor
     attention: Tensor
 
@@ -108,6 +110,8 @@ class HRDAHead(BaseDecodeHead):
     ) -> Tensor:
         """Predict the weight of the detail scale from the context features.
 
+        Float32 under mixed precision, too: both predictions are scaled with it before the loss.
+
         Args:
             lr_features: Backbone maps of the resized image.
             lr: Context logits (B, C, h, w); their size is the attention's.
@@ -118,8 +122,8 @@ class HRDAHead(BaseDecodeHead):
         """
         fixed = self.fixed_attention if fixed is None else fixed
         if fixed is not None:
-            return torch.full_like(lr[:, :1], float(fixed))
-        return self.scale_attention(lr_features).sigmoid()
+            return torch.full_like(lr[:, :1], float(fixed), dtype=torch.float32)
+        return self.scale_attention(lr_features).float().sigmoid()
 
     def fuse(
         self,
@@ -129,7 +133,7 @@ class HRDAHead(BaseDecodeHead):
         size: Sequence[int],
         box: Box | None = None,
     ) -> ScaleLogits:
-        """Blend both predictions (HRDA, Eq. 8-10).
+        """Blend both predictions (HRDA, Eq. 8-10), also several of each along the channels.
 
         Where a box limits the detail prediction, the attention is masked on the coarse grid and
         upsampled after that, so a ring of one fine pixel around the box is attenuated. This
@@ -147,7 +151,7 @@ class HRDAHead(BaseDecodeHead):
             mask = torch.zeros_like(attention[:1, :1])
             mask[:, :, rows, columns] = 1
             attention = attention * mask
-        lr = (1 - attention) * lr
+        context, lr = lr, (1 - attention) * lr
         attention = upsample(attention, size, self.align_corners)
         inserted = hr
         if box is not None:
@@ -155,7 +159,7 @@ class HRDAHead(BaseDecodeHead):
             pad = (columns.start, size[1] - columns.stop, rows.start, size[0] - rows.stop)
             inserted = F.pad(hr, pad)
         fused = attention * inserted + upsample(lr, size, self.align_corners)
-        return ScaleLogits(fused, lr, hr, attention)
+        return ScaleLogits(fused, lr, context, hr, attention)
 
     def forward(
         self,

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from mmseg_uda.cli import add_config_options, apply_environment, run_tool
-from mmseg_uda.errors import UserError
+from mmseg_uda.cli import add_config_options, add_tta_options, apply_environment, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,23 +38,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--hrda-out", choices=["LR", "HR", "ATT"], help="HRDA: context, detail or attention only"
     )
+    add_tta_options(parser)
     add_config_options(parser)
     return parser.parse_args()
-
-
-def set_inference(cfg: Any, mode: str, sequential: bool) -> None:
-    """Change ``cfg.model.test_cfg`` to the requested inference."""
-    test_cfg = cfg.model.setdefault("test_cfg", {"mode": "whole"})
-    if mode == "whole":
-        test_cfg.mode = "whole"
-    elif mode == "slide" and test_cfg.get("mode") != "slide":
-        crop = cfg.get("crop_size")
-        if crop is None:
-            raise UserError("--inference-mode slide needs crop_size in the config.")
-        test_cfg.update(mode="slide", crop_size=crop, stride=tuple(side // 2 for side in crop))
-        test_cfg.batched_slide = True
-    if sequential:
-        test_cfg.batched_slide = False
 
 
 def main() -> None:
@@ -66,7 +50,8 @@ def main() -> None:
 
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.engine.runner import configure_threads
-    from mmseg_uda.engine.testing import test_checkpoint
+    from mmseg_uda.engine.testing import set_inference, test_checkpoint
+    from mmseg_uda.engine.tta import augmentations_from
 
     cfg = load_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
@@ -81,6 +66,7 @@ def main() -> None:
         format_only=args.format_only,
         test_split=args.test_set,
         hrda_output=args.hrda_out,
+        augmentations=augmentations_from(args),
     )
     if "mIoU" in metrics:
         print(f"mIoU: {metrics['mIoU']:.2f}")

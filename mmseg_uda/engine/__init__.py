@@ -9,6 +9,7 @@ from mmseg_uda.engine.plain_checkpoint import PlainCheckpointHook
 from mmseg_uda.engine.runner import Runner, TrainLoop, build_runner, wrap_model
 from mmseg_uda.engine.supervised import Supervised
 from mmseg_uda.engine.trainer import Trainer
+from mmseg_uda.engine.tta import StreamingTTAModel
 
 __all__ = [
     "DeferredScalarsHook",
@@ -20,6 +21,7 @@ __all__ = [
     "Runner",
     "SafeCheckpointHook",
     "StepOptimWrapper",
+    "StreamingTTAModel",
     "Supervised",
     "TrainLoop",
     "Trainer",

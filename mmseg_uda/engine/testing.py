@@ -7,7 +7,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_uda.engine.deployed import deployed_model
 from mmseg_uda.engine.runner import Runner
+from mmseg_uda.engine.tta import Augmentations, with_augmentations
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import load_segmentor_weights
 
@@ -30,14 +32,12 @@ def test_config(cfg: Config) -> Config:
     cfg = cfg.copy()
     for key in TRAINING_KEYS:
         cfg.pop(key, None)
+    cfg.setdefault("default_hooks", {})
     for name in TRAINING_HOOKS:
         cfg.default_hooks.pop(name, None)
     # mmengine adds these two unless they are switched off by name.
     cfg.default_hooks.update(checkpoint=None, param_scheduler=None)
-    if "segmentor" in cfg.model:
-        cfg.model = cfg.model.segmentor
-    # The checkpoint brings every weight.
-    cfg.model.backbone.pop("init_cfg", None)
+    cfg.model = deployed_model(cfg)
     cfg.load_from, cfg.resume = None, False
     return cfg
 
@@ -51,6 +51,7 @@ def test_checkpoint(
     format_only: bool = False,
     test_split: bool = False,
     hrda_output: str | None = None,
+    augmentations: Augmentations | None = None,
 ) -> dict[str, float]:
     """Evaluate ``checkpoint`` on ``cfg.test_dataloader``.
 
@@ -62,6 +63,7 @@ def test_checkpoint(
         format_only: Write ``out_dir`` and compute nothing (test splits without labels).
         test_split: Use the data set's ``test`` folders instead of ``val``.
         hrda_output: ``LR``, ``HR`` or ``ATT``.
+        augmentations: Average over these views of every image (test-time augmentation).
 
     Returns:
         Metrics by name.
@@ -77,15 +79,48 @@ def test_checkpoint(
     if out_dir is not None:
         cfg.test_evaluator.output_dir = out_dir
         cfg.test_evaluator.format_only = format_only or test_split
+    kind = cfg.model.type
+    if augmentations is not None:
+        if hrda_output == "ATT":
+            raise UserError("--hrda-out ATT has no mean over views.", "Leave --tta out.")
+        cfg = with_augmentations(cfg, augmentations)
     runner = Runner.from_cfg(cfg)
-    load_segmentor_weights(runner.model, checkpoint, part=part)
+    segmentor = runner.model if augmentations is None else runner.model.module
+    load_segmentor_weights(segmentor, checkpoint, part=part)
     if hrda_output is not None:
-        if not hasattr(runner.model, "output_mode"):
-            raise UserError(
-                "--hrda-out needs an HRDA segmentor.", f"The config builds {cfg.model.type}."
-            )
-        runner.model.output_mode = hrda_output
+        if not hasattr(segmentor, "output_mode"):
+            raise UserError("--hrda-out needs an HRDA segmentor.", f"The config builds {kind}.")
+        segmentor.output_mode = hrda_output
     return runner.test()
+
+
+def set_inference(cfg: Config, mode: str = "same", sequential: bool = False) -> None:
+    """Change how ``cfg.model`` covers an image, in place.
+
+    Args:
+        cfg: Config of a training or of a segmentor.
+        mode: ``whole``, ``slide`` (windows of the training's crop, half overlapping), or ``same``
+            as in the config.
+        sequential: One window at a time in place of batches of windows; same result.
+
+    Raises:
+        UserError: ``slide`` without a crop size in the config.
+    """
+    model = cfg.model.segmentor if "segmentor" in cfg.model else cfg.model
+    test_cfg = model.setdefault("test_cfg", {"mode": "whole"})
+    if mode == "whole":
+        test_cfg.mode = "whole"
+    elif mode == "slide" and test_cfg.get("mode") != "slide":
+        crop = cfg.get("crop_size") or (model.get("data_preprocessor") or {}).get("size")
+        if crop is None:
+            raise UserError(
+                "--inference-mode slide needs the size of its windows.",
+                "Set crop_size, for example with --cfg-options crop_size=512,512.",
+            )
+        test_cfg.update(mode="slide", crop_size=crop, stride=tuple(side // 2 for side in crop))
+        test_cfg.batched_slide = True
+    if sequential:
+        test_cfg.batched_slide = False
 
 
 def _use_test_split(dataset: Any) -> None:

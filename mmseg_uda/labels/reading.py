@@ -13,8 +13,13 @@ from mmseg_uda.errors import UserError
 _COPY_AGAIN = "copy or download the file again"
 
 
-def read_image(path: str) -> np.ndarray:
+def read_image(path: str, upright: bool = False) -> np.ndarray:
     """Reads an image as BGR.
+
+    Args:
+        path: Image file.
+        upright: Turn photographs as the camera marked them (EXIF); labels are not turned, so data
+            sets are read without.
 
     Returns:
         uint8, (h, w, 3).
@@ -23,11 +28,40 @@ def read_image(path: str) -> np.ndarray:
         UserError: The file is missing, truncated or no image.
     """
     data = np.frombuffer(_read_bytes(path), np.uint8)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(data, flags) if data.size else None
     if image is None:
         raise UserError(f"{path} cannot be decoded: truncated or damaged.", fix=_COPY_AGAIN)
     return image
+
+
+def read_depth(path: str) -> np.ndarray:
+    """Reads a depth map; of several equal channels (a grey picture) one is kept.
+
+    Returns:
+        uint8 or uint16, (h, w).
+
+    Raises:
+        UserError: The file is missing or damaged, its channels differ (a picture of depth in false
+            colours), or its pixels are no 8- or 16-bit integers.
+    """
+    data = np.frombuffer(_read_bytes(path), np.uint8)
+    depth = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if depth is None:
+        raise UserError(f"{path} cannot be decoded: truncated or damaged.", fix=_COPY_AGAIN)
+    if depth.ndim == 3:
+        if (depth[..., :1] != depth[..., 1:3]).any():
+            raise UserError(
+                f"{path} has colours: it shows depth in false colours instead of holding it.",
+                fix="use grey depth maps; tools/render_depth.py makes them",
+            )
+        depth = np.ascontiguousarray(depth[..., 0])
+    if depth.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"{path} has pixels of type {depth.dtype}, not 8- or 16-bit integers.",
+            fix="use relative inverse depth from 0 (far) to 255 or 65535 (near)",
+        )
+    return depth
 
 
 def read_label(path: str) -> np.ndarray:

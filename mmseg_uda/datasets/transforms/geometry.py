@@ -40,7 +40,7 @@ class ResizeFields(BaseTransform):
             max(self.scale) / max(height, width),
             min(self.scale) / min(height, width),
         )
-        return int(height * factor + 0.5), int(width * factor + 0.5)
+        return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
     def transform(self, results: dict) -> dict:
         """Resizes img and all fields; sets img_shape, scale_factor (x, y) and keep_ratio."""

@@ -23,7 +23,10 @@ PARTS = ("model", "ema_model")
 
 
 def load_segmentor_weights(
-    segmentor: nn.Module, checkpoint: str | Path | Mapping[str, Any], part: str = "model"
+    segmentor: nn.Module,
+    checkpoint: str | Path | Mapping[str, Any],
+    part: str = "model",
+    source: str | Path = "the checkpoint",
 ) -> None:
     """Fill a segmentor completely, or raise.
 
@@ -35,6 +38,7 @@ def load_segmentor_weights(
         segmentor: The network to fill.
         checkpoint: A file, or its content.
         part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
+        source: Where a content came from, for messages.
 
     Raises:
         UserError: The file is unreadable, lacks the part, or belongs to another network.
@@ -42,7 +46,7 @@ def load_segmentor_weights(
     if part not in PARTS:
         raise UserError(f"there is no part {part!r} in a checkpoint", fix="'model' or 'ema_model'")
     if isinstance(checkpoint, Mapping):
-        source, content = "the checkpoint", dict(checkpoint)
+        source, content = str(source), dict(checkpoint)
     else:
         source, content = str(checkpoint), read_checkpoint(checkpoint)
     weights = state_dict_of(content, source)

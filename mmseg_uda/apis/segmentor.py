@@ -1,0 +1,185 @@
+"""From a config and a checkpoint to a segmentor that predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+import mmseg_uda.register_all  # noqa: F401
+from mmseg_uda.engine.config_file import load_config
+from mmseg_uda.engine.deployed import deployed_model, stored_config
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import load_segmentor_weights, read_checkpoint
+from mmseg_uda.taxonomy import LAYOUTS, Taxonomy, available_taxonomies, load_taxonomy
+
+
+def init_segmentor(
+    config: str | Path | Config | None,
+    checkpoint: str | Path | None,
+    device: str | torch.device | None = None,
+    part: str = "model",
+) -> Any:
+    """Build the segmentor of a config and fill it from a checkpoint.
+
+    The trainer around it (``uda``), data sets and pretrained encoders are not touched.
+
+    Args:
+        config: Config file or config of a training or of a plain mmsegmentation segmentor. None
+            takes the text that trainings and ``tools/publish.py`` store in the checkpoint.
+        checkpoint: Checkpoint of this project, of mmsegmentation, or of a reference repository
+            (DAFormer, HRDA, MIC). None leaves random weights.
+        device: Where the network runs: ``'cpu'``, ``'cuda'``, ``'cuda:1'``. None takes the GPU if
+            there is one.
+        part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
+
+    Returns:
+        The segmentor (an mmseg ``EncoderDecoder``) in eval mode, with ``cfg`` and
+        ``dataset_meta`` (classes and palette) as ``mmseg.apis.init_model`` sets them.
+
+    Raises:
+        UserError: The config or the checkpoint is missing or damaged, they do not fit together,
+            or there is no such device.
+    """
+    device = checked_device(device)
+    content = None if checkpoint is None else read_checkpoint(checkpoint)
+    cfg = _config(config, content, checkpoint)
+    model = build_segmentor(cfg)
+    if content is not None and checkpoint is not None:
+        load_segmentor_weights(model, content, part, checkpoint)
+    model.cfg = cfg
+    model.dataset_meta = dataset_meta(cfg, content, model.num_classes)
+    return model.to(device).eval()
+
+
+def build_segmentor(cfg: Config) -> Any:
+    """Build the plain segmentor of a config, with random weights.
+
+    Raises:
+        UserError: A type in the config is registered by no imported module.
+    """
+    init_default_scope(cfg.get("default_scope", "mmseg"))
+    try:
+        return MODELS.build(deployed_model(cfg))
+    except KeyError as error:
+        raise UserError(
+            f"The config's model cannot be built: {str(error.args[0]).splitlines()[0]}",
+            "Give the config file itself; its custom_imports name the modules with your classes.",
+        ) from error
+
+
+def checked_device(device: str | torch.device | None = None) -> torch.device:
+    """Return a device that this machine has; None is its GPU, or the CPU where there is none.
+
+    Raises:
+        UserError: No such device, or torch cannot use it.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"There is no device {device!r}.", "Use cpu, cuda or cuda:0.") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "torch sees no CUDA device.",
+            "Use --device cpu; python tools/doctor.py tells what is wrong with the installation.",
+        )
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"There is no {found}; this machine has {torch.cuda.device_count()} GPUs.",
+            "Use --device cuda.",
+        )
+    return found
+
+
+def taxonomy_of(model: Any) -> Taxonomy | None:
+    """Return the taxonomy that a segmentor predicts in; None where nothing names it.
+
+    The config's metrics or data sets name it; else a taxonomy of the package with the same classes
+    is taken.
+
+    Args:
+        model: As ``init_segmentor`` returns.
+    """
+    classes = tuple(model.dataset_meta["classes"])
+    names = [*_taxonomy_names(model.cfg), *available_taxonomies()]
+    return next((t for t in map(load_taxonomy, names) if t.classes == classes), None)
+
+
+def dataset_meta(cfg: Config, checkpoint: dict[str, Any] | None, num_classes: int) -> dict:
+    """Return ``classes`` and ``palette`` of a segmentor.
+
+    They come from the taxonomy of the config's metrics and data sets, else from the checkpoint,
+    else from a taxonomy of the package with as many classes; the rest are numbered.
+
+    Raises:
+        UserError: The config names taxonomies, none of them with as many classes as the network.
+    """
+    named = [load_taxonomy(name) for name in _taxonomy_names(cfg)]
+    for taxonomy in named:
+        if len(taxonomy) == num_classes:
+            return taxonomy.metainfo()
+    if named:
+        sizes = ", ".join(dict.fromkeys(f"'{t.name}' has {len(t)}" for t in named))
+        raise UserError(
+            f"The network predicts {num_classes} classes; of the config's taxonomies {sizes}.",
+            "Set test_evaluator.taxonomy, or model.decode_head.num_classes.",
+        )
+    meta = (checkpoint or {}).get("meta") or {}
+    if "dataset_meta" not in meta:
+        # mmseg 0.x, and with it the reference repositories, wrote upper-case names.
+        meta = {"dataset_meta": {key.lower(): meta.get(key) for key in ("CLASSES", "PALETTE")}}
+    meta = meta["dataset_meta"]
+    if meta.get("classes") and len(meta["classes"]) == num_classes:
+        palette = meta.get("palette") or numbered_palette(num_classes)
+        return {"classes": tuple(meta["classes"]), "palette": [list(map(int, c)) for c in palette]}
+    for taxonomy in map(load_taxonomy, available_taxonomies()):
+        if len(taxonomy) == num_classes:
+            return taxonomy.metainfo()
+    classes = tuple(f"class {number}" for number in range(num_classes))
+    return {"classes": classes, "palette": numbered_palette(num_classes)}
+
+
+def numbered_palette(count: int) -> list[list[int]]:
+    """Return distinct colours for classes without one, as PASCAL VOC numbers them."""
+    colors = []
+    for number in range(count):
+        color = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                color[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+        colors.append(color)
+    return colors
+
+
+def _config(
+    config: str | Path | Config | None, content: dict[str, Any] | None, source: Any
+) -> Config:
+    if isinstance(config, Config):
+        return config.copy()
+    if config is not None:
+        return load_config(config)
+    cfg = None if content is None else stored_config(content)
+    if cfg is None:
+        raise UserError(f"{source} does not say which network it belongs to.", "Give its config.")
+    return cfg
+
+
+def _taxonomy_names(cfg: Config) -> list[str]:
+    """The taxonomies that metrics and data sets of a config name, the test's first.
+
+    Ours use ``cityscapes19`` unless they name another.
+    """
+    names = []
+    for stage in ("test", "val"):
+        dataset = (cfg.get(f"{stage}_dataloader") or {}).get("dataset") or {}
+        for item in (cfg.get(f"{stage}_evaluator"), dataset):
+            ours = {"StreamingIoU", "TaxonomyDataset", *LAYOUTS}
+            if isinstance(item, dict) and item.get("type") in ours:
+                names.append(item.get("taxonomy", "cityscapes19"))
+    return names

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmseg_uda.models.losses import pixel_accuracy
 
 ChooseOffset = Callable[[int, int], tuple[int, int]]
+Decode = Callable[[Sequence[Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,18 @@ class LogitView:
 
 @dataclass(frozen=True)
 class DetailView:
-    """How a segmentor with two scales looked at the image; for debug pictures.
+    """How a segmentor with two scales looked at the image.
 
     Attributes:
         box: Region that was encoded in detail; the whole image when absent.
         attention: Weight of the detail prediction in [0, 1], (B, C or 1, h, w), detached, at the
             size of the main logits.
+        context: Logits (B, C, h', w') of the context scale alone, before the attention.
     """
 
     box: Box | None
     attention: Tensor
+    context: Tensor
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,32 @@ def full_logits(segmentor: Any, image: Tensor) -> Tensor:
         return segmentor.full_logits(image)
     logits = segmentor.decode_head(segmentor.extract_feat(image))
     return upsample(logits, image.shape[-2:], segmentor.align_corners)
+
+
+def decoded_views(
+    segmentor: Any, image: Tensor, decode: Decode | None = None, attenuated_context: bool = False
+) -> tuple[Tensor, ...]:
+    """Every prediction that one pass of :func:`full_logits` makes, before it is enlarged.
+
+    Args:
+        segmentor: An mmseg ``EncoderDecoder``.
+        image: Normalised images (B, 3, H, W).
+        decode: Replaces the (single-scale) decoder: backbone maps (N, C_i, H_i, W_i) to T·C
+            channels, T predictions side by side. The encoder still runs once.
+        attenuated_context: Multiply HRDA's context prediction by one minus attention.
+
+    Returns:
+        One prediction (B, T·C, h, w), or with HRDA three: fused, context and detail, the context
+        at half of the others' resolution.
+    """
+    if hasattr(segmentor, "decoded_views"):
+        return segmentor.decoded_views(image, decode, attenuated_context)
+    return ((decode or segmentor.decode_head)(segmentor.extract_feat(image)),)
+
+
+def single_scale_head(segmentor: Any) -> Any:
+    """The decoder of backbone maps: the decode head itself, or the one that HRDA shares."""
+    return getattr(segmentor.decode_head, "head", segmentor.decode_head)
 
 
 def backbone_features(

@@ -52,6 +52,11 @@ class DLV2Head(BaseDecodeHead):
             for dilation in dilations
         )
 
+    @property
+    def classifiers(self) -> list[nn.Conv2d]:
+        """The convolutions whose sum is the logits."""
+        return [module.conv for module in self.aspp_modules]
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Classify features.
 

@@ -65,6 +65,11 @@ class SegFormerHead(BaseDecodeHead):
         )
         self.linear_pred = nn.Conv2d(width, self.out_channels, 1)
 
+    @property
+    def classifiers(self) -> list[nn.Conv2d]:
+        """The convolution that gives the logits."""
+        return [self.linear_pred]
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Decode backbone features.
 

@@ -24,6 +24,7 @@ from mmseg_uda.models.segmentors.windows import (
 from mmseg_uda.models.views import (
     Box,
     ChooseOffset,
+    Decode,
     DetailView,
     FeatureView,
     LogitView,
@@ -186,12 +187,19 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         )
         if self.feature_scale != "all":
             features = (features[self.scales.index(self.feature_scale)],)
-        detail = DetailView(box, out.attention.detach())
+        detail = DetailView(box, out.attention.detach(), out.context)
         return SegmentorOutput(tuple(logits), features, detail)
 
     def full_logits(self, image: Tensor) -> Tensor:
         """Predict logits (B, C, H, W) with sliding detail crops, modes left as they are."""
         return self._at_image_size(self._predict(image).fused, image)
+
+    def decoded_views(
+        self, image: Tensor, decode: Decode | None = None, attenuated_context: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Fused, context and detail logits of one pass; see ``views.decoded_views``."""
+        out = self._predict(image, decode=decode)
+        return out.fused, out.lr if attenuated_context else out.context, out.hr
 
     def attention_map(self, image: Tensor) -> Tensor:
         """Attention to the detail scale, averaged over the predicted class distribution.
@@ -241,7 +249,9 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         maps = upsample(maps, (height + rows, width + columns), self.align_corners)
         return maps[..., :height, :width]
 
-    def _predict(self, image: Tensor, fixed: float | None = None) -> ScaleLogits:
+    def _predict(
+        self, image: Tensor, fixed: float | None = None, decode: Decode | None = None
+    ) -> ScaleLogits:
         """Decode both scales of whole images, padded with the mean colour where needed."""
         rows, columns = self._padding(image.shape[-2:])
         if rows or columns:
@@ -251,27 +261,29 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         detail = self._detail_image(image)
         slides = self.hr_slide_inference and self.hr_crop_size is not None
         hr_features = None if slides else self.extract_feat(detail)
-        lr = head.head(lr_features)
-        hr = self._sliding_logits(detail) if hr_features is None else head.head(hr_features)
+        decode = head.head if decode is None else decode
+        lr = decode(lr_features)
+        hr = self._sliding_logits(detail, decode) if hr_features is None else decode(hr_features)
         attention = head.attention(lr_features, lr, fixed)
+        if attention.shape[1] > 1:
+            attention = attention.repeat(1, lr.shape[1] // attention.shape[1], 1, 1)
         return head.fuse(lr, hr, attention, self._logit_size(image.shape[-2:]))
 
-    def _sliding_logits(self, image: Tensor) -> Tensor:
+    def _sliding_logits(self, image: Tensor, decode: Decode) -> Tensor:
         """Average the logits of detail crops over the image, (B, C, H/os, W/os)."""
         assert self.hr_crop_size is not None
         divisor = 2 if self.hr_slide_overlapping else 1
         stride = [side // divisor for side in self.hr_crop_size]
         boxes = sliding_boxes(image.shape[-2:], self.hr_crop_size, stride)
         crops = torch.cat([box.crop(image) for box in boxes])
-        head = self.decode_head.head
         budget = None if uses_batch_statistics(self.backbone) else self.batch_pixels
-        if uses_batch_statistics(head):
+        if uses_batch_statistics(self.decode_head.head):
             # the teacher's decoder must see the statistics of all crops at once
             chunks = run_in_chunks(self.extract_feat, crops, budget)
-            logits = head([torch.cat(level) for level in zip(*chunks, strict=True)])
+            logits = decode([torch.cat(level) for level in zip(*chunks, strict=True)])
         else:
             logits = torch.cat(
-                run_in_chunks(lambda chunk: head(self.extract_feat(chunk)), crops, budget)
+                run_in_chunks(lambda chunk: decode(self.extract_feat(chunk)), crops, budget)
             )
         return merge_windows(logits, boxes, self._logit_size(image.shape[-2:]), self.output_stride)
 

@@ -1,0 +1,54 @@
+"""The last, linear layer of a decoder and the features that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmseg_uda.errors import UserError
+
+
+def linear_classifiers(head: Any) -> list[nn.Conv2d]:
+    """The convolutions whose sum is a decoder's logits; all read the same features.
+
+    Args:
+        head: A decode head; those with another classifier than mmseg's ``conv_seg`` name it in
+            ``classifiers``.
+
+    Raises:
+        UserError: If the head has none.
+    """
+    found = getattr(head, "classifiers", None) or [getattr(head, "conv_seg", None)]
+    if not all(isinstance(conv, nn.Conv2d) for conv in found):
+        raise UserError(
+            f"{type(head).__name__} has no convolution as its last layer.",
+            "Name the convolutions that give the logits in its attribute 'classifiers'.",
+        )
+    return list(found)
+
+
+def decode_with_features(head: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Decode, and keep what enters the last layer, or the dropout before it.
+
+    Args:
+        head: A decode head.
+        inputs: Backbone maps (B, C_i, H_i, W_i), finest first.
+
+    Returns:
+        Logits (B, C, h, w) and features (B, D, h, w).
+    """
+    found: list[Tensor] = []
+    entrance = getattr(head, "dropout", None) or linear_classifiers(head)[0]
+    hook = entrance.register_forward_pre_hook(lambda _, args: found.append(args[0]))
+    try:
+        logits = head(inputs)
+    finally:
+        hook.remove()
+    if len(found) != 1:
+        raise UserError(
+            f"{type(head).__name__} uses its last layer {len(found)} times in one pass.",
+            "Heads with one classifier per image are supported.",
+        )
+    return logits, found[0]

@@ -42,6 +42,7 @@ def jitter(image, factors, order):
             x = (x * factor).clamp(0, 1)
         else:
             hsv = rgb_to_hsv(x.clamp(0, 1).permute(1, 2, 0).numpy())
+            hsv[..., 1] *= hsv[..., 2] / (hsv[..., 2] + 1e-6)  # kornia divides by max + 1e-6
             if operation == 2:
                 hsv[..., 1] = (hsv[..., 1] * factor).clip(0, 1)
             else:

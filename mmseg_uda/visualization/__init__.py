@@ -1,5 +1,14 @@
-"""Pictures: coloured predictions."""
+"""Pictures: debug panels of training steps, coloured predictions."""
 
+from mmseg_uda.visualization.debug_panels import DebugPanelsHook
+from mmseg_uda.visualization.panel_picture import panel_picture
 from mmseg_uda.visualization.prediction_pictures import PredictionPicturesHook, save_colored
+from mmseg_uda.visualization.snapshot import Snapshot
 
-__all__ = ["PredictionPicturesHook", "save_colored"]
+__all__ = [
+    "DebugPanelsHook",
+    "PredictionPicturesHook",
+    "Snapshot",
+    "panel_picture",
+    "save_colored",
+]

@@ -15,6 +15,7 @@ from mmseg_uda.errors import UserError
 from .randomness import permuted_index, sample_randomness
 from .rare_class import RareClassSampling
 from .taxonomy_dataset import TaxonomyDataset
+from .transforms.diagnosis import LoadDiagnosisLabel
 
 
 @DATASETS.register_module()
@@ -32,10 +33,14 @@ class DomainPairDataset(Dataset):
         rare_class_sampling: Options of ``RareClassSampling``, or None.
         sync_crop_size: (height, width) of a second crop at one position for both images, inside
             the first crop; for ablations with small crops.
+        target_labels_for_diagnosis: Also load the target's labels, as the field
+            ``diagnosis_label``, with which ``PseudoLabelQuality`` measures pseudo-labels. They
+            reach no loss: a training has the same numbers with and without. Off, because an
+            adaptation has no target labels.
 
     Raises:
-        UserError: The two data sets differ in classes, palette or ignore index, or an option is
-            unknown.
+        UserError: The two data sets differ in classes, palette or ignore index, an option is
+            unknown, or target labels are asked for and missing.
     """
 
     RCS_KEYS = ("min_pixels", "min_share", "class_temp", "min_crop_ratio")
@@ -46,8 +51,11 @@ class DomainPairDataset(Dataset):
         target: Mapping[str, Any] | Dataset | None = None,
         rare_class_sampling: Mapping[str, Any] | None = None,
         sync_crop_size: Sequence[int] | None = None,
+        target_labels_for_diagnosis: bool = False,
     ) -> None:
         self.source = _build(source)
+        if target_labels_for_diagnosis:
+            target = _with_diagnosis_label(target)
         self.target = None if target is None else _build(target)
         if self.target is not None:
             _check_same_taxonomy(self.source, self.target)
@@ -102,6 +110,19 @@ class DomainPairDataset(Dataset):
 
 def _build(dataset: Mapping[str, Any] | Dataset) -> Any:
     return DATASETS.build(dict(dataset)) if isinstance(dataset, Mapping) else dataset
+
+
+def _with_diagnosis_label(target: Any) -> dict[str, Any]:
+    """The config of a target data set that also loads labels, for diagnosis."""
+    if not isinstance(target, Mapping) or not target.get("pipeline"):
+        raise UserError(
+            "target_labels_for_diagnosis needs a target with a pipeline in its config.",
+            fix="leave it out",
+        )
+    # Right after the image, at native resolution, like any label.
+    first, *rest = target["pipeline"]
+    pipeline = [first, dict(type=LoadDiagnosisLabel.__name__), *rest]
+    return {**target, "images_only": False, "pipeline": pipeline}
 
 
 def _check_same_taxonomy(source: Any, target: Any) -> None:

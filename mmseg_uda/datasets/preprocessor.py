@@ -9,6 +9,8 @@ from mmengine.structures import PixelData
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import MODELS
 
+from .transforms.diagnosis import DIAGNOSIS_LABEL
+
 LABEL = "gt_sem_seg"
 
 
@@ -68,7 +70,7 @@ class DomainDataPreProcessor(SegDataPreProcessor):
                 data = data.long()
             right, bottom = width - data.shape[-1], height - data.shape[-2]
             if right or bottom:
-                value = self.seg_pad_val if name == LABEL else 0
+                value = self.seg_pad_val if name in (LABEL, DIAGNOSIS_LABEL) else 0
                 data = torch.nn.functional.pad(data, (0, right, 0, bottom), value=value)
             # A new object: the batch may be seen again (a data set kept in memory).
             sample.set_data({name: PixelData(data=data)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path as osp
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.taxonomy import DataLocation, load_taxonomy
+from mmseg_uda.taxonomy import DEPTH_LOADER, DataLocation, load_taxonomy
 
 
 @DATASETS.register_module()
@@ -29,6 +29,10 @@ class TaxonomyDataset(BaseSegDataset):
         img_suffix: End of image file names.
         label_suffix: What replaces it in label file names.
         images_only: Use no labels; nothing has to exist in the label folder.
+        depth_dir: Folder of the depth files below the root. None: the image folder with its first
+            part replaced by ``depth_any``. Depth files have to exist only where a
+            ``LoadRemappedDepth`` in the pipeline reads them.
+        depth_suffix: What replaces the image suffix in depth file names.
         taxonomy: Name or path of the taxonomy (``mmseg_uda.taxonomy``).
         label_map: Applied to every label that is read: the name of one of the taxonomy's remaps, a
             dict trainId -> trainId (ids not listed stay), or the name of one of its raw id maps.
@@ -37,7 +41,7 @@ class TaxonomyDataset(BaseSegDataset):
         **kwargs: Those of ``BaseSegDataset`` (pipeline, test_mode, indices, ...).
 
     Raises:
-        UserError: A folder or a label file is missing; says how to get or convert it.
+        UserError: A folder, a label or a depth file is missing; says how to get or make it.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class TaxonomyDataset(BaseSegDataset):
         img_suffix: str | None = None,
         label_suffix: str | None = None,
         images_only: bool = False,
+        depth_dir: str | None = None,
+        depth_suffix: str | None = None,
         taxonomy: str = "cityscapes19",
         label_map: str | Mapping[int, int] | None = None,
         crop_pseudo_margins: Sequence[int] | None = None,
@@ -64,6 +70,8 @@ class TaxonomyDataset(BaseSegDataset):
             img_suffix=img_suffix,
             label_suffix=label_suffix,
             images_only=images_only,
+            depth_dir=depth_dir,
+            depth_suffix=depth_suffix,
         )
         self.label_lookup = np.array(self.taxonomy.lookup(label_map), np.uint8)
         self.reads_raw_ids = isinstance(label_map, str) and label_map in self.taxonomy.raw_ids
@@ -80,23 +88,37 @@ class TaxonomyDataset(BaseSegDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Returns image and label path of every sample, sorted by image name."""
+        """Returns image, label and depth path of every sample, sorted by image name."""
         folder, labels = self.location.image_folder, self.location.label_folder
+        depths = self.location.depth_folder if self._loads_depth() else None
         samples = []
         for name in self.location.images():
             sample = {"img_path": osp.join(folder, name)}
             if labels is not None:
                 sample["seg_map_path"] = osp.join(labels, self.location.label_name(name))
+            if depths is not None:
+                sample["depth_path"] = osp.join(depths, self.location.depth_name(name))
             samples.append(sample)
         if labels is not None:
-            absent = [s["seg_map_path"] for s in samples if not osp.isfile(s["seg_map_path"])]
-            if absent:
-                raise UserError(
-                    f"{self.location.title}: {len(absent)} of {len(samples)} images have no label, "
-                    f"the first is {absent[0]}.",
-                    fix=self.location.label_fix(),
-                )
+            self._check_files(samples, "seg_map_path", "label", self.location.label_fix)
+        if depths is not None:
+            self._check_files(samples, "depth_path", "depth file", self.location.depth_fix)
         return samples
+
+    def _loads_depth(self) -> bool:
+        steps = getattr(self.pipeline, "transforms", ())
+        return any(type(step).__name__ == DEPTH_LOADER for step in steps)
+
+    def _check_files(
+        self, samples: Sequence[dict], key: str, what: str, fix: Callable[[], str]
+    ) -> None:
+        absent = [sample[key] for sample in samples if not osp.isfile(sample[key])]
+        if absent:
+            raise UserError(
+                f"{self.location.title}: {len(absent)} of {len(samples)} images have no {what}, "
+                f"the first is {absent[0]}.",
+                fix=fix(),
+            )
 
     def get_data_info(self, idx: int) -> dict:
         """Returns the sample with what its transforms need to know about the data set."""

@@ -7,7 +7,7 @@ from .check import find_broken_files
 from .cityscapes import convert_cityscapes
 from .conversion import PUBLISHED_FILE, Counts
 from .gta import convert_gta, convert_gta16
-from .reading import count_ids, read_image, read_label, read_train_ids
+from .reading import count_ids, read_depth, read_image, read_label, read_train_ids
 from .synthia import convert_synthia
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "convert_synthia",
     "count_ids",
     "find_broken_files",
+    "read_depth",
     "read_image",
     "read_label",
     "read_train_ids",

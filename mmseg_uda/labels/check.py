@@ -12,13 +12,13 @@ import numpy as np
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.progress import track
-from mmseg_uda.taxonomy import DataLocation, Taxonomy, load_taxonomy
+from mmseg_uda.taxonomy import DEPTH_LOADER, DataLocation, Taxonomy, load_taxonomy
 
-from .reading import read_image, read_train_ids
+from .reading import read_depth, read_image, read_train_ids
 
 
 def find_broken_files(dataset_cfg: Mapping[str, Any], nproc: int = 4) -> Iterator[UserError]:
-    """Decodes every image and label of a data set and yields an error for each broken pair.
+    """Decodes every image, label and depth map and yields an error for each broken sample.
 
     Args:
         dataset_cfg: Config of one of our data sets.
@@ -31,7 +31,8 @@ def find_broken_files(dataset_cfg: Mapping[str, Any], nproc: int = 4) -> Iterato
     taxonomy = load_taxonomy(dataset_cfg.get("taxonomy", "cityscapes19"))
     lookup = np.array(taxonomy.lookup(dataset_cfg.get("label_map")), np.uint8)
     names = location.images()
-    check = partial(_check, location=location, taxonomy=taxonomy, lookup=lookup)
+    depth = any(s.get("type") == DEPTH_LOADER for s in dataset_cfg.get("pipeline") or ())
+    check = partial(_check, location=location, taxonomy=taxonomy, lookup=lookup, depth=depth)
     title = f"Checking {location.title}"
     if nproc <= 1:
         yield from filter(None, map(check, track(names, title)))
@@ -41,7 +42,7 @@ def find_broken_files(dataset_cfg: Mapping[str, Any], nproc: int = 4) -> Iterato
 
 
 def _check(
-    name: str, location: DataLocation, taxonomy: Taxonomy, lookup: np.ndarray
+    name: str, location: DataLocation, taxonomy: Taxonomy, lookup: np.ndarray, depth: bool
 ) -> UserError | None:
     try:
         image = read_image(str(location.image_folder / name))
@@ -49,6 +50,8 @@ def _check(
             label = str(Path(location.label_folder, location.label_name(name)))
             shape = image.shape[0], image.shape[1]
             read_train_ids(label, lookup, len(taxonomy), taxonomy.ignore_index, shape)
+        if depth:
+            read_depth(str(location.depth_folder / location.depth_name(name)))
     except UserError as error:
         return error
     return None

@@ -1,5 +1,6 @@
 """Transforms that treat the image and every per-pixel field alike."""
 
+from .depth import LoadRemappedDepth, remap_table
 from .geometry import CropFields, FlipFields, ResizeFields
 from .loading import LoadFrame, LoadTrainIds, MarkValid
 from .packing import PackFields
@@ -8,8 +9,10 @@ __all__ = [
     "CropFields",
     "FlipFields",
     "LoadFrame",
+    "LoadRemappedDepth",
     "LoadTrainIds",
     "MarkValid",
     "PackFields",
     "ResizeFields",
+    "remap_table",
 ]

@@ -88,7 +88,8 @@ class CropFields(BaseTransform):
         return box
 
     def apply(self, results: dict, box: CropBox) -> dict:
-        """Crops img and all fields to the box; sets img_shape."""
+        """Crops img and all fields to the box; sets img_shape and crop_box."""
+        results["crop_box"] = box
         results["img"] = crop(results["img"], box)
         results["img_shape"] = results["img"].shape[:2]
         for key in results.get("seg_fields", []):

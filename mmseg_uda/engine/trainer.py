@@ -11,6 +11,7 @@ from mmengine.dist import get_rank
 from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from mmseg_uda.engine.finite import FiniteCheck
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
@@ -141,6 +142,9 @@ class Trainer(BaseModel):
 
     def check_sync_bn(self) -> None:
         """Raise a ``UserError`` if forward passes may happen in some processes only."""
+
+    def before_training(self, data: Dataset) -> None:
+        """Called once before the first step of a run, with the training data set."""
 
     def log(self, name: str, value: Tensor | float) -> None:
         """Record a scalar of this step."""

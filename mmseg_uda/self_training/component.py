@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from mmseg_uda.engine.panels import Panel
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.random import StepRandom
-from mmseg_uda.self_training.records import PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
 
 if TYPE_CHECKING:
     from mmseg_uda.self_training.self_training import SelfTraining
@@ -112,6 +113,9 @@ class Component(nn.Module):
     def after_weights(self, host: SelfTraining) -> None:
         """Called when the student's initial weights are in place."""
 
+    def before_training(self, host: SelfTraining, data: Dataset) -> None:
+        """Called once before the first step of a run, with the training data set."""
+
     def begin_step(self, ctx: StepContext) -> None:
         """Called at the start of the step, after the host's teacher was updated."""
 
@@ -120,6 +124,17 @@ class Component(nn.Module):
     ) -> Losses:
         """Losses on the source batch's forward pass, back-propagated with its cross-entropy."""
         return {}
+
+    def teacher_logits(self, ctx: StepContext, target: TargetBatch) -> Tensor | None:
+        """The host's teacher pass, by a component that needs more of it than its logits.
+
+        Called without gradients. The first component that answers makes the pass.
+
+        Returns:
+            (B, C, H, W) float32 logits behind the pseudo-labels; None leaves the pass to the
+            next component, or to the host.
+        """
+        return None
 
     def refine_labels(
         self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
@@ -138,6 +153,9 @@ class Component(nn.Module):
     ) -> SourceBatch:
         """The batch whose pixels are pasted on the target images."""
         return source
+
+    def after_mixing(self, ctx: StepContext, mixed: MixedBatch) -> None:
+        """Called with the mixed batch, before the target losses."""
 
     def target_losses(self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels) -> Losses:
         """Losses on the target batch, back-propagated before the mix loss."""

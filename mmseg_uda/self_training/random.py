@@ -81,6 +81,12 @@ class StepRandom:
         """(B, 1, rows, columns) float32 of 0 and 1; a patch is kept where U(0, 1) > ratio."""
         return self._send((self._rand(batch_size, 1, rows, columns) > mask_ratio).float(), device)
 
+    def dropout_masks(
+        self, passes: int, channels: int, rate: float, device: torch.device
+    ) -> Tensor:
+        """(passes, channels) float32: 0 with probability ``rate``, else 1 / (1 - rate)."""
+        return self._send((self._rand(passes, channels) >= rate).float() / (1 - rate), device)
+
     def _uniform(self) -> float:
         return float(self._rand(1))
 

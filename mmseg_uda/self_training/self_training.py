@@ -15,6 +15,7 @@ import torch
 from mmengine.dist import get_rank
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.options import check_choice, check_options
@@ -179,6 +180,11 @@ class SelfTraining(Trainer):
                     "Leave sync_bn out; running statistics are averaged over the processes.",
                 )
 
+    def before_training(self, data: Dataset) -> None:
+        """Show the training data set to the components."""
+        for component in self.active_components:
+            component.before_training(self, data)
+
     def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
         """One step, from the teacher's update to the last backward pass."""
         ctx = StepContext(self._step, self.random, self, self.log, self.draws, self._part)
@@ -223,11 +229,14 @@ class SelfTraining(Trainer):
             for component in self.active_components:
                 pasted_from = component.choose_source(ctx, pasted_from, target, pseudo)
             mixed = self.compose(pasted_from, target, pseudo)
+            for component in self.active_components:
+                component.after_mixing(ctx, mixed)
 
             for component in self.active_components:
                 extra = component.target_losses(ctx, target, pseudo)
                 if extra:
                     self.backward(extra, optim_wrapper)
+                del extra  # its graph must not live through the mix loss
 
             output = self.forward_student(mixed.image)
             mix_loss = self.loss(output, mixed.label, mixed.weight)
@@ -254,14 +263,23 @@ class SelfTraining(Trainer):
 
     def label_target(self, ctx: StepContext, target: TargetBatch) -> PseudoLabels:
         """Pseudo-labels of the host's teacher, refined, margins without weight."""
-        assert self.teacher is not None
         share = SHARES[self.pseudo_share]
-        pseudo = pseudo_labels(self.teacher.logits(target.image), self.pseudo_threshold, share)
         with torch.no_grad():
+            logits = self.teacher_logits(ctx, target)
+            pseudo = pseudo_labels(logits, self.pseudo_threshold, share)
             pseudo = self.refine_labels(ctx, target, pseudo)
             for component in self.active_components:
                 pseudo = component.refine_weights(ctx, target, pseudo)
         return pseudo.masked(self.valid_pixels(target))
+
+    def teacher_logits(self, ctx: StepContext, target: TargetBatch) -> Tensor:
+        """(B, C, H, W) float32: the teacher's pass, made by a component that needs more of it."""
+        assert self.teacher is not None
+        for component in self.active_components:
+            logits = component.teacher_logits(ctx, target)
+            if logits is not None:
+                return logits
+        return self.teacher.logits(target.image)
 
     def refine_labels(
         self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels

@@ -1,6 +1,7 @@
 """The self-training host and the protocol of the components that plug into it."""
 
 from mmseg_uda.self_training.component import Component, StepContext
+from mmseg_uda.self_training.quality import PseudoLabelQuality
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
 from mmseg_uda.self_training.registry import COMPONENTS
@@ -12,6 +13,7 @@ __all__ = [
     "Component",
     "EmaTeacher",
     "MixedBatch",
+    "PseudoLabelQuality",
     "PseudoLabels",
     "SelfTraining",
     "SourceBatch",

@@ -9,6 +9,7 @@ import torch
 import yaml
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATA_SAMPLERS, DATASETS
+from tiny_data import write_label
 from torch.utils.data import DataLoader
 
 from mmseg_uda.datasets import DomainPairDataset, PairSampler
@@ -257,3 +258,45 @@ def test_damaged_file_is_named_from_a_worker(gta_root, cityscapes_root):
         batches(dataset, 1, num_workers=1)
     assert str(error.value).startswith(f"{gta_root}/images/")
     assert "Traceback" not in str(error.value)
+
+
+@pytest.fixture
+def labelled_cityscapes(cityscapes_root):
+    """The target images with labels: id 3 everywhere."""
+    for image in sorted(cityscapes_root.glob("leftImg8bit/train/*/*.png")):
+        name = str(image.relative_to(cityscapes_root / "leftImg8bit"))
+        name = name.replace("_leftImg8bit.png", "_gtFine_labelTrainIds.png")
+        write_label(cityscapes_root / "gtFine" / name, np.full((40, 80), 3))
+    return cityscapes_root
+
+
+@pytest.mark.parametrize("rare_classes", [None, RCS], ids=["pairs", "rare classes"])
+def test_target_labels_for_diagnosis_change_nothing_else(
+    gta_root, labelled_cityscapes, rare_classes
+):
+    options = {"rare_class_sampling": rare_classes}
+    plain = DATASETS.build(pair_config(gta_root, labelled_cityscapes, **options))
+    options["target_labels_for_diagnosis"] = True
+    labelled = DATASETS.build(pair_config(gta_root, labelled_cityscapes, **options))
+    for position in range(4):
+        one, other = plain[(3, position)], labelled[(3, position)]
+        for domain in ("source", "target"):
+            assert torch.equal(one[domain]["inputs"], other[domain]["inputs"])
+        assert "diagnosis_label" not in one["target"]["data_samples"]
+        sample = other["target"]["data_samples"]
+        assert "gt_sem_seg" not in sample  # the name under which a loss would look for it
+        assert sample.diagnosis_label.data.dtype == torch.uint8
+        assert sample.diagnosis_label.data.unique().tolist() == [3]
+        assert torch.equal(sample.valid_mask.data, one["target"]["data_samples"].valid_mask.data)
+
+
+def test_target_labels_for_diagnosis_must_be_there(gta_root, cityscapes_root):
+    cfg = pair_config(gta_root, cityscapes_root, target_labels_for_diagnosis=True)
+    with pytest.raises(UserError, match="label"):
+        DATASETS.build(cfg)
+
+
+def test_target_labels_for_diagnosis_need_a_target(gta_root, cityscapes_root):
+    cfg = pair_config(gta_root, cityscapes_root, target_labels_for_diagnosis=True)
+    with pytest.raises(UserError, match="target_labels_for_diagnosis"):
+        DATASETS.build({**cfg, "target": None})

@@ -36,6 +36,7 @@ def test_padding_after_normalisation(preprocessor):
             gt_sem_seg=torch.zeros(1, 3, 5, dtype=torch.uint8),
             valid_mask=torch.ones(1, 3, 5, dtype=torch.uint8),
             depth=torch.ones(1, 3, 5),
+            diagnosis_label=torch.zeros(1, 3, 5, dtype=torch.uint8),
         ),
         True,
     )
@@ -49,6 +50,7 @@ def test_padding_after_normalisation(preprocessor):
     assert torch.equal(sample.gt_sem_seg.data[0], padded.long() * 255)
     assert torch.equal(sample.valid_mask.data[0], (~padded).to(torch.uint8))
     assert torch.equal(sample.depth.data[0], (~padded).float())
+    assert torch.equal(sample.diagnosis_label.data[0], padded.to(torch.uint8) * 255)
     assert sample.img_shape == (3, 5)
     assert sample.pad_shape == (4, 6)
 

@@ -25,6 +25,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.recompute import recompute_modules
 
 # variant: (width of one head, blocks per stage)
 MIT_VARIANTS: dict[str, tuple[int, tuple[int, int, int, int]]] = {
@@ -178,7 +179,6 @@ class MiT(MixVisionTransformer):
                     drop_path_rate=next(rates),
                     norm_cfg=BLOCK_NORM_CFG,
                     sr_ratio=sr_ratios[stage],
-                    with_cp=with_cp,
                 )
                 for _ in range(depth)
             )
@@ -186,6 +186,8 @@ class MiT(MixVisionTransformer):
                 if block.attn.sr_ratio > 1:
                     block.attn.norm = build_norm_layer(EMBED_NORM_CFG, dims)[1]
                 block.attn = FusedAttention(block.attn)
+            if with_cp:
+                recompute_modules(blocks)
             norm = build_norm_layer(BLOCK_NORM_CFG, dims)[1]
             self.layers.append(ModuleList([embed, blocks, norm]))
             in_channels = dims

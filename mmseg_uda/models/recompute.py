@@ -1,0 +1,146 @@
+"""Recomputing activations in the backward pass instead of keeping them.
+
+Chen et al., "Training deep nets with sublinear memory cost" (https://arxiv.org/abs/1604.06174),
+through ``torch.utils.checkpoint``. What torch leaves to its callers is done here: a recomputation
+must not count as a second batch for BatchNorm's running statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmseg_uda.errors import UserError
+
+PARTS = ("backbone", "decode_head")
+
+_made: dict[type, type] = {}
+
+
+def recompute_activations(segmentor: Any, parts: Sequence[str]) -> None:
+    """Recompute parts of a segmentor in the backward pass.
+
+    Forward results, gradients, random draws and running statistics stay the same; a training
+    step gets slower by about one more forward pass of the parts. Names in the state dict stay.
+
+    Args:
+        segmentor: An mmseg ``EncoderDecoder``; changed in place.
+        parts: ``backbone``: block by block, for any encoder made of repeated blocks.
+            ``decode_head``: each decoder as a whole (HRDA: decoder and scale attention).
+
+    Raises:
+        UserError: A part is unknown, or the encoder has no blocks.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise UserError(
+                f"execution.recompute={part!r} is unknown.", f"Use some of {', '.join(PARTS)}."
+            )
+    if "backbone" in parts:
+        recompute_modules(encoder_blocks(segmentor.backbone))
+    if "decode_head" in parts:
+        recompute_modules(decoders(segmentor))
+
+
+def recompute_modules(modules: Iterable[nn.Module]) -> None:
+    """Recompute each module's forward as a whole; a second call changes nothing."""
+    for module in modules:
+        if hasattr(module, "with_cp"):
+            module.with_cp = False  # mmseg's own way counts batches twice
+        if type(module) not in _made.values():
+            module.__class__ = _recomputing(type(module))
+
+
+def encoder_blocks(backbone: nn.Module) -> list[nn.Module]:
+    """The repeated blocks of an encoder.
+
+    These are the modules that mmseg itself could recompute (they have a ``with_cp``), else the
+    items of lists and sequences that hold nothing but one class.
+
+    Raises:
+        UserError: If there are none.
+    """
+    inner = [module for module in backbone.modules() if module is not backbone]
+    blocks = [m for m in inner if hasattr(m, "with_cp") and not _has_inside(m, "with_cp")]
+    if not blocks:
+        blocks = list(_alike(backbone))
+    if not blocks:
+        raise UserError(
+            f"{type(backbone).__name__} is not made of repeated blocks that could be recomputed.",
+            "Leave 'backbone' out of execution.recompute.",
+        )
+    return blocks
+
+
+def decoders(segmentor: Any) -> list[nn.Module]:
+    """The decoders that run on encoder features: one, or decoder and scale attention of HRDA."""
+    head = segmentor.decode_head
+    inner = [getattr(head, name, None) for name in ("head", "scale_attention")]
+    return [module for module in inner if module is not None] or [head]
+
+
+def _has_inside(module: nn.Module, attribute: str) -> bool:
+    return any(hasattr(m, attribute) for m in module.modules() if m is not module)
+
+
+def _alike(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        if isinstance(child, (nn.ModuleList, nn.Sequential)):
+            kinds = {type(item) for item in child}
+            if len(kinds) == 1 and any(True for _ in child[0].children()):
+                yield from child
+                continue
+        yield from _alike(child)
+
+
+def _recomputing(kind: type) -> type:
+    """A subclass of ``kind`` whose forward is recomputed.
+
+    The class of an instance is exchanged, not its ``forward``: a copy of the module must run its
+    own parameters, and state dicts must not change.
+    """
+    if kind not in _made:
+
+        def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+            def run(*inputs: Any) -> Any:
+                return kind.forward(self, *inputs, **kwargs)  # type: ignore[attr-defined]
+
+            if not torch.is_grad_enabled():
+                return run(*args)
+            if torch.compiler.is_compiling():
+                # The compiler recomputes inside its graph, without side effects.
+                return checkpoint(run, *args, use_reentrant=False)
+            return checkpoint(
+                run,
+                *args,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), _scratch_statistics(self)),
+            )
+
+        name = f"Recomputed{kind.__name__}"
+        _made[kind] = type(name, (kind,), {"forward": forward, "__doc__": kind.__doc__})
+    return _made[kind]
+
+
+def _scratch_statistics(module: nn.Module) -> AbstractContextManager[None]:
+    """Region in which BatchNorm layers update copies of their running statistics."""
+
+    @contextmanager
+    def region() -> Iterator[None]:
+        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        kept: list[dict[str, Tensor | None]] = [dict(norm._buffers) for norm in norms]
+        for norm in norms:
+            for name, buffer in norm._buffers.items():
+                norm._buffers[name] = None if buffer is None else buffer.clone()
+        try:
+            yield
+        finally:
+            for norm, buffers in zip(norms, kept, strict=True):
+                norm._buffers.update(buffers)
+
+    return region()

@@ -48,6 +48,18 @@ class SafeCheckpointHook(CheckpointHook):
         # The stock class gets no max_keep_ckpts, so it deletes nothing.
         super().__init__(*args, save_best=save_best, **kwargs)
         self.keep = max_keep_ckpts
+        self._ready = False
+
+    def before_train(self, runner: Any) -> None:
+        """Prepare, once: a validation made up for on resume comes before the training."""
+        if not self._ready:
+            super().before_train(runner)
+            self._ready = True
+
+    def after_val_epoch(self, runner: Any, metrics: dict) -> None:
+        """Save the best checkpoint, if this is it."""
+        self.before_train(runner)
+        super().after_val_epoch(runner, metrics)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
@@ -81,7 +93,7 @@ class SafeCheckpointHook(CheckpointHook):
         if self.best_ckpt_path is None:
             self.best_ckpt_path = before
         elif is_main_process():
-            for path in Path(self.out_dir).glob(f"best_{self.save_best}_iter_*.pth"):
+            for path in Path(self.out_dir).glob(f"best_{self.key_indicators[0]}_iter_*.pth"):
                 if path.name != Path(self.best_ckpt_path).name:
                     path.unlink()
 

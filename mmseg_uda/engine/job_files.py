@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,16 @@ class JobFilesHook(Hook):
             start, since = self._since
             self._seconds = (time.time() - since) / max(step - start, 1)
             self._since = (step, time.time())
-            write_json(
-                Path(runner.work_dir) / PROGRESS,
-                {
-                    "iter": step,
-                    "max_iters": runner.max_iters,
-                    "seconds_per_iter": self._seconds,
-                    "eta_seconds": self._seconds * (runner.max_iters - step),
-                    "time": time.time(),
-                },
-            )
+            progress = {
+                "iter": step,
+                "max_iters": runner.max_iters,
+                "seconds_per_iter": self._seconds,
+                "eta_seconds": self._seconds * (runner.max_iters - step),
+                "time": time.time(),
+            }
+            # A disk that is full for a while should not end a run that has nothing to save.
+            with suppress(OSError):
+                write_json(Path(runner.work_dir) / PROGRESS, progress)
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
         """Append the evaluation; the time it took does not count as training."""

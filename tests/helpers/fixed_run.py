@@ -29,7 +29,10 @@ class FixedBatches(Dataset):
 
 @DATASETS.register_module(name="FixedImages")
 class FixedImages(FixedBatches):
-    """The same labelled images one by one, for validation."""
+    """Some of the labelled images one by one, for validation."""
+
+    def __len__(self):
+        return 2
 
     def __getitem__(self, index):
         item = super().__getitem__(index)["source"]

@@ -12,7 +12,8 @@ from mmengine.logging import print_log
 class BackgroundWorker:
     """Runs functions one after the other in a thread of its own.
 
-    A function that fails is reported and forgotten: a full disk costs pictures, not the training.
+    A function that fails is reported, once per message, and forgotten: a full disk costs pictures,
+    not the training.
 
     Args:
         name: Of the thread, for messages.
@@ -23,6 +24,7 @@ class BackgroundWorker:
     def __init__(self, name: str, waiting: int = 2) -> None:
         self.name = name
         self.dropped = 0
+        self._reported: set[str] = set()
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=waiting)
         self._thread: threading.Thread | None = None
 
@@ -63,4 +65,7 @@ class BackgroundWorker:
             try:
                 work()
             except Exception as error:
-                print_log(f"{self.name}: {type(error).__name__}: {error}", "current", level=40)
+                message = f"{self.name}: {type(error).__name__}: {error}"
+                if message not in self._reported:
+                    self._reported.add(message)
+                    print_log(message, "current", level=40)

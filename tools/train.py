@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_uda.cli import add_config_options, apply_environment, run_tool
+from mmseg_uda.loggers import add_log_option, add_loggers, require_loggers
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision (default: fp32)")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
+    add_log_option(parser)
     add_config_options(parser)
     return parser.parse_args()
 
@@ -25,6 +27,7 @@ def main() -> None:
     """Train."""
     args = parse_args()
     apply_environment(args)
+    require_loggers(args.log)
 
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.engine.runner import build_runner, configure_threads
@@ -37,6 +40,7 @@ def main() -> None:
         cfg.optim_wrapper.amp = args.amp
     if args.seed is not None:
         cfg.randomness = {**cfg.get("randomness", {}), "seed": args.seed}
+    add_loggers(cfg, args.log)
     configure_threads()
     build_runner(cfg).train()
 

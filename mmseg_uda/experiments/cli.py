@@ -29,6 +29,7 @@ from mmseg_uda.experiments.plan import (
 )
 from mmseg_uda.experiments.report import write_report
 from mmseg_uda.experiments.slots import make_slots
+from mmseg_uda.loggers import add_log_option, require_loggers
 from mmseg_uda.taxonomy import resolve_data_root
 from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
 
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="changes to each config"
     )
+    add_log_option(how)
     where = result.add_argument_group("where")
     where.add_argument("--executor", default="local", help="local")
     where.add_argument("--gpus", metavar="IDS", help="e.g. 0,2; 'all'; 'cpu' (default: all)")
@@ -118,6 +120,7 @@ def _run(
         list_experiments(tables, console)
         return EXIT_OK
     _check(arguments)
+    require_loggers(arguments.log)
     if arguments.data_root is not None:
         os.environ[DATA_ROOT_VARIABLE] = str(arguments.data_root.resolve())
     options = Options(
@@ -165,6 +168,8 @@ def _run(
         line = [*train, str(task.config), "--work-dir", str(task.folder.path), "--resume"]
         if options.amp:
             line += ["--amp", options.amp]
+        if arguments.log:
+            line += ["--log", *arguments.log]
         if options.cfg_options:
             line += ["--cfg-options", *options.cfg_options]
         return line

@@ -28,10 +28,19 @@ REQUIREMENTS = [
     "pillow>=10",  # palette PNGs
     "rich>=13.7",  # progress bars and live tables
     "pyyaml>=6",  # taxonomies
+    "jinja2>=3.1",  # the report as a page
+    "matplotlib>=3.7",  # the font of debug pictures
     "ftfy>=6.1",  # imported by mmsegmentation and open_clip's tokenizer
     "regex>=2023.12",  # the same
     "scipy>=1.11",  # imported by mmsegmentation's transforms
 ]
+
+# Experiment trackers, switched on with --log.
+TRACKERS = {
+    "tensorboard": ["tensorboard>=2.14"],
+    "wandb": ["wandb>=0.16"],
+    "mlflow": ["mlflow>=2.11"],  # the first whose client logs images by step
+}
 
 setup(
     name="mmseg_uda",
@@ -46,9 +55,11 @@ setup(
     package_data={"mmseg_uda": ["**/*.yaml"]},
     install_requires=REQUIREMENTS,
     extras_require={
+        **TRACKERS,
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",  # two test processes on two cores
+            *TRACKERS["tensorboard"],
             "ruff>=0.9",
             "mypy>=1.13",
         ],

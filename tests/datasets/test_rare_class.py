@@ -38,7 +38,7 @@ def frame(root, name, **pixels):
     ("pixels", "temperature", "expected"),
     [
         ((10, 90, 900), 0.1, (0.689909557, 0.309996347, 9.40960e-5)),
-        ((10, 90, 900), 0.01, (0.999664650, 3.3535013e-4, 2e-39)),
+        ((10, 90, 900), 0.01, (0.999664650, 3.3535013e-4, 2.2e-39)),
         ((10, 90, 900), math.inf, (1 / 3, 1 / 3, 1 / 3)),
         ((1, 1, 2), 0.5, (0.38365173, 0.38365173, 0.23269654)),
     ],
@@ -47,10 +47,9 @@ def test_probabilities(pixels, temperature, expected):
     classes, probabilities = rare_class_probabilities(pixels, temperature)
     assert classes.tolist() == [0, 1, 2]
     assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(
-        probabilities[:2], expected[:2], rtol=2e-4 if temperature == 0.01 else 1e-5
-    )
-    np.testing.assert_allclose(probabilities[2], expected[2], rtol=1e-3, atol=1e-38)
+    cold = temperature == 0.01  # the exponents near 100 leave fewer digits of float32
+    np.testing.assert_allclose(probabilities[:2], expected[:2], rtol=2e-4 if cold else 1e-5)
+    np.testing.assert_allclose(probabilities[2], expected[2], rtol=0.05 if cold else 1e-5)
 
 
 def test_classes_that_do_not_occur_are_left_out_and_the_rest_sorted():

@@ -85,6 +85,9 @@ def test_a_constant_image_stays():
 
 
 def test_the_smallest_sigma_is_the_identity():
+    weights = blur_weights(torch.tensor([0.15], dtype=torch.float64), 15)[0]
+    weights[7] -= 1
+    assert weights[8:].abs().max() < 3e-10 and weights.sum().abs() < 1e-15
     image = torch.rand(1, 3, 160, 160, dtype=torch.float64)
     blurred = gaussian_blur(image, torch.tensor([0.15], dtype=torch.float64))
     assert (blurred - image).abs().max() < 1e-9

@@ -36,11 +36,14 @@ def test_suppression_within_classes_keeps_all_four():
     assert select(*FOUR, nms="class", nms_iou=0.3).tolist() == [3, 2, 1, 0]
 
 
-@pytest.mark.parametrize(("iou", "kept"), [(0.42, [0]), (0.43, [1, 0])])
-def test_a_box_is_dropped_when_the_overlap_exceeds_the_limit(iou, kept):
-    # Boxes 1 and 2 of the example overlap by 0.4286.
-    boxes = [FOUR[1][1], FOUR[1][2]]
-    assert select([0.28, 0.20], boxes, [TERRAIN, TRAIN], nms_iou=iou).tolist() == kept
+@pytest.mark.parametrize(
+    ("pair", "iou"), [((0, 1), 0.8182), ((0, 2), 0.3333), ((1, 2), 0.4286), ((0, 3), 0.0)]
+)
+def test_a_box_is_dropped_when_the_overlap_exceeds_the_limit(pair, iou):
+    scores, boxes, entries = ([values[i] for i in pair] for values in FOUR)
+    assert select(scores, boxes, entries, nms_iou=iou + 1e-4).tolist() == [1, 0]
+    if iou > 0:
+        assert select(scores, boxes, entries, nms_iou=iou - 1e-4).tolist() == [0]
 
 
 def test_thresholds_apply_before_suppression():

@@ -1,9 +1,14 @@
 """Cell labels and the feature distance."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
-from mmseg_uda.methods.daformer import downscale_label, masked_distance
+from mmseg_uda.engine.records import Normalization, SourceBatch
+from mmseg_uda.methods.daformer import FeatureDistance, downscale_label, masked_distance
+from mmseg_uda.models.views import FeatureView, SegmentorOutput
 
 LABEL = torch.tensor([[[0, 0, 1, 1], [0, 1, 1, 1], [2, 2, 255, 255], [2, 255, 255, 0]]])
 
@@ -11,6 +16,16 @@ LABEL = torch.tensor([[[0, 0, 1, 1], [0, 1, 1, 1], [2, 2, 255, 255], [2, 255, 25
 def test_cells_take_their_dominating_class():
     cells = downscale_label(LABEL, factor=2, min_ratio=0.75, num_classes=3)
     assert cells.tolist() == [[[0, 1], [2, 255]]]
+
+
+def test_cells_of_the_chosen_classes_count():
+    cells = downscale_label(LABEL, factor=2, min_ratio=0.75, num_classes=3)
+    component = FeatureDistance(classes=[1, 2])
+    component.bind(host())
+    assert component.select(cells, 255).int().tolist() == [[[0, 1], [1, 0]]]
+    everything = FeatureDistance(classes=None)
+    everything.bind(host())
+    assert everything.select(cells, 255).all()
 
 
 def test_a_tie_below_the_ratio_is_ignored():
@@ -49,3 +64,47 @@ def test_equal_features_have_a_finite_gradient():
     features = torch.ones(1, 2, 1, 1, requires_grad=True)
     masked_distance(features, torch.ones(1, 2, 1, 1), torch.ones(1, 1, 1).bool()).backward()
     assert torch.isfinite(features.grad).all()
+
+
+class Features(nn.Module):
+    """A segmentor whose encoder gives zeros at half of the image's resolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.decode_head = nn.Identity()
+
+    def extract_feat(self, image):
+        batch, _, height, width = image.shape
+        return [torch.ones(batch, 9, height, width), torch.zeros(batch, 2, height // 2, width // 2)]
+
+
+def host():
+    return SimpleNamespace(num_classes=3, ignore_index=255, taxonomy=None, model=Features())
+
+
+def source_losses(differences, label=LABEL, **options):
+    """The component's loss where student and ImageNet network differ by (rows, columns, 2)."""
+    component = FeatureDistance(classes=[1, 2], min_ratio=0.75, **options)
+    component.bind(host())
+    features = torch.tensor(differences).permute(2, 0, 1)[None].requires_grad_()
+    unit = Normalization(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
+    source = SourceBatch(torch.zeros(1, 3, 4, 4), label, unit)
+    # Only the last stage counts: the first one differs by far more.
+    view = FeatureView([torch.zeros(1, 9, 4, 4), features], 1.0, None)
+    ctx = SimpleNamespace(host=host())
+    (loss,) = component.source_losses(ctx, source, SegmentorOutput((), (view,))).values()
+    loss.backward()
+    return loss.item(), features.grad
+
+
+def test_loss_of_two_cells():
+    loss, _ = source_losses([[[9.0, 9.0], [3.0, 4.0]], [[0.0, 0.0], [9.0, 9.0]]])
+    assert loss == pytest.approx(0.0125, rel=1e-6)
+    loss, _ = source_losses([[[9.0, 9.0], [3.0, 4.0]], [[0.0, 0.0], [9.0, 9.0]]], loss_weight=2.0)
+    assert loss == pytest.approx(5.0, rel=1e-6)
+
+
+def test_loss_without_a_cell_of_the_classes():
+    loss, gradient = source_losses([[[1.0, 1.0]] * 2] * 2, label=torch.zeros_like(LABEL))
+    assert loss == 0.0
+    assert torch.equal(gradient, torch.zeros_like(gradient))

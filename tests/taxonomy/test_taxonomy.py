@@ -58,6 +58,41 @@ def test_prompt_columns_of_groups(cityscapes):
     assert of_group["vehicle"] == list(range(45, 60))
 
 
+PROMPTS = """
+road; street; parking space; tram track
+sidewalk
+building; skyscaper; house; bus stop building; garage; car port; scaffolding
+standing wall, which is not part of a building; retaining wall
+fence; hole in fence
+pole; sign pole; traffic light pole
+traffic light
+traffic sign; parking sign; direction sign
+vegetation; tree; hedge
+terrain; grass; soil; sand; roadside grass
+sky
+person; pedestrian; walking person; standing person; person sitting on the ground; \
+person sitting on a bench; person sitting on a chair
+rider; cyclist; motorcyclist; person on bicycle; person on motorbike; person on bike
+car; jeep; SUV; van
+truck; box truck; pickup truck; truck trailer
+bus
+train; tram
+motorcycle; moped; scooter
+bicycle
+"""
+
+
+def test_published_prompts(cityscapes):
+    expected = [tuple(line.split("; ")) for line in PROMPTS.strip().splitlines()]
+    assert list(cityscapes.prompts) == expected
+
+
+def test_super_categories(cityscapes):
+    flat, construction, thing = ["flat"] * 2, ["construction"] * 3, ["object"] * 3
+    rest = ["nature"] * 2 + ["sky"] + ["human"] * 2 + ["vehicle"] * 6
+    assert list(cityscapes.groups) == flat + construction + thing + rest
+
+
 def test_detector_prompts_of_the_new_classes(cityscapes):
     new = [p for c in (9, 14, 16) for p in cityscapes.prompts[c]]
     assert new == [
@@ -65,11 +100,6 @@ def test_detector_prompts_of_the_new_classes(cityscapes):
         *["truck", "box truck", "pickup truck", "truck trailer", "train", "tram"],
     ]
     assert len(cityscapes.prompts[9] + cityscapes.prompts[14]) == 9
-
-
-def test_prompts_with_commas_and_the_published_spelling(cityscapes):
-    assert cityscapes.prompts[3][0] == "standing wall, which is not part of a building"
-    assert cityscapes.prompts[2][1] == "skyscaper"
 
 
 def test_things_and_subsets(cityscapes):

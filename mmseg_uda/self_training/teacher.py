@@ -70,8 +70,10 @@ class EmaTeacher:
 
 
 def _is_stochastic(module: nn.Module) -> bool:
-    # mmcv and timm have a DropPath each; dropout modules share torch's base class.
-    return isinstance(module, nn.modules.dropout._DropoutNd) or type(module).__name__ == "DropPath"
+    # mmcv and timm have a DropPath each; dropout modules share torch's base class. Attention
+    # drops weights by itself, without a dropout module.
+    layers = (nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
+    return isinstance(module, layers) or type(module).__name__ == "DropPath"
 
 
 def pseudo_labels(

@@ -86,7 +86,7 @@ class FusedAttention(BaseModule):
         key, value = key_value.view(batch, context.shape[1], 2, self.num_heads, -1).permute(
             2, 0, 3, 1, 4
         )
-        dropout = attn.dropout if self.training else 0.0
+        dropout = attn.dropout if attn.training else 0.0
         out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         out = attn.out_proj(out.transpose(1, 2).reshape(batch, length, width))
         identity = x if identity is None else identity

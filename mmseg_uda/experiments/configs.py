@@ -166,16 +166,17 @@ def _model(setup: Setup) -> dict[str, Any]:
     average = setup.recipe == "csi" and not decoder.startswith("dlv2")
     head: dict[str, Any] = {"loss_decode": {"avg_non_ignore": True}} if average else {}
     model: dict[str, Any] = {}
-    if setup.crop != DEFAULT_CROP:
-        model["data_preprocessor"] = {"size": crop_size(setup.crop)}
+    inner = setup.sync_crop or crop_size(setup.crop)
+    if hrda is not None or inner != crop_size(DEFAULT_CROP):
+        # What the network sees: the bases' size, where it is larger, would pad every image.
+        model["data_preprocessor"] = {"size": inner}
     if hrda is not None:
         crop, weight, *options = hrda
         model["hr_crop_size"] = (int(crop), int(crop))
         head["hr_loss_weight"] = float(weight)
         for option in options:
             _apply_hrda_option(option, model, head)
-        outer = setup.sync_crop or crop_size(setup.crop)
-        if outer == model["hr_crop_size"]:
+        if inner == model["hr_crop_size"]:
             # Nothing is left for the low-resolution view to add but its own loss.
             head["lr_loss_weight"] = float(weight)
             if "_fd" in setup.uda:
@@ -183,7 +184,7 @@ def _model(setup: Setup) -> dict[str, Any]:
     if head:
         model["decode_head"] = head
     if setup.inference == "slide":
-        height, width = setup.sync_crop or crop_size(setup.crop)
+        height, width = inner
         model["test_cfg"] = {
             "mode": "slide",
             "batched_slide": True,

@@ -151,6 +151,36 @@ def test_hrda_options_of_the_name(architecture, model, head):
     assert head.items() <= config["decode_head"].items()
 
 
+@pytest.mark.parametrize(
+    ("crop", "sync", "architecture", "size", "slide"),
+    [
+        ("512x512", None, "daformer_sepaspp", (512, 512), (512, 512)),
+        ("512x512", (256, 384), "daformer_sepaspp", (256, 384), (256, 384)),
+        ("1024x1024", None, "hrda1-512-0.1_daformer_sepaspp", (1024, 1024), (1024, 1024)),
+        ("1024x1024", (512, 512), "hrda1-512-0.1_daformer_sepaspp", (512, 512), (512, 512)),
+        ("512x512", None, "hrda1-256-0.1_daformer_sepaspp", (512, 512), (512, 512)),
+    ],
+)
+def test_nothing_is_padded_beyond_the_crop_that_the_network_sees(
+    tmp_path, crop, sync, architecture, size, slide
+):
+    high = "HR" if crop == "1024x1024" else ""
+    setup = Setup(
+        source=f"gta{high}",
+        target=f"cityscapes{high}",
+        crop=crop,
+        sync_crop=sync,
+        architecture=architecture,
+        inference="slide",
+    )
+    config = resolve(setup, tmp_path)
+    assert tuple(config["model"]["data_preprocessor"]["size"]) == size
+    assert config["model"]["test_cfg"]["crop_size"] == slide
+    assert config["train_dataloader"]["dataset"].get("sync_crop_size") == sync
+    if sync == (512, 512):  # the detail crop is all there is
+        assert config["model"]["decode_head"]["lr_loss_weight"] == 0.1
+
+
 def test_an_unknown_hrda_option_is_named():
     with pytest.raises(UserError, match="'upsidedown'"):
         overrides(Setup(architecture="hrda1-512-0.1-upsidedown_daformer_sepaspp"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,8 +30,24 @@ def linear_classifiers(head: Any) -> list[nn.Conv2d]:
     return list(found)
 
 
+@contextmanager
+def watched_features(head: Any) -> Iterator[list[Tensor]]:
+    """Region in which a decoder's passes leave what enters the last layer.
+
+    Yields:
+        One tensor (B, D, h, w) per pass, before the dropout that precedes the last layer.
+    """
+    found: list[Tensor] = []
+    entrance = getattr(head, "dropout", None) or linear_classifiers(head)[0]
+    hook = entrance.register_forward_pre_hook(lambda _, args: found.append(args[0]))
+    try:
+        yield found
+    finally:
+        hook.remove()
+
+
 def decode_with_features(head: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Decode, and keep what enters the last layer, or the dropout before it.
+    """Decode, and keep the features that the last layer reads.
 
     Args:
         head: A decode head.
@@ -38,17 +55,15 @@ def decode_with_features(head: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, T
 
     Returns:
         Logits (B, C, h, w) and features (B, D, h, w).
+
+    Raises:
+        UserError: If the last layer is not used exactly once.
     """
-    found: list[Tensor] = []
-    entrance = getattr(head, "dropout", None) or linear_classifiers(head)[0]
-    hook = entrance.register_forward_pre_hook(lambda _, args: found.append(args[0]))
-    try:
+    with watched_features(head) as found:
         logits = head(inputs)
-    finally:
-        hook.remove()
     if len(found) != 1:
         raise UserError(
             f"{type(head).__name__} uses its last layer {len(found)} times in one pass.",
-            "Heads with one classifier per image are supported.",
+            "Heads that use it once are supported.",
         )
     return logits, found[0]

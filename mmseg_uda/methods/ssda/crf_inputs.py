@@ -1,0 +1,61 @@
+"""The maps on which the truncated CRF loss is computed for a target batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmseg_uda.methods.ssda.crf import pool, pool_gate
+from mmseg_uda.methods.ssda.options import CrfOptions
+from mmseg_uda.models.views import upsample
+from mmseg_uda.self_training.records import TargetBatch
+
+
+@dataclass(frozen=True)
+class CrfInputs:
+    """Arguments of ``truncated_crf_loss`` and ``crf_energy``.
+
+    Attributes:
+        maps: Probability (N, C, h, w), modalities, source gate and destination gate (N, h, w).
+        options: Kernels and radius.
+    """
+
+    maps: tuple[Tensor, dict[str, Tensor], Tensor, Tensor]
+    options: dict[str, Any]
+
+    @staticmethod
+    def create(
+        options: CrfOptions,
+        logits: Tensor,
+        target: TargetBatch,
+        seeds: Tensor,
+        valid: Tensor | None,
+    ) -> CrfInputs:
+        """Bring everything to the loss' grid.
+
+        Args:
+            options: Grid, colour space, rule for gates.
+            logits: The student's (N, C, h, w).
+            target: Images that the student saw.
+            seeds: (N, H, W) bool.
+            valid: (N, H, W) of 0 and 1, or None.
+        """
+        logits = logits.float()
+        size = options.size(logits.shape[-2:])
+        probability = torch.softmax(upsample(logits, size), dim=1)
+        with torch.no_grad():
+            # Averaging first: it and the affine map commute, and the grid is small.
+            colour = pool(target.image.float(), size, "image")
+            if options.rgb_space == "unit":
+                colour = target.normalization.to_rgb(colour)
+            source, destination = (pool_gate(g, size, options.gate) for g in (seeds, ~seeds))
+            if valid is not None and options.respect_valid:
+                inside = pool_gate(valid, size, options.gate)
+                source, destination = source * inside, destination * inside
+        return CrfInputs(
+            (probability, {"rgb": colour}, source, destination),
+            {"kernels": options.kernels, "radius": options.radius},
+        )

@@ -72,7 +72,7 @@ class StreamingIoU(BaseMetric):
             )
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.format_only = format_only
-        self.written_ids = _written_ids(self.taxonomy, output_ids)
+        self.written_ids = written_ids(self.taxonomy, output_ids)
         self.confusion: torch.Tensor | None = None
         self.images = 0
 
@@ -202,7 +202,7 @@ def iou_scores(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return hits / (labelled + predicted - hits), hits / labelled
 
 
-def _written_ids(taxonomy: Taxonomy, output_ids: str | None) -> tuple[np.ndarray, list[int]]:
+def written_ids(taxonomy: Taxonomy, output_ids: str | None) -> tuple[np.ndarray, list[int]]:
     """Returns trainId -> written value, and the palette of the written values."""
     ids = np.arange(256, dtype=np.uint8)
     if output_ids is not None:

@@ -1,0 +1,81 @@
+"""tools/test.py with test-time augmentation, run in this process."""
+
+import re
+import runpy
+import sys
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mmseg_uda.apis import Augmentations, init_segmentor, predict
+
+
+@pytest.fixture
+def evaluate(trained, tmp_path, monkeypatch, capsys):
+    def call(*arguments, kind="daformer", config=None):
+        own, checkpoint = trained(kind)
+        fixed = [config or own, checkpoint, "--work-dir", tmp_path / "work"]
+        monkeypatch.setattr(sys, "argv", ["test.py", *map(str, [*fixed, *arguments])])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path("tools/test.py", run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+def iou(predictions, labels):
+    """Mean over classes that occur, in per cent."""
+    values = []
+    for c in range(19):
+        both = sum(np.sum((p == c) & (t == c)) for p, t in zip(predictions, labels, strict=True))
+        either = sum(np.sum((p == c) | (t == c)) for p, t in zip(predictions, labels, strict=True))
+        if either:
+            values.append(both / either)
+    return 100 * np.mean(values)
+
+
+@pytest.mark.parametrize("part", ["model", "ema_model"])
+def test_augmented_scores_and_pictures(kind, part, evaluate, trained, images, tmp_path):
+    arguments = ["--tta-scales", "0.75", "1", "--out", tmp_path / "out"]
+    arguments += ["--teacher"] if part == "ema_model" else []
+    status, out, err = evaluate(*arguments, kind=kind)
+    assert status == 0, err
+    model = init_segmentor(*trained(kind), "cpu", part=part)
+    paths = sorted(images.rglob("*_leftImg8bit.png"))
+    augmentations = Augmentations((0.75, 1.0))
+    expected = [predict(model, path, augmentations=augmentations).label for path in paths]
+    for path, label in zip(paths, expected, strict=True):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / path.name)), label)
+    labels = [np.asarray(Image.open(p)) for p in sorted(images.rglob("*_labelTrainIds.png"))]
+    score = float(re.search(r"mIoU: ([\d.]+)", out)[1])
+    assert score == pytest.approx(iou(expected, labels), abs=0.006)
+
+
+def test_default_views_are_the_published_ones(evaluate, trained, images, tmp_path):
+    status, _, err = evaluate("--tta", "--out", tmp_path / "out")
+    assert status == 0, err
+    path = next(images.rglob("*_leftImg8bit.png"))
+    model = init_segmentor(*trained("daformer"), "cpu")
+    ratios = Augmentations((0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)
+    label = predict(model, path, augmentations=ratios).label
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / path.name)), label)
+
+
+def test_one_view_scores_as_no_augmentation(evaluate):
+    plain, single = (
+        evaluate(*arguments, kind="hrda")[1]
+        for arguments in ([], ["--tta-scales", "1", "--tta-no-flip"])
+    )
+    assert re.search(r"mIoU: \S+", plain)[0] == re.search(r"mIoU: \S+", single)[0]
+
+
+def test_what_does_not_go_together(evaluate, trained, tmp_path):
+    status, _, err = evaluate("--tta", "--hrda-out", "ATT", kind="hrda")
+    assert status == 2 and "no mean over views" in err
+    cfg = Config.fromfile(trained("daformer")[0])
+    cfg.test_dataloader.dataset.pipeline = cfg.test_pipeline[:1] + cfg.test_pipeline[2:]
+    cfg.dump(tmp_path / "no_resize.py")
+    status, _, err = evaluate("--tta", config=tmp_path / "no_resize.py")
+    assert status == 2 and "one resize and one pack" in err

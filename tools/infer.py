@@ -1,0 +1,136 @@
+"""Segment images: python tools/infer.py CONFIG CHECKPOINT IMAGES_OR_FOLDERS... --out DIR.
+
+Writes per image a coloured PNG, a PNG of ids and an overlay, and a legend for all of them. The same
+command continues after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmseg_uda.cli import add_tta_options, run_tool
+from mmseg_uda.errors import UserError
+
+KINDS = ("color", "ids", "overlay")
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Segment images of any size.")
+    parser.add_argument("config", help="config file of the training")
+    parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
+    parser.add_argument("inputs", nargs="+", metavar="image", help="images, and folders of images")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the predictions")
+    parser.add_argument(
+        "--write", nargs="+", choices=KINDS, default=list(KINDS), help="what to write (all three)"
+    )
+    parser.add_argument(
+        "--ids",
+        default="train",
+        metavar="NAME",
+        help="ids of the id PNGs: 'train' (default), or the evaluation ids of a data set that the "
+        "taxonomy lists: 'cityscapes' for labelIds; 'taxonomy' takes the first listed",
+    )
+    parser.add_argument("--opacity", type=float, default=0.5, help="of the overlay's colours (0.5)")
+    parser.add_argument("--teacher", action="store_true", help="use the teacher's weights")
+    parser.add_argument(
+        "--hrda-outputs", action="store_true", help="also HRDA's context, detail and attention"
+    )
+    parser.add_argument(
+        "--resize",
+        type=parse_size,
+        default="config",
+        metavar="HOW",
+        help="'config' (default) resizes as in testing, 'none' keeps the image's resolution, "
+        "1024x512 is the largest size; predictions have the image's size in any case",
+    )
+    parser.add_argument(
+        "--inference-mode",
+        choices=["same", "whole", "slide"],
+        default="same",
+        help="whole image, sliding window (training crop, half overlap), or as in the config",
+    )
+    parser.add_argument(
+        "--sequential-slide", action="store_true", help="one window at a time: less memory"
+    )
+    add_tta_options(parser)
+    parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision (default: fp32)")
+    parser.add_argument("--batch-size", type=int, default=1, help="images at once (1)")
+    parser.add_argument("--workers", type=int, default=4, help="threads that read and write (4)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU if there is one)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="predict images anew that are there already"
+    )
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change config values"
+    )
+    return parser.parse_args()
+
+
+def parse_size(text: str) -> Any:
+    """Read ``--resize``."""
+    if text in ("config", "none"):
+        return text
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither config, none nor like 1024x512")
+    return int(match[1]), int(match[2])
+
+
+def main() -> int:
+    """Predict; 1 if images failed."""
+    args = parse_args()
+    for name in ("batch_size", "workers"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} has to be at least 1.")
+
+    from mmseg_uda.apis import Predictor, init_segmentor
+    from mmseg_uda.apis.folder import predict_files
+    from mmseg_uda.apis.image_files import find_images
+    from mmseg_uda.apis.prediction_files import HRDA_KINDS, PredictionFolder, weights_digest
+    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.runner import configure_threads
+    from mmseg_uda.engine.testing import set_inference
+    from mmseg_uda.engine.tta import augmentations_from
+
+    configure_threads()
+    files = find_images(args.inputs, args.out)
+    cfg = load_config(args.config, args.cfg_options)
+    set_inference(cfg, args.inference_mode, args.sequential_slide)
+    part = "ema_model" if args.teacher else "model"
+    model = init_segmentor(cfg, args.checkpoint, args.device, part=part)
+    predictor = Predictor(
+        model,
+        resize=args.resize,
+        augmentations=(augmentations := augmentations_from(args)),
+        amp=args.amp,
+        hrda_outputs=args.hrda_outputs,
+    )
+    kinds = [*args.write, *(HRDA_KINDS if args.hrda_outputs else ())]
+    folder = PredictionFolder(args.out, model, kinds, args.opacity, args.ids)
+    settings = {
+        "weights": weights_digest(model),
+        "model": cfg.model.to_dict(),
+        "resize": args.resize,
+        "tta": None if augmentations is None else [augmentations.scales, augmentations.flip],
+        "amp": args.amp,
+        "ids": args.ids,
+        "opacity": args.opacity,
+    }
+    folder.start(settings, args.overwrite)
+    todo = [f for f in files if args.overwrite or not folder.is_finished(f.name)]
+    if len(todo) < len(files):
+        print(f"{len(files) - len(todo)} of {len(files)} images are there already.")
+    failures = predict_files(predictor, todo, folder, args.batch_size, args.workers)
+    for failure in failures:
+        print(f"{failure.path} failed: {failure.message}", file=sys.stderr)
+    print(f"{len(todo) - len(failures)} images segmented, {len(failures)} failed: {Path(args.out)}")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    run_tool(main)

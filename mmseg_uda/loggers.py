@@ -45,7 +45,7 @@ LOGGERS = {
 }
 
 
-def add_log_option(parser: argparse.ArgumentParser) -> None:
+def add_log_option(parser: argparse._ActionsContainer) -> None:
     """Add ``--log``."""
     parser.add_argument(
         "--log",
@@ -85,7 +85,7 @@ def add_loggers(cfg: Any, names: Sequence[str]) -> None:
         UserError: If one is not installed.
     """
     require_loggers(names)
-    visualizer = cfg.setdefault("visualizer", {"type": "SegLocalVisualizer", "name": "visualizer"})
+    visualizer = cfg.setdefault("visualizer", {"type": "SegLocalVisualizer"})
     backends = list(visualizer.get("vis_backends") or [{"type": "LocalVisBackend"}])
     chosen = {backend["type"] for backend in backends}
     for name in names:

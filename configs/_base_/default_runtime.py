@@ -8,7 +8,8 @@ env_cfg = dict(
 )
 randomness = dict(seed=0)
 vis_backends = [dict(type="LocalVisBackend")]
-visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends, name="visualizer")
+# Without a name of its own: one name is one visualizer for all runs of a process.
+visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends)
 log_processor = dict(by_epoch=False, window_size=1)
 log_level = "INFO"
 load_from = None

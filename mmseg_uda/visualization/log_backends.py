@@ -25,7 +25,7 @@ from mmseg_uda.loggers import PROJECT, require_loggers
 from mmseg_uda.visualization.background import BackgroundWorker
 
 #: Keys of the config whose values are shown beside a run.
-SHOWN_KEYS = ("uda", "train_cfg", "optim_wrapper", "randomness")
+SHOWN_KEYS = ("train_cfg", "optim_wrapper", "randomness")
 MAX_PARAM = 500  # characters; MLflow refuses long values
 
 
@@ -171,6 +171,8 @@ class MlflowBackend(_RunBackend):
         """Log the config as a file, and what describes the training as parameters."""
         text = config.pretty_text
         shown = {key: config[key] for key in SHOWN_KEYS if config.get(key)}
+        # The runner's config has the trainer's options beside the segmentor's.
+        shown["uda"] = {key: value for key, value in config.model.items() if key != "segmentor"}
         values = {k: str(v)[:MAX_PARAM] for k, v in _flat(shown)}
 
         def request(client: Any, run: str) -> None:
@@ -213,7 +215,7 @@ class MlflowBackend(_RunBackend):
         """Send what waits and end the run."""
         if self._env_initialized:
             self._send(lambda client, run: client.set_terminated(run))
-            self._worker.close()
+            self._worker.close(seconds=300)
 
 
 def _metric_name(name: str) -> str:

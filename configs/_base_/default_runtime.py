@@ -23,6 +23,7 @@ default_hooks = dict(
     checkpoint=dict(type="SafeCheckpointHook", interval=2000, max_keep_ckpts=2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="PredictionPicturesHook", interval=0),
+    examples=dict(type="ExamplePicturesHook", count=4),
     debug_panels=dict(type="DebugPanelsHook", interval=0),
     job_files=dict(type="JobFilesHook", interval=50),
     plain_checkpoint=dict(type="PlainCheckpointHook"),

@@ -3,22 +3,36 @@
 Nothing here imports torch, so that the converters start at once.
 """
 
-from .check import find_broken_files
+from .check import FileReport, find_broken_files, inspect_files
 from .cityscapes import convert_cityscapes
 from .conversion import PUBLISHED_FILE, Counts
 from .gta import convert_gta, convert_gta16
 from .reading import count_ids, read_depth, read_image, read_label, read_train_ids
+from .statistics_files import (
+    CACHE_PATTERN,
+    cache_files,
+    cached_counts,
+    fingerprint_of,
+    published_counts,
+)
 from .synthia import convert_synthia
 
 __all__ = [
+    "CACHE_PATTERN",
     "PUBLISHED_FILE",
     "Counts",
+    "FileReport",
+    "cache_files",
+    "cached_counts",
     "convert_cityscapes",
     "convert_gta",
     "convert_gta16",
     "convert_synthia",
     "count_ids",
     "find_broken_files",
+    "fingerprint_of",
+    "inspect_files",
+    "published_counts",
     "read_depth",
     "read_image",
     "read_label",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,34 @@ import numpy as np
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.progress import track
-from mmseg_uda.taxonomy import DEPTH_LOADER, DataLocation, Taxonomy, load_taxonomy
+from mmseg_uda.taxonomy import DataLocation, Taxonomy, load_taxonomy
 
-from .reading import read_depth, read_image, read_train_ids
+from .conversion import Counts
+from .reading import count_ids, read_depth, read_image, read_label, to_train_ids
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What decoding one image with its label told.
+
+    Attributes:
+        image: Name of the image, relative to the image folder.
+        digest: Hash of the image's pixels, which are the same in another file format or with
+            other metadata; None if the image cannot be read.
+        ids: Pixels by id as the label file holds them; None without a readable label.
+        train_ids: Pixels by trainId, the data set's label map applied; None if the label is wrong.
+        error: What is wrong with image, label or depth file.
+    """
+
+    image: str
+    digest: str | None = None
+    ids: Counts | None = None
+    train_ids: Counts | None = None
+    error: UserError | None = None
 
 
 def find_broken_files(dataset_cfg: Mapping[str, Any], nproc: int = 4) -> Iterator[UserError]:
-    """Decodes every image, label and depth map and yields an error for each broken sample.
+    """Decodes every image and label of a data set and yields an error for each broken pair.
 
     Args:
         dataset_cfg: Config of one of our data sets.
@@ -27,31 +50,66 @@ def find_broken_files(dataset_cfg: Mapping[str, Any], nproc: int = 4) -> Iterato
     Raises:
         UserError: There are no images at all.
     """
+    for report in inspect_files(dataset_cfg, nproc):
+        if report.error is not None:
+            yield report.error
+
+
+def inspect_files(
+    dataset_cfg: Mapping[str, Any], nproc: int = 4, depth: bool = False
+) -> Iterator[FileReport]:
+    """Decodes every image and label of a data set, with a progress bar.
+
+    Args:
+        dataset_cfg: Config of one of our data sets.
+        nproc: Number of processes.
+        depth: Decode the depth files, too.
+
+    Raises:
+        UserError: There are no images at all.
+    """
     location = DataLocation.create(**dataset_cfg)
     taxonomy = load_taxonomy(dataset_cfg.get("taxonomy", "cityscapes19"))
     lookup = np.array(taxonomy.lookup(dataset_cfg.get("label_map")), np.uint8)
     names = location.images()
-    depth = any(s.get("type") == DEPTH_LOADER for s in dataset_cfg.get("pipeline") or ())
-    check = partial(_check, location=location, taxonomy=taxonomy, lookup=lookup, depth=depth)
+    inspect = partial(_inspect, location=location, taxonomy=taxonomy, lookup=lookup, depth=depth)
     title = f"Checking {location.title}"
     if nproc <= 1:
-        yield from filter(None, map(check, track(names, title)))
+        yield from map(inspect, track(names, title))
         return
     with multiprocessing.Pool(nproc) as pool:
-        yield from filter(None, track(pool.imap(check, names, chunksize=8), title, len(names)))
+        yield from track(pool.imap(inspect, names, chunksize=8), title, len(names))
 
 
-def _check(
+def _inspect(
     name: str, location: DataLocation, taxonomy: Taxonomy, lookup: np.ndarray, depth: bool
-) -> UserError | None:
+) -> FileReport:
+    digest: str | None = None
+    ids: Counts | None = None
     try:
         image = read_image(str(location.image_folder / name))
-        if location.label_folder is not None:
-            label = str(Path(location.label_folder, location.label_name(name)))
-            shape = image.shape[0], image.shape[1]
-            read_train_ids(label, lookup, len(taxonomy), taxonomy.ignore_index, shape)
+        shape = image.shape[0], image.shape[1]
+        digest = _digest(image)
         if depth:
             read_depth(str(location.depth_folder / location.depth_name(name)))
+        if location.label_folder is None:
+            return FileReport(name, digest)
+        path = str(Path(location.label_folder, location.label_name(name)))
+        label = read_label(path)
+        ids = _counts(label)
+        mapped = to_train_ids(label, path, lookup, len(taxonomy), taxonomy.ignore_index, shape)
     except UserError as error:
-        return error
-    return None
+        return FileReport(name, digest, ids, error=error)
+    return FileReport(name, digest, ids, _counts(mapped))
+
+
+def _digest(image: np.ndarray) -> str:
+    size = repr(image.shape).encode()
+    digest = hashlib.blake2b(size, digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def _counts(label: np.ndarray) -> Counts:
+    pixels = count_ids(label)
+    return {int(i): int(pixels[i]) for i in np.flatnonzero(pixels)}

@@ -106,7 +106,18 @@ def read_train_ids(
         UserError: The file is damaged, differs from the image in size, or holds an id outside the
             taxonomy.
     """
-    label = read_label(path)
+    return to_train_ids(read_label(path), path, lookup, classes, ignore_index, shape)
+
+
+def to_train_ids(
+    label: np.ndarray,
+    path: str,
+    lookup: np.ndarray,
+    classes: int,
+    ignore_index: int,
+    shape: tuple[int, int] | None,
+) -> np.ndarray:
+    """Maps the ids of a label that was read to trainIds; see :func:`read_train_ids`."""
     if shape is not None and label.shape != tuple(shape):
         raise UserError(
             f"{path} has {label.shape[1]}x{label.shape[0]} pixels, its image has "

@@ -1,5 +1,9 @@
 """CSI inside whole training steps of the self-training host."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -165,3 +169,29 @@ def test_the_optimizer_holds_the_student_alone(train):
     trainer, _, _, optimizer = train(1, {"relabel": (0, 9)})
     held = {id(p) for group in optimizer.optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for p in trainer.model.parameters()}
+
+
+OFF_IN_A_FRESH_PROCESS = """
+import sys
+sys.path.insert(0, "tests/helpers")
+from mmengine.registry import init_default_scope
+import mmseg_uda.register_all
+from nano import nano_config, optimizer, random_batch
+from mmseg_uda.self_training import SelfTraining
+init_default_scope("mmseg")
+mapping = [dict(target="truck", source="car"), dict(target="train")]
+relabel = dict(type="TaxonomyRelabeling", mapping=mapping)
+trainer = SelfTraining(nano_config(19), taxonomy="cityscapes19", relabel=relabel)
+trainer.init_weights()
+trainer.train().train_step(random_batch(), optimizer(trainer))
+models = ("open_clip", "transformers.models.owl", "transformers.models.clip")
+print([name for name in sys.modules if name.startswith(models)])
+"""
+
+
+def test_switched_off_no_model_code_is_imported():
+    command = [sys.executable, "-W", "ignore", "-c", OFF_IN_A_FRESH_PROCESS]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "[]"

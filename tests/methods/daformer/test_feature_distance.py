@@ -20,9 +20,10 @@ def test_cells_take_their_dominating_class():
 
 def test_cells_of_the_chosen_classes_count():
     cells = downscale_label(LABEL, factor=2, min_ratio=0.75, num_classes=3)
-    component = FeatureDistance(classes=[1, 2])
-    component.bind(host())
-    assert component.select(cells, 255).int().tolist() == [[[0, 1], [1, 0]]]
+    for classes, expected in (([1, 2], [[0, 1], [1, 0]]), ([0, 1], [[1, 1], [0, 0]])):
+        component = FeatureDistance(classes=classes)
+        component.bind(host())
+        assert component.select(cells, 255).int().tolist() == [expected]
     everything = FeatureDistance(classes=None)
     everything.bind(host())
     assert everything.select(cells, 255).all()

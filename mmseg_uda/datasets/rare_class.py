@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -99,6 +100,13 @@ class RareClassSampling:
         self.classes = classes[kept]
         self.probabilities = probabilities[kept] / probabilities[kept].sum()
         self._cumulative = np.cumsum(self.probabilities, dtype=np.float64)
+
+    def on(self, dataset: TaxonomyDataset) -> RareClassSampling:
+        """Returns the same draws from the same samples under other transforms."""
+        other = copy.copy(self)
+        other.dataset = dataset
+        other.before, other.crop, other.after = _split_pipeline(dataset)
+        return other
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
         """Draws a class and a frame that holds it.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.dataset import Compose
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
@@ -131,6 +133,19 @@ class TaxonomyDataset(BaseSegDataset):
         if self.crop_pseudo_margins is not None:
             info["crop_pseudo_margins"] = self.crop_pseudo_margins
         return info
+
+    def with_pipeline(self, transforms: Sequence[Callable[[dict], dict]]) -> TaxonomyDataset:
+        """Returns the same samples under other transforms.
+
+        Raises:
+            UserError: The transforms need files that are missing.
+        """
+        other = copy.copy(self)
+        other.pipeline = Compose(list(transforms))
+        other.data_list = []
+        other._fully_initialized = False
+        other.full_init()
+        return other
 
     def label_path(self, idx: int) -> str:
         """Returns the path of a sample's label file.

@@ -40,10 +40,19 @@ def class_probability(bank: Tensor, missing: Tensor, max_prob: float = 0.99999) 
     return torch.where(missing[..., None], probability, 0)
 
 
-def depth_bins(depth: Tensor) -> Tensor:
-    """(B, H, W) int64 in [0, 256]: floor(depth), 256 for a depth that is in no bin."""
+def depth_bins(depth: Tensor, valid: Tensor | None = None) -> Tensor:
+    """floor(depth), or 256 where a depth is in no bin or not ``valid``.
+
+    Args:
+        depth: (B, H, W) floating point or integers.
+        valid: (B, H, W) bool, or None for all pixels.
+
+    Returns:
+        (B, H, W) int64 in [0, 256].
+    """
     bins = (depth.floor() if depth.is_floating_point() else depth).long()
-    return torch.where((bins < 0) | (bins > BINS), BINS, bins)
+    outside = (bins < 0) | (bins > BINS)
+    return torch.where(outside if valid is None else outside | ~valid, BINS, bins)
 
 
 def soft_label(label: Tensor, bins: Tensor, table: Tensor) -> Tensor:

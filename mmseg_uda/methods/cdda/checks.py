@@ -1,0 +1,113 @@
+"""Does a configuration make sense, and does a bank belong to it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import Dataset
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.methods.cdda.bank import BUILD, DepthBank
+from mmseg_uda.methods.cdda.drawing import depth_transform
+from mmseg_uda.methods.cdda.opening import BUILD_OPTIONS
+
+if TYPE_CHECKING:
+    from mmseg_uda.self_training.self_training import SelfTraining
+
+
+def check_numbers(
+    sim_low: float,
+    sim_high: float,
+    max_prob: float,
+    decay: tuple[int, int, int],
+    min_class_pixels: int,
+    build: Mapping[str, Any] | None,
+) -> None:
+    """Raise for options that cannot work.
+
+    Raises:
+        UserError: Names the option.
+    """
+    begin, end, interval = decay
+    problems = {
+        f"sim_low={sim_low}, sim_high={sim_high}: 0 <= low < high <= 1 is needed": (
+            0 <= sim_low < sim_high <= 1
+        ),
+        f"max_prob={max_prob} is not in (0, 1)": 0 < max_prob < 1,
+        f"decay_begin={begin}, decay_end={end}, decay_interval={interval}: 0 <= begin <= end and "
+        "a positive interval are needed": 0 <= begin <= end and interval >= 1,
+        f"min_class_pixels={min_class_pixels} is not positive": min_class_pixels >= 1,
+    }
+    unknown = sorted(set(build or {}) - set(BUILD_OPTIONS))
+    problems[f"build has no option {unknown}; it has {', '.join(BUILD_OPTIONS)}"] = not unknown
+    wrong = [text for text, fine in problems.items() if not fine]
+    if wrong:
+        raise UserError(f"uda.depth: {'; '.join(wrong)}.", "Correct the config.")
+
+
+def check_bank(
+    bank: DepthBank,
+    host: SelfTraining,
+    data: Dataset | None,
+    build: Mapping[str, Any] | None,
+    needs_crops: bool,
+    needs_exact_depth: bool,
+) -> None:
+    """Raise if a bank does not fit the training.
+
+    Args:
+        bank: The bank.
+        host: Its classes and crop size count.
+        data: The training's data set, for the depth of its target; None if unknown.
+        build: Options with which the bank would be built; a ``count`` must be the bank's.
+        needs_crops: Whether images and labels are needed beside the histograms.
+        needs_exact_depth: Whether fractional depths must be told from whole ones.
+
+    Raises:
+        UserError: Tells everything that does not fit.
+    """
+    meta = bank.meta
+    problems = []
+    names = () if host.taxonomy is None else tuple(host.taxonomy.classes)
+    if meta.num_classes != host.num_classes:
+        problems.append(f"it has {meta.num_classes} classes, the segmentor {host.num_classes}")
+    elif meta.classes and names and meta.classes != names:
+        different = next(i for i in range(len(names)) if names[i] != meta.classes[i])
+        problems.append(
+            f"its class {different} is {meta.classes[different]}, that of uda.taxonomy "
+            f"{names[different]}"
+        )
+    size = getattr(host.model.data_preprocessor, "size", None)
+    if size is not None and any(meta.crop_size) and tuple(size) != tuple(meta.crop_size):
+        problems.append(
+            f"its crops have {_pixels(meta.crop_size)} pixels, those of the training "
+            f"{_pixels(size)}"
+        )
+    wanted = (build or {}).get("count")
+    if wanted is not None and wanted != meta.count:
+        problems.append(f"it has {meta.count} entries, uda.depth.build.count is {wanted}")
+    depth = depth_transform(getattr(data, "target", None))
+    if depth is not None and meta.remap and (depth.remap, depth.rate) != (meta.remap, meta.rate):
+        problems.append(
+            f"its depth was remapped by {meta.remap} ({meta.rate}), that of the target is by "
+            f"{depth.remap} ({depth.rate})"
+        )
+    missing = bank.missing_crops() if needs_crops else []
+    if missing:
+        problems.append(f"{len(missing)} of its files are missing, the first is {missing[0]}")
+    if problems:
+        raise UserError(
+            f"The bank in {bank.path} does not fit the training: {'; '.join(problems)}.",
+            f"Build one with this config: {BUILD.format(path=bank.path)} --force",
+        )
+    if needs_exact_depth and depth is not None and depth.dtype != "float32":
+        raise UserError(
+            "uda.depth.guidance_trigger='last' tells fractional depths from whole ones, which "
+            f"LoadRemappedDepth(dtype={depth.dtype!r}) truncates.",
+            "Set its dtype to 'float32', or guidance_trigger='any'.",
+        )
+
+
+def _pixels(size: tuple[int, ...]) -> str:
+    return f"{size[1]}x{size[0]}"

@@ -159,8 +159,23 @@ class Trainer(BaseModel):
     def forward_student(
         self, image: Tensor, choose_offset: ChooseOffset | None = None
     ) -> SegmentorOutput:
-        """The student's training forward; the one place through which every one goes."""
-        return training_forward(self.model, image, choose_offset)
+        """The student's training forward; the one place through which every one goes.
+
+        Raises:
+            UserError: If a BatchNorm layer gets one value per channel.
+        """
+        try:
+            return training_forward(self.model, image, choose_offset)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            batch, _, height, width = image.shape
+            raise UserError(
+                f"BatchNorm got one value per channel from {batch} image of {height}x{width}: a "
+                "layer pools the whole image, or the crop is as small as a feature cell.",
+                "Use train_dataloader.batch_size=2 or more, a normalisation within an image "
+                "(norm_cfg=dict(type='GN', num_groups=32)), or a larger crop.",
+            ) from error
 
     def loss(self, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None) -> dict:
         """The segmentor's losses and accuracies for (B, H, W) labels and weights."""

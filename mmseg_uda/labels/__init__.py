@@ -9,7 +9,6 @@ from .conversion import PUBLISHED_FILE, Counts
 from .gta import convert_gta, convert_gta16
 from .reading import count_ids, read_depth, read_image, read_label, read_train_ids
 from .statistics_files import (
-    CACHE_PATTERN,
     cache_files,
     cached_counts,
     fingerprint_of,
@@ -18,7 +17,6 @@ from .statistics_files import (
 from .synthia import convert_synthia
 
 __all__ = [
-    "CACHE_PATTERN",
     "PUBLISHED_FILE",
     "Counts",
     "FileReport",

@@ -1,17 +1,24 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmseg.registry import MODELS
 from PIL import Image
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor import cli
+from mmseg_uda.experiments.doctor.cuda import Driver, check_driver
 from mmseg_uda.experiments.doctor.findings import Finding, Level
 from mmseg_uda.experiments.doctor.installation import (
     check_families,
     check_installation,
+    check_opencv,
     check_torch_pair,
 )
 
@@ -128,3 +135,158 @@ def test_foundation_models_that_cannot_be_loaded_are_named(tmp_path):
     (missing,) = preflight.missing_foundation([config, config])
     assert missing.path == folder
     assert missing.fix
+
+
+class TestDriver:
+    """Why torch sees no GPU."""
+
+    H100 = Driver(("NVIDIA H100",), "12.4")
+
+    @pytest.mark.parametrize(
+        ("driver", "build", "message", "fix"),
+        [
+            (None, "12.6", "no GPU", "--profile mini"),
+            (H100, None, "torch 2.11.0+cpu is a CPU build", "CUDA 12.4 or lower"),
+            (H100, "13.0", "needs CUDA 13.0, the driver supports up to 12.4", "update the NVIDIA"),
+            # releases of one major number run on every driver of it
+            (H100, "12.8", "sees none of them", "CUDA_VISIBLE_DEVICES"),
+        ],
+    )
+    def test_it_is_told(self, driver, build, message, fix):
+        (finding,) = check_driver(driver, f"2.11.0{'+cpu' if build is None else ''}", build)
+        assert message in finding.message
+        assert fix in finding.fix
+        assert finding.level is (Level.NOTE if driver is None else Level.PROBLEM)
+
+
+def test_builds_of_opencv():
+    assert check_opencv({"opencv-python": "5.0.0", "numpy": "2"}) == []
+    (finding,) = check_opencv({"opencv-python": "5.0.0", "opencv-python-headless": "5.0.0"})
+    assert finding.level is Level.NOTE
+    (finding,) = check_opencv({"opencv-python": "5.0.0", "opencv-python-headless": "4.5.1"})
+    assert finding.level is Level.PROBLEM
+    assert "pip uninstall -y opencv-python opencv-python-headless &&" in finding.fix
+
+
+class TestContent:
+    """What is told of sound files."""
+
+    def test_classes_are_counted_and_drawn(self, tiny, capsys):
+        Image.new("L", (6, 4), 255).save(tiny.parent / "ids" / "1.png")
+        _, findings = diagnose(capsys, tiny, "--decode", "--nproc", "1")
+        (counted,) = [f["details"]["pixels"] for f in findings if "pixels" in f["details"]]
+        assert (counted["wall"], counted["unlabelled"], counted["road"]) == (48, 24, 0)
+        (absent,) = [f["details"]["absent"] for f in findings if "absent" in f["details"]]
+        assert "road" in absent and "wall" not in absent and len(absent) == 18
+        cli.main([str(tiny), "--decode", "--nproc", "1"])
+        text = capsys.readouterr().out
+        wall, unlabelled = (
+            next(line for line in text.splitlines() if line.split()[:1] == [name])
+            for name in ("wall", "unlabelled")
+        )
+        assert "66.6667 %" in wall and "33.3333 %" in unlabelled
+        assert wall.count("█") > unlabelled.count("█") > 0
+
+    def test_copies_inside_a_data_set_are_noted(self, tiny, capsys):
+        status, findings = diagnose(capsys, tiny, "--decode", "--nproc", "1")
+        (copies,) = [f for f in findings if "copies" in f["details"]]
+        assert copies["level"] == "note" and status == 0
+        assert copies["details"]["copies"] == [["0.png", "1.png", "2.png"]]
+
+    def test_labels_without_image_are_noted(self, tmp_path, tiny, capsys):
+        Image.new("L", (6, 4), 3).save(tmp_path / "ids" / "9_ids.png")
+        for number in range(3):
+            (tmp_path / "ids" / f"{number}.png").rename(tmp_path / "ids" / f"{number}_ids.png")
+        with tiny.open("a") as file:
+            file.write("\ntrain_dataloader['dataset']['source']['label_suffix'] = '_ids.png'\n")
+        status, findings = diagnose(capsys, tiny)
+        (orphans,) = [f for f in findings if "labels_without_image" in f["details"]]
+        assert orphans["details"]["labels_without_image"] == ["9_ids.png"] and status == 0
+
+    def test_training_and_evaluation_on_one_folder_is_noted(self, tiny, capsys):
+        with tiny.open("a") as file:
+            file.write("\nval_dataloader = dict(dataset=train_dataloader['dataset']['source'])\n")
+        status, findings = diagnose(capsys, tiny, "--decode", "--nproc", "1")
+        assert status == 0
+        assert sum("read for training and for evaluation" in f["message"] for f in findings) == 1
+
+    def test_our_own_counts_are_compared(self, tiny, tmp_path, capsys):
+        """Labels replaced by others of the same size and time, as copying tools may do."""
+        from mmseg_uda.datasets import TaxonomyDataset, class_pixel_counts
+
+        dataset = dict(data_root=str(tmp_path), img_dir="rgb", label_dir="ids")
+        class_pixel_counts(TaxonomyDataset(**dataset))
+        assert diagnose(capsys, tiny)[0] == 0
+        label = tmp_path / "ids" / "2.png"
+        before = label.stat()
+        Image.new("L", (6, 4), 5).save(label)
+        assert label.stat().st_size == before.st_size
+        os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns))
+        for arguments in ([], ["--decode", "--nproc", "1"]):
+            status, findings = diagnose(capsys, tiny, *arguments)
+            (problem,) = [f for f in findings if f["level"] == "problem"]
+            assert status == 1
+            assert "belongs to other labels" in problem["message"]
+            assert problem["details"]["differing"] == ["2.png"]
+            assert "delete" in problem["fix"]
+
+    def test_unreadable_statistics_are_told(self, tiny, tmp_path, capsys):
+        (tmp_path / "sample_class_stats.json").write_text("[{]")
+        status, findings = diagnose(capsys, tiny)
+        assert status == 1
+        assert any("is not a list of class counts" in f["message"] for f in findings)
+
+    def test_a_wrong_taxonomy_is_a_finding(self, tiny, capsys):
+        with tiny.open("a") as file:
+            file.write("\ntrain_dataloader['dataset']['source']['taxonomy'] = 'nope'\n")
+        status, findings = diagnose(capsys, tiny)
+        assert status == 1
+        assert any("No taxonomy 'nope'" in f["message"] and f["fix"] for f in findings)
+
+
+class TestStart:
+    """``load_from``."""
+
+    @pytest.fixture
+    def network(self, tiny):
+        from nano import nano_config
+
+        with tiny.open("a") as file:
+            file.write(f"\nmodel = {nano_config()!r}\nload_from = {str(tiny.parent / 'w.pth')!r}\n")
+        return nano_config()
+
+    def test_a_checkpoint_that_fits(self, network, tiny, capsys):
+        torch.save(MODELS.build(network).state_dict(), tiny.parent / "w.pth")
+        status, findings = diagnose(capsys, tiny)
+        assert status == 0
+        assert any("w.pth fits the network" in f["message"] for f in findings)
+
+    def test_one_that_does_not(self, network, tiny, capsys):
+        network["decode_head"]["num_classes"] = 7
+        torch.save(MODELS.build(network).state_dict(), tiny.parent / "w.pth")
+        status, findings = diagnose(capsys, tiny)
+        assert status == 1
+        assert any("load_from" in f["message"] and "(7,)" in f["message"] for f in findings)
+
+    def test_one_that_is_missing(self, network, tiny, capsys):
+        status, findings = diagnose(capsys, tiny)
+        assert status == 1
+        assert any("no such weights" in f["message"] for f in findings)
+
+
+def test_modules_of_a_config_are_imported(tiny, capsys):
+    with tiny.open("a") as file:
+        file.write("\ncustom_imports = dict(imports=['no_such_module_of_mine'])\n")
+    status, findings = diagnose(capsys, tiny)
+    assert status == 1
+    (finding,) = [f for f in findings if "no_such_module_of_mine" in f["message"]]
+    assert finding["area"] == "config" and "custom_imports" in finding["fix"]
+
+
+def test_the_doctor_imports_no_torch():
+    """It has to run where torch is broken."""
+    code = (
+        "import sys; import mmseg_uda.experiments.doctor.cli; "
+        "assert 'torch' not in sys.modules and 'mmengine' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor.data import check_data
 from mmseg_uda.experiments.doctor.findings import Finding, Level
 from mmseg_uda.experiments.doctor.installation import check_installation
+from mmseg_uda.experiments.doctor.weights import check_weights
 from mmseg_uda.experiments.plan import read_config
 from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
 
 SIGNS = {Level.OK: ("✓", "green"), Level.NOTE: ("•", "yellow"), Level.PROBLEM: ("✗", "bold red")}
+AREAS = ("installation", "config", "data", "weights")
+BAR = 30  # characters
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,13 +38,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Checks the installation, and the weights and data sets that configs need."
     )
     parser.add_argument("configs", nargs="*", type=Path, metavar="CONFIG")
-    parser.add_argument("--decode", action="store_true", help="read every image and label")
+    parser.add_argument(
+        "--decode",
+        action="store_true",
+        help="read every image and label: sizes, ids, classes, copies across splits, statistics",
+    )
     parser.add_argument("--nproc", type=int, default=os.cpu_count() or 1, help="for --decode")
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="in place of ./data")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     options = parser.parse_args(arguments)
     if options.data_root is not None:
         os.environ[DATA_ROOT_VARIABLE] = str(options.data_root.resolve())
+    # Packages print while they are imported; --json owns the standard output.
+    with contextlib.redirect_stdout(sys.stderr):
+        findings = _diagnose(options)
+    findings.sort(key=lambda finding: AREAS.index(finding.area))
+    if options.json:
+        content = [{**vars(finding), "level": finding.level.value} for finding in findings]
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        _show(findings)
+    return int(any(finding.level is Level.PROBLEM for finding in findings))
+
+
+def _diagnose(options: argparse.Namespace) -> list[Finding]:
     findings = check_installation()
     configs = []
     for path in options.configs:
@@ -55,26 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             findings.append(Finding("config", Level.OK, f"{path} can be read"))
     findings += check_data(configs, options.decode, options.nproc)
-    findings += _check_weights(configs, findings)
-    if options.json:
-        content = [{**asdict(finding), "level": finding.level.value} for finding in findings]
-        print(json.dumps(content, indent=1, ensure_ascii=False))
-    else:
-        _show(findings)
-    return int(any(finding.level is Level.PROBLEM for finding in findings))
-
-
-def _check_weights(configs: Sequence[dict[str, Any]], before: Sequence[Finding]) -> list[Finding]:
-    broken = any(f.area == "installation" and f.level is Level.PROBLEM for f in before)
-    if not configs or broken:  # weights are read with the packages that are missing
-        return []
-    missing = preflight.missing_weights(configs)
-    if not missing:
-        return [Finding("weights", Level.OK, "all weights are there")]
-    return [
-        Finding("weights", Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
-        for path in missing
-    ]
+    broken = any(f.area == "installation" and f.level is Level.PROBLEM for f in findings)
+    if configs and not broken:  # weights are read with the packages that may be broken
+        findings += check_weights(configs)
+    return findings
 
 
 def _show(findings: Sequence[Finding]) -> None:
@@ -86,7 +89,20 @@ def _show(findings: Sequence[Finding]) -> None:
             console.print(f"\n[bold]{area}[/]")
         sign, style = SIGNS[finding.level]
         console.print(f"  {sign} {finding.message}", style=style, markup=False)
+        if finding.details.get("pixels"):
+            _draw(console, finding.details["pixels"])
         if finding.fix and finding.level is not Level.OK:
             console.print(f"      Fix: {finding.fix}", markup=False)
     problems = sum(finding.level is Level.PROBLEM for finding in findings)
     console.print(f"\nProblems: {problems}" if problems else "\nAll is well.")
+
+
+def _draw(console: Console, pixels: Mapping[str, int]) -> None:
+    """A bar per class; its length is the square root of the share, so that rare ones show."""
+    total = sum(pixels.values()) or 1
+    width = max(map(len, pixels))
+    longest = max(pixels.values()) / total or 1
+    for name, number in pixels.items():
+        share = number / total
+        bar = "█" * round(BAR * (share / longest) ** 0.5)
+        console.print(f"      {name:<{width}} {100 * share:8.4f} %  {bar}", markup=False)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.experiments.doctor.content import check_content, check_duplicates
 from mmseg_uda.experiments.doctor.findings import Finding, Level
-from mmseg_uda.experiments.preflight import LOADERS
-from mmseg_uda.labels import find_broken_files
+from mmseg_uda.experiments.doctor.statistics import check_statistics
+from mmseg_uda.labels import FileReport, inspect_files
 from mmseg_uda.taxonomy import LAYOUTS, DataLocation
+from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
+from mmseg_uda.taxonomy.locations import scan
 
 AREA = "data"
+TRAINING, EVALUATION = "training", "evaluation"
+LOADERS = {
+    "train_dataloader": TRAINING,
+    "val_dataloader": EVALUATION,
+    "test_dataloader": EVALUATION,
+}
 
 # Images of the published splits.
 COUNTS = {
@@ -27,53 +37,100 @@ COUNTS = {
 }
 
 
-def data_sets(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields the configs of all data sets of ours that training and validation read."""
-    pending = [(config.get(loader) or {}).get("dataset") for loader in LOADERS]
+@dataclass
+class DataSet:
+    """A data set that configs read.
+
+    Attributes:
+        item: Its config.
+        location: Where its files lie.
+        roles: What it is read for, ``TRAINING`` or ``EVALUATION`` or both.
+        reports: What its files told, if they were decoded.
+    """
+
+    item: Mapping[str, Any]
+    location: DataLocation
+    roles: set[str]
+    reports: list[FileReport] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Name for messages: the data set and its image folder."""
+        return f"{self.location.title} ({self.location.image_folder})"
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether a transform loads depth files."""
+        return any(s.get("type") == DEPTH_LOADER for s in self.item.get("pipeline") or ())
+
+
+def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int) -> list[Finding]:
+    """Checks every data set of the configs, each once.
+
+    Args:
+        configs: Resolved configs.
+        decode: Read all files: sizes, ids, classes, copies across splits, statistics.
+        workers: Processes that read.
+    """
+    findings: list[Finding] = []
+    data_sets = _collect(configs, findings)
+    for one in data_sets:
+        missing = one.location.missing(one.needs_depth)
+        findings += [
+            Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
+            for path in missing
+        ]
+        if missing:
+            continue
+        findings += _complete(one)
+        try:
+            if decode:
+                one.reports = list(inspect_files(one.item, workers, one.needs_depth))
+                findings += check_content(one)
+            findings += check_statistics(one)
+        except UserError as error:  # its taxonomy or label map
+            findings.append(Finding(AREA, Level.PROBLEM, error.message, error.fix or ""))
+    return findings + check_duplicates(data_sets)
+
+
+def _collect(configs: Iterable[Mapping[str, Any]], findings: list[Finding]) -> list[DataSet]:
+    found: dict[tuple, DataSet] = {}
+    for config in configs:
+        for role, item in _items(config):
+            try:
+                location = DataLocation.create(**item)
+            except UserError as error:
+                finding = Finding(AREA, Level.PROBLEM, error.message, error.fix or "")
+                if finding not in findings:
+                    findings.append(finding)
+                continue
+            key = (location, repr(item.get("label_map")), item.get("taxonomy"))
+            found.setdefault(key, DataSet(item, location, set())).roles.add(role)
+    return list(found.values())
+
+
+def _items(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields role and config of all data sets of ours that training and evaluation read."""
+    pending = [(role, (config.get(name) or {}).get("dataset")) for name, role in LOADERS.items()]
     while pending:
-        item = pending.pop(0)
+        role, item = pending.pop(0)
         if not item:
             continue
         nested = [item[key] for key in ("source", "target", "dataset") if item.get(key)]
         if nested:
-            pending += nested
+            pending += [(role, one) for one in nested]
         elif item.get("type") in {*LAYOUTS, "TaxonomyDataset"}:
-            yield dict(item)
+            yield role, dict(item)
 
 
-def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int) -> list[Finding]:
-    """Checks paths and counts of every data set, each once; reads all files if asked."""
-    findings = []
-    seen: set[DataLocation] = set()
-    for config in configs:
-        for item in data_sets(config):
-            try:
-                location = DataLocation.create(**item)
-            except UserError as error:
-                findings.append(Finding(AREA, Level.PROBLEM, error.message, error.fix or ""))
-                continue
-            if location in seen:
-                continue
-            seen.add(location)
-            missing = location.missing()
-            findings += [
-                Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
-                for path in missing
-            ]
-            if not missing:
-                findings += _complete(location, item)
-                if decode:
-                    findings += _readable(location, item, workers)
-    return findings
-
-
-def _complete(location: DataLocation, item: Mapping[str, Any]) -> list[Finding]:
+def _complete(one: DataSet) -> list[Finding]:
+    location, item = one.location, one.item
     images = location.images()
     folder = location.label_folder
     text = f"{location.title}: {len(images)} images in {location.image_folder}"
     findings = []
     if folder is not None:
-        names = (location.label_name(image) for image in images)
+        names = [location.label_name(image) for image in images]
         absent = [name for name in names if not Path(folder, name).is_file()]
         text += f", {len(images) - len(absent)} labels"
         if absent:
@@ -84,8 +141,10 @@ def _complete(location: DataLocation, item: Mapping[str, Any]) -> list[Finding]:
                     f"{location.title}: {len(absent)} labels are missing, e.g. "
                     f"{Path(folder, absent[0])}",
                     location.label_fix(),
+                    {"missing_labels": absent},
                 )
             )
+        findings += _without_image(one, set(names))
     expected = COUNTS.get((str(item.get("type")), str(item.get("split", "train"))))
     published = item.get("data_root") is None and item.get("img_dir") is None
     if published and expected not in (None, len(images)):
@@ -100,9 +159,24 @@ def _complete(location: DataLocation, item: Mapping[str, Any]) -> list[Finding]:
     return [Finding(AREA, Level.OK, text), *findings]
 
 
-def _readable(location: DataLocation, item: Mapping[str, Any], workers: int) -> list[Finding]:
-    problems = [
-        Finding(AREA, Level.PROBLEM, error.message, error.fix or "")
-        for error in find_broken_files(item, workers)
+def _without_image(one: DataSet, names: set[str]) -> list[Finding]:
+    """Labels that no image belongs to: often half of a download."""
+    location = one.location
+    folder = location.label_folder
+    if folder is None or folder != Path(location.root, str(location.label_dir)):
+        return []  # folders by weather condition hold other splits, too
+    if location.label_suffix == location.img_suffix:
+        return []  # such a suffix also matches what is no label
+    orphans = sorted(n for n in scan(folder, location.label_suffix) if n not in names)
+    if not orphans:
+        return []
+    return [
+        Finding(
+            AREA,
+            Level.NOTE,
+            f"{location.title}: {len(orphans)} labels have no image, e.g. "
+            f"{Path(folder, orphans[0])}",
+            location.obtain or "complete the images, unless the subset is intended",
+            {"labels_without_image": orphans},
+        )
     ]
-    return problems or [Finding(AREA, Level.OK, f"{location.title}: all files can be read")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 class Level(str, Enum):
@@ -23,9 +25,11 @@ class Finding:
         level: See ``Level``.
         message: What was found.
         fix: What to do about it, '' where nothing needs to be done.
+        details: What ``--json`` adds. ``pixels`` (class name -> number) is drawn as a histogram.
     """
 
     area: str
     level: Level
     message: str
     fix: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import re
-import subprocess
 import sys
 import warnings
 from importlib import metadata
 
+from mmseg_uda.experiments.doctor.cuda import check_cuda
 from mmseg_uda.experiments.doctor.findings import Finding, Level
 
 AREA = "installation"
@@ -33,6 +33,14 @@ PACKAGES = {
     "regex": ("regex", ""),
 }
 
+# All of them bring the module cv2.
+OPENCV = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+
 # The two families of OpenMMLab distributions write the same files.
 FAMILIES = {
     "mmcv": ("onedl-mmcv", ("mmcv", "mmcv-lite", "mmcv-full")),
@@ -43,19 +51,24 @@ FAMILIES = {
 
 def check_installation() -> list[Finding]:
     """Runs all checks of the Python environment."""
+    installed = installed_versions()
     findings = [_python()]
     findings += [_package(name) for name in PACKAGES]
-    findings += check_families(installed_versions())
-    findings += _torch_build()
+    findings += check_families(installed)
+    findings += check_opencv(installed)
+    findings += _numpy_bridge()
+    findings += check_torch_pair(*_torch_versions(installed))
+    findings += check_cuda()
     return findings
 
 
 def installed_versions() -> dict[str, str]:
-    """Returns version by lower-case distribution name."""
-    return {
-        (d.metadata["Name"] or "").lower().replace("_", "-"): d.version
-        for d in metadata.distributions()
-    }
+    """Returns version by lower-case distribution name, of what Python would import."""
+    versions: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
+        versions.setdefault(name, distribution.version)  # the first on the path counts
+    return versions
 
 
 def check_families(installed: dict[str, str]) -> list[Finding]:
@@ -89,6 +102,32 @@ def check_families(installed: dict[str, str]) -> list[Finding]:
                 )
             )
     return findings
+
+
+def check_opencv(installed: dict[str, str]) -> list[Finding]:
+    """Finds builds of OpenCV that overwrite each other's files in ``cv2``.
+
+    Args:
+        installed: Version by distribution name.
+    """
+    builds = {name: installed[name] for name in OPENCV if name in installed}
+    if len(builds) < 2:
+        return []
+    text = ", ".join(f"{name} {version}" for name, version in builds.items())
+    if len(set(builds.values())) == 1:
+        return [
+            Finding(
+                AREA, Level.NOTE, f"several builds of OpenCV, all of one release: {text}", "nothing"
+            )
+        ]
+    return [
+        Finding(
+            AREA,
+            Level.PROBLEM,
+            f"several builds of OpenCV overwrite each other's files in 'cv2': {text}",
+            f"pip uninstall -y {' '.join(builds)} && {REINSTALL}",
+        )
+    ]
 
 
 def check_torch_pair(torch: str, torchvision: str) -> list[Finding]:
@@ -153,38 +192,52 @@ def _package(name: str) -> Finding:
     return Finding(AREA, Level.OK, f"{name} {version}")
 
 
-def _torch_build() -> list[Finding]:
+def _torch_versions(installed: dict[str, str]) -> tuple[str, str]:
+    """Versions of torch and torchvision: the modules', or pip's where they cannot be imported."""
+    versions = []
+    for name in ("torch", "torchvision"):
+        try:
+            versions.append(str(importlib.import_module(name).__version__))
+        except Exception:  # the package check reports it; the versions may tell why
+            versions.append(installed.get(name, ""))
+    return versions[0], versions[1]
+
+
+def _numpy_bridge() -> list[Finding]:
+    """Arrays have to pass between numpy, torch and OpenCV, which are built against numpy."""
     try:
+        import cv2
+        import numpy as np
         import torch
-        import torchvision
-    except Exception:  # the package check reports it; the versions may tell why
-        versions = installed_versions()
-        return check_torch_pair(versions.get("torch", ""), versions.get("torchvision", ""))
-    found = check_torch_pair(torch.__version__, torchvision.__version__)
-    if torch.cuda.is_available():
-        names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
-        found.append(
-            Finding(AREA, Level.OK, f"{torch.cuda.device_count()} GPUs: {', '.join(names)}")
-        )
-    elif _has_driver():
-        found.append(
+    except Exception:  # the package check reports it
+        return []
+    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            back = torch.from_numpy(picture).numpy()
+    except Exception as error:
+        return [
             Finding(
                 AREA,
                 Level.PROBLEM,
-                f"this machine has an NVIDIA GPU that torch {torch.__version__} cannot use",
-                "install a CUDA build of torch that fits the driver (nvidia-smi shows it)",
+                f"torch {torch.__version__} was not built for numpy {np.__version__}: {error}",
+                'pip install "numpy<2", or a newer torch',
             )
-        )
-    else:
-        found.append(
-            Finding(AREA, Level.NOTE, "no GPU: the paper's jobs are out of reach", "--profile mini")
-        )
-    return found
-
-
-def _has_driver() -> bool:
+        ]
     try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return done.returncode == 0 and "GPU" in done.stdout
+        found, code = cv2.imencode(".png", back)
+        same = found and np.array_equal(cv2.imdecode(code, cv2.IMREAD_COLOR), picture)
+        text = "a PNG does not come back as it was written"
+    except Exception as error:
+        same, text = False, str(error)
+    if same:
+        return []
+    return [
+        Finding(
+            AREA,
+            Level.PROBLEM,
+            f"OpenCV {cv2.__version__} does not work with numpy {np.__version__}: {text}",
+            f"pip uninstall -y {' '.join(OPENCV)} && {REINSTALL}",
+        )
+    ]

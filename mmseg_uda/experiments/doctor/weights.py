@@ -1,0 +1,152 @@
+"""Are the weights that configs name there, whole, and those of their networks?"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.experiments import preflight
+from mmseg_uda.experiments.doctor.findings import Finding, Level
+
+AREA = "weights"
+REMOTE = ("http://", "https://", "torchvision://", "open-mmlab://", "modelzoo://")
+
+
+def check_weights(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Checks pretrained encoders, checkpoints to start from, and foundation models.
+
+    Encoders are compared with the network tensor by tensor; nothing is trained or kept. What is
+    missing is fetched by name where that is possible, as a training would do.
+
+    Args:
+        configs: Resolved configs. Their modules (``custom_imports``) are imported.
+    """
+    preflight.settle_for_cache_when_offline()
+    findings = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for config in configs:
+            findings += [*_modules(config), *_encoder(config), *_start(config)]
+        findings += [
+            Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
+            for path in preflight.missing_foundation(configs)
+        ]
+    unique = list({(f.level, f.message): f for f in findings}.values())
+    if any(finding.level is Level.PROBLEM for finding in unique) or not configs:
+        return unique
+    return [*unique, Finding(AREA, Level.OK, "all weights are there and fit")]
+
+
+def _modules(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Registers the classes that a config names."""
+    import importlib
+
+    from mmengine.registry import init_default_scope
+
+    import mmseg_uda.register_all  # noqa: F401
+
+    init_default_scope("mmseg")
+    for name in (config.get("custom_imports") or {}).get("imports") or ():
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a user's module may raise anything
+            yield Finding(
+                "config",
+                Level.PROBLEM,
+                f"the module {name} of custom_imports cannot be imported: "
+                f"{type(error).__name__}: {error}",
+                "correct custom_imports, or run from the folder that holds the module",
+            )
+
+
+def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:
+    backbone = (config.get("model") or {}).get("backbone") or {}
+    init = backbone.get("init_cfg") or {}
+    if not isinstance(init, Mapping) or "checkpoint" not in init:
+        return
+    name = str(init["checkpoint"])
+    if init.get("type") != "BackboneWeights":
+        if not name.startswith(REMOTE) and not Path(name).is_file():
+            yield Finding(
+                AREA,
+                Level.PROBLEM,
+                f"the encoder's weights {name} are missing",
+                "correct model.backbone.init_cfg.checkpoint",
+            )
+        return
+    import torch
+    from mmseg.registry import MODELS
+
+    from mmseg_uda.models.weights import find_weights, load_backbone_weights
+    from mmseg_uda.models.weights.pretrained import fetch_weights
+
+    try:
+        path = find_weights(name) or fetch_weights(name)
+    except UserError as error:
+        yield Finding(AREA, Level.PROBLEM, error.message, _suggest(name) + (error.fix or ""))
+        return
+    try:
+        with torch.device("meta"):  # names and shapes, no memory
+            network = MODELS.build({k: v for k, v in backbone.items() if k != "init_cfg"})
+    except Exception as error:
+        yield _not_built("model.backbone", error)
+        return
+    try:
+        load_backbone_weights(network, str(path), bool(init.get("allow_partial", False)))
+    except UserError as error:
+        yield Finding(AREA, Level.PROBLEM, error.message, error.fix or f"replace {path}")
+    else:
+        yield Finding(AREA, Level.OK, f"{path} covers the encoder {backbone['type']}")
+
+
+def _start(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """``load_from``: the checkpoint that a training starts from."""
+    source = config.get("load_from")
+    if not source or str(source).startswith(REMOTE):
+        return
+    import torch
+    from mmengine.config import Config
+    from mmseg.registry import MODELS
+
+    from mmseg_uda.engine.deployed import deployed_model
+    from mmseg_uda.models.weights import load_segmentor_weights
+
+    try:
+        with torch.device("meta"):
+            network = MODELS.build(deployed_model(Config(dict(config))))
+    except Exception as error:
+        yield _not_built("model", error)
+        return
+    try:
+        load_segmentor_weights(network, source)
+    except UserError as error:
+        yield Finding(
+            AREA, Level.PROBLEM, f"load_from: {error.message}", error.fix or "correct load_from"
+        )
+    else:
+        yield Finding(AREA, Level.OK, f"{source} fits the network")
+
+
+def _not_built(key: str, error: Exception) -> Finding:
+    text = str(error).strip().splitlines()
+    return Finding(
+        "config",
+        Level.PROBLEM,
+        f"{key} cannot be built: {type(error).__name__}: {text[0] if text else ''}",
+        f"correct {key}, or name the module of its classes in custom_imports",
+    )
+
+
+def _suggest(name: str) -> str:
+    """The known name that the user may have meant."""
+    from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES, pretrained_roots
+
+    known = {*DOWNLOADS, *HUB_REPOSITORIES}
+    for root in pretrained_roots():
+        known |= {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.pth")}
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    return f"did you mean {near[0]!r}? Else " if near else ""

@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mmseg_uda.engine.execution import Execution
 from mmseg_uda.engine.finite import FiniteCheck
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.panels import Panel
@@ -45,6 +46,7 @@ class Trainer(BaseModel):
         max_iters: Length of the run in optimizer steps, for validating schedules; 0 if unknown.
         seed: Seed of the steps' random choices, dropout's included; filled in from
             ``randomness``.
+        execution: How the networks are run on the machine; see :class:`Execution`.
     """
 
     def __init__(
@@ -53,10 +55,14 @@ class Trainer(BaseModel):
         taxonomy: str | None = None,
         max_iters: int = 0,
         seed: int = 0,
+        execution: dict | None = None,
     ) -> None:
         super().__init__()
         self.seed = seed
         self.model = MODELS.build(segmentor)
+        self.execution = Execution.read(execution)
+        self.execution.prepare(self.model)
+        self._started = False
         self.taxonomy: Taxonomy | None = load_taxonomy(taxonomy) if taxonomy else None
         self.max_iters = max_iters
         # Optimizer steps done. The buffer travels with the checkpoint; the number beside it
@@ -108,6 +114,9 @@ class Trainer(BaseModel):
                 f"{type(optim_wrapper).__name__} counts as several steps.",
                 "Set optim_wrapper.type to 'StepOptimWrapper'.",
             )
+        if not self._started:
+            self.execution.start(self.model)
+            self._started = True
         self._scalars = {}
         self.panels = []
         seed_step(self.seed, get_rank(), self._step, self._part)
@@ -187,8 +196,10 @@ class Trainer(BaseModel):
 
     def val_step(self, data: Any) -> list:
         """Predict a validation batch with the segmentor."""
-        return self.model.val_step(data)
+        with self.execution.prediction():
+            return self.model.val_step(data)
 
     def test_step(self, data: Any) -> list:
         """Predict a test batch with the segmentor."""
-        return self.model.test_step(data)
+        with self.execution.prediction():
+            return self.model.test_step(data)

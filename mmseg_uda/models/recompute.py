@@ -27,6 +27,8 @@ def recompute_activations(segmentor: Any, parts: Sequence[str]) -> None:
 
     Forward results, gradients, random draws and running statistics stay the same; a training
     step gets slower by about one more forward pass of the parts. Names in the state dict stay.
+    Inside a compiled network, parts with BatchNorm are left to the compiler, which recomputes
+    what is cheap of its own accord.
 
     Args:
         segmentor: An mmseg ``EncoderDecoder``; changed in place.
@@ -53,6 +55,7 @@ def recompute_modules(modules: Iterable[nn.Module]) -> None:
         if hasattr(module, "with_cp"):
             module.with_cp = False  # mmseg's own way counts batches twice
         if type(module) not in _made.values():
+            module.counts_batches = any(True for _ in _batch_norms(module))
             module.__class__ = _recomputing(type(module))
 
 
@@ -113,7 +116,10 @@ def _recomputing(kind: type) -> type:
             if not torch.is_grad_enabled():
                 return run(*args)
             if torch.compiler.is_compiling():
-                # The compiler recomputes inside its graph, without side effects.
+                # The compiler recomputes inside its graph. It would need the statistics as they
+                # were, which a second forward pass before the backward pass overwrites.
+                if self.counts_batches:
+                    return run(*args)
                 return checkpoint(run, *args, use_reentrant=False)
             return checkpoint(
                 run,
@@ -127,12 +133,16 @@ def _recomputing(kind: type) -> type:
     return _made[kind]
 
 
+def _batch_norms(module: nn.Module) -> Iterator[nn.Module]:
+    return (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+
+
 def _scratch_statistics(module: nn.Module) -> AbstractContextManager[None]:
     """Region in which BatchNorm layers update copies of their running statistics."""
 
     @contextmanager
     def region() -> Iterator[None]:
-        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        norms = list(_batch_norms(module))
         kept: list[dict[str, Tensor | None]] = [dict(norm._buffers) for norm in norms]
         for norm in norms:
             for name, buffer in norm._buffers.items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -26,10 +28,24 @@ class FrozenNetwork(nn.Module):
         super().__init__()
         # Not through nn.Module's __setattr__, which would register it as a child.
         object.__setattr__(self, "network", network.requires_grad_(False).eval())
+        self._dtype = torch.float32
 
     def _apply(self, fn: Callable, recurse: bool = True) -> Any:
         self.network._apply(fn, recurse)
         return super()._apply(fn, recurse)
+
+    def store(self, dtype: torch.dtype) -> None:
+        """Keep the weights in ``dtype``, all but norms and biases, which are small."""
+        self._dtype = dtype
+        for parameter in self.network.parameters():
+            if parameter.dim() > 1:
+                parameter.data = parameter.data.to(dtype)
+
+    def precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Region for forward passes: autocast to the weights' type where that is a short one."""
+        if self._dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(device.type, self._dtype)
 
     def fingerprint(self) -> str:
         """SHA-256 of all parameters and buffers, in order."""

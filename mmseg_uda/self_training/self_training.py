@@ -64,6 +64,7 @@ class SelfTraining(Trainer):
         seed: Seed of the step's random choices.
         taxonomy: Label space by name or file, for components that need class names.
         max_iters: Length of the run, filled in from ``train_cfg``.
+        execution: How the networks are run on the machine.
         components: Every further key is a component's config under its role:
             ``feature_distance``, ``masking``, ``relabel``, …; None switches one off.
 
@@ -92,9 +93,10 @@ class SelfTraining(Trainer):
         seed: int = 0,
         taxonomy: str | None = None,
         max_iters: int = 0,
+        execution: dict | None = None,
         **components: dict | None,
     ) -> None:
-        super().__init__(segmentor, taxonomy, max_iters, seed)
+        super().__init__(segmentor, taxonomy, max_iters, seed, execution)
         check_choice("uda.pseudo_share", pseudo_share, SHARES)
         check_choice("uda.class_pool", class_pool, ("batch", "per_image"))
         check_choice("uda.teacher_norm", teacher_norm, ("batch", "running"))
@@ -335,11 +337,13 @@ class SelfTraining(Trainer):
 
     def val_step(self, data: Any) -> list:
         """Predict with the student, or with the teacher where the option says so."""
-        return self._predictor().val_step(data)
+        with self.execution.prediction():
+            return self._predictor().val_step(data)
 
     def test_step(self, data: Any) -> list:
         """Predict with the student, or with the teacher where the option says so."""
-        return self._predictor().test_step(data)
+        with self.execution.prediction():
+            return self._predictor().test_step(data)
 
 
 def add_prefix(prefix: str, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -118,11 +118,13 @@ class FeatureDistance(Component):
     def after_weights(self, host: SelfTraining) -> None:
         """Copy the backbone as initialised."""
         weights = host.model.state_dict()
+        self.reference.store(torch.float32)
         self.reference.network.load_state_dict(
             {name: weights[name] for name in self.reference.network.state_dict()}
         )
         digest = bytes.fromhex(self.reference.fingerprint())
         self.fingerprint = torch.tensor(list(digest), dtype=torch.uint8).to(self.fingerprint.device)
+        self.reference.store(host.execution.frozen_type)
 
     @staticmethod
     def _check_fingerprint(module: Any, state: dict, prefix: str, *_: Any) -> None:
@@ -142,7 +144,7 @@ class FeatureDistance(Component):
         host = ctx.host
         total: Tensor | float = 0.0
         for view in output.features:
-            with torch.no_grad():
+            with torch.no_grad(), self.reference.precision(source.image.device):
                 reference = backbone_features(
                     self.reference.network, source.image, view.scale, view.box
                 )[-1]

@@ -1,7 +1,7 @@
 """Ends a training in order when it is asked to: finish the step, save, exit with status 75.
 
-SIGTERM (schedulers, ``run_experiments.py``), SIGUSR1 (a scheduler's early warning) and SIGINT
-(Ctrl-C) all mean the same; a second SIGINT ends the process at once. In a run of several
+SIGTERM (schedulers, ``run_experiments.py``), SIGUSR1 and SIGUSR2 (a scheduler's early warning)
+and SIGINT (Ctrl-C) all mean the same; a second SIGINT ends the process at once. In a run of several
 processes all of them stop after the same step, whichever got the signal first.
 """
 
@@ -22,7 +22,7 @@ from mmengine.hooks import Hook
 from mmseg_uda.engine.checkpoint_hook import SafeCheckpointHook
 from mmseg_uda.errors import Interrupted
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
 
 
 class StopRequest:
@@ -144,8 +144,8 @@ def quiet_worker(init: Callable[[int], None] | None, worker: int) -> None:
         init: What else to do at the start.
         worker: Number of the worker.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     # Only sigwaitinfo tells who sent a signal; it needs the signal blocked in all threads.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()

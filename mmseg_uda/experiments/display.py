@@ -84,7 +84,7 @@ class PlainDisplay:
 
     def note(self, task: Task, text: str) -> None:
         """Prints what happened to a task."""
-        if task.state is State.DONE and task.process is not None:
+        if task.state is State.DONE and task.ran:
             text += f": mIoU {last_miou(task)}, {progress_text(task)}"
         self._told[task.job.name] = time.monotonic()
         self._print(task, text)
@@ -125,8 +125,8 @@ class LiveDisplay:
         self._live.__exit__(kind, error, trace)
 
     def note(self, task: Task, text: str) -> None:
-        """Prints failures above the table; the table itself tells the rest."""
-        if task.state in (State.FAILED, State.INTERRUPTED) and task.process is not None:
+        """Prints failures and interruptions above the table, which itself tells the rest."""
+        if task.state in (State.FAILED, State.INTERRUPTED) and task.ran:
             # As Text: style and markup options of print() would colour the live table, too.
             self.console.print(Text(f"{title(task)}: {text}", style=COLOURS[task.state]))
 
@@ -144,10 +144,12 @@ class LiveDisplay:
             table.add_column(column, no_wrap=column == "progress")
         for task in tasks:
             state = task.state.value
-            if task.action is not None and task.process is None:
+            if task.action is not None and not task.ran:
                 state = task.action.value
-            if task.slot and task.state is State.RUNNING:
-                state = task.slot.name
+            elif task.ending and task.state is State.RUNNING:
+                state = "finishing the step"
+            elif task.place and task.state in (State.RUNNING, State.PENDING):
+                state = task.place
             table.add_row(
                 Text(title(task)),
                 Text(state, style=COLOURS[task.state]),

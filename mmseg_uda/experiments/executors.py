@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
+from mmseg_uda.experiments import processes
 from mmseg_uda.experiments.grid import Job
-from mmseg_uda.experiments.jobs import Action, JobFolder, State
+from mmseg_uda.experiments.jobs import Action, JobFolder, State, outcome
 from mmseg_uda.experiments.slots import Slot
 from mmseg_uda.files import tail
 
 POLL_SECONDS = 0.2
-PATIENCE_SECONDS = 15.0
-"""How long a training may take to end after it was asked to."""
+PATIENCE_SECONDS = 120.0
+"""How long a training may take to finish its step and to save after it was asked to end."""
 
-# A training that one of these ended did not fail by itself; it resumes at the next call.
-CUT_OFF_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ASKED = "asked to finish the step, save and end; Ctrl-C again ends it at once"
+BY_USER = "by the user"
 
 
 @dataclass
 class Task:
-    """A job ready to train: its config is written, its fingerprint known."""
+    """A job ready to train: its config is written, its fingerprint known.
+
+    Attributes:
+        job: The job.
+        folder: Its folder.
+        config: Its config file.
+        fingerprint: Of config and options.
+        action: What this runner does with it.
+        place: Where it trains, for the user.
+        state: What has become of it.
+        ran: Whether this runner has trained it.
+        ending: Whether it was asked to end.
+    """
 
     job: Job
     folder: JobFolder
     config: Path
     fingerprint: str
     action: Action | None = None
-    slot: Slot | None = None
+    place: str = ""
     state: State = State.PENDING
+    ran: bool = False
+    ending: bool = False
+    slot: Slot | None = field(default=None, repr=False)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
 
@@ -51,12 +67,39 @@ class Display(Protocol):
         """Called when something happened to a task."""
 
 
+class Stop:
+    """Counts the signals that ask this program to end, while it is entered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.time = 0.0
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Stop:
+        self._previous = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1:
+            self.time = time.monotonic()
+
+    @property
+    def impatient(self) -> bool:
+        """Whether there was a second signal, or the first is long ago."""
+        return self.count > 1 or time.monotonic() - self.time > PATIENCE_SECONDS
+
+
 class LocalExecutor:
     """Trains tasks on the slots of this machine.
 
     Args:
         slots: Places that train one task at a time.
-        command: Makes the command line of a task.
+        command: Makes the command line of a task for a number of processes.
         display: Where progress is shown.
         retry_failed: Whether failed jobs run again.
         force: Whether folders of another config are put aside.
@@ -65,7 +108,7 @@ class LocalExecutor:
     def __init__(
         self,
         slots: Sequence[Slot],
-        command: Callable[[Task], list[str]],
+        command: Callable[[Task, int], list[str]],
         display: Display,
         retry_failed: bool = False,
         force: bool = False,
@@ -75,44 +118,41 @@ class LocalExecutor:
         self.display = display
         self.retry_failed = retry_failed
         self.force = force
-        self._stop: int = 0
-        self._stop_time = 0.0
+        self._stop = Stop()
 
     def run(self, tasks: Sequence[Task]) -> bool:
         """Trains the tasks in order; returns False when the user interrupted.
 
-        SIGINT, SIGTERM and SIGHUP end the trainings cleanly (a second one kills them) and mark
-        their jobs interrupted.
+        SIGINT, SIGTERM and SIGHUP make the trainings finish their step, save and end, and mark
+        their jobs interrupted; a second one kills them.
         """
         waiting = deque(tasks)
         free = deque(self.slots)
         running: list[Task] = []
-        caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        previous = {number: signal.signal(number, self._on_signal) for number in caught}
         try:
-            while running or (waiting and not self._stop):
-                while waiting and free and not self._stop:
-                    task = waiting.popleft()
-                    if self._start(task, free[0]):
-                        free.popleft()
-                        running.append(task)
-                if self._stop:
-                    self._ask_to_end(running)
-                for task in [t for t in running if t.process and t.process.poll() is not None]:
-                    running.remove(task)
-                    assert task.slot is not None
-                    free.append(task.slot)
-                    self._end(task)
-                self.display.update(tasks)
-                if running:
-                    time.sleep(POLL_SECONDS)
+            with self._stop:
+                while running or (waiting and not self._stop.count):
+                    while waiting and free and not self._stop.count:
+                        task = waiting.popleft()
+                        if self._start(task, free[0]):
+                            free.popleft()
+                            running.append(task)
+                    if self._stop.count:
+                        self._ask_to_end(running)
+                    for task in [t for t in running if t.process and t.process.poll() is not None]:
+                        running.remove(task)
+                        assert task.slot is not None
+                        free.append(task.slot)
+                        self._end(task)
+                    self.display.update(tasks)
+                    if running:
+                        time.sleep(POLL_SECONDS)
         finally:
             for task in running:  # only after an error of the runner itself
-                self._signal(task, signal.SIGKILL)
+                assert task.process is not None
+                processes.kill(task.process.pid)
                 task.folder.finish(State.INTERRUPTED, None, "the runner stopped")
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-        return not self._stop
+        return not self._stop.count
 
     def _start(self, task: Task, slot: Slot) -> bool:
         task.action = task.folder.claim(task.fingerprint, self.retry_failed, self.force)
@@ -120,20 +160,12 @@ class LocalExecutor:
             task.state = task.folder.status().state
             self.display.note(task, task.action.value)
             return False
-        task.slot = slot
-        lock = task.folder.lock.fileno()
-        with task.folder.log.open("ab") as log:
-            task.process = subprocess.Popen(
-                self.command(task),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **slot.environment, "PYTHONUNBUFFERED": "1"},
-                pass_fds=(lock,),  # so that the lock lives as long as the training
-                start_new_session=True,  # Ctrl-C reaches the runner alone, which ends it in order
-            )
+        task.slot, task.place = slot, slot.name
+        task.process = start_training(
+            self.command(task, slot.processes), task.folder, slot.environment
+        )
         task.folder.begin(task.fingerprint, task.process.pid)
-        task.state = State.RUNNING
+        task.state, task.ran = State.RUNNING, True
         verb = "resumed" if task.action is Action.RESUME else "started"
         self.display.note(task, f"{verb} on {slot.name}, log: {task.folder.log}")
         return True
@@ -141,34 +173,48 @@ class LocalExecutor:
     def _end(self, task: Task) -> None:
         assert task.process is not None
         code = task.process.returncode
-        if code == 0:
-            task.state, message = State.DONE, ""
-        elif self._stop or -code in CUT_OFF_SIGNALS:
-            task.state = State.INTERRUPTED
-            message = "by the user" if self._stop else f"by {signal.Signals(-code).name}"
-        else:
-            task.state, message = State.FAILED, f"exit status {code}"
+        task.state, message = outcome(code, BY_USER if task.ending else "")
         task.folder.finish(task.state, code, message)
-        text = f"{task.state.value} {message}".strip()
-        if task.state is State.FAILED:
-            text += f"; the end of {task.folder.log}:\n{tail(task.folder.log, 20)}"
-        self.display.note(task, text)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop += 1
-        if self._stop == 1:
-            self._stop_time = time.monotonic()
+        self.display.note(task, ending_text(task, message))
 
     def _ask_to_end(self, running: Sequence[Task]) -> None:
-        late = time.monotonic() - self._stop_time > PATIENCE_SECONDS
-        number = signal.SIGKILL if self._stop > 1 or late else signal.SIGTERM
         for task in running:
-            if number == signal.SIGKILL or task.state is State.RUNNING:
-                self._signal(task, number)
-                task.state = State.INTERRUPTED
+            assert task.process is not None
+            if task.process.poll() is not None:
+                continue
+            if self._stop.impatient:
+                processes.kill(task.process.pid)
+            elif not task.ending:
+                processes.ask_to_end(task.process.pid)
+                self.display.note(task, ASKED)
+            task.ending = True
 
-    @staticmethod
-    def _signal(task: Task, number: signal.Signals) -> None:
-        if task.process is not None and task.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(task.process.pid, number)  # the data loader's workers too
+
+def start_training(
+    command: Sequence[str], folder: JobFolder, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Starts a training whose output goes to the folder's log; it inherits the folder's lock.
+
+    Args:
+        command: Program and arguments.
+        folder: The job's folder, which this process has claimed.
+        environment: Variables beside this process's own.
+    """
+    with folder.log.open("ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"},
+            pass_fds=(folder.lock.fileno(),),
+            start_new_session=True,  # Ctrl-C reaches the runner alone, which ends it in order
+        )
+
+
+def ending_text(task: Task, message: str) -> str:
+    """Returns how a training ended; after a failure with the end of its log."""
+    text = f"{task.state.value} {message}".strip()
+    if task.state is State.FAILED:
+        text += f"; the end of {task.folder.log}:\n{tail(task.folder.log, 20)}"
+    return text

@@ -1,16 +1,17 @@
 """The state of a job on disk: status file, lock and fingerprint of its config.
 
 A job's folder tells everything that a later call needs: whether the job is done, was cut off or
-failed, and which config it was trained with. The lock is an ``flock`` that the training process
-inherits, so it is held as long as the runner *or* its training lives, and never outlives them.
+failed, and which config it was trained with. The lock is one that the training process inherits,
+so it is held as long as the runner *or* its training lives, and never outlives them; the training
+itself holds another one (``mmseg_uda.locks.training_in``), however it was started.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Mapping
@@ -19,8 +20,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import REQUEUE_STATUS, UserError
 from mmseg_uda.files import read_json, write_json
+from mmseg_uda.locks import Lock, is_trained_in
 
 
 class State(str, Enum):
@@ -48,6 +50,7 @@ class Status:
         attempts: How often the job was started.
         exit_code: Of the last attempt.
         message: Why it failed or was interrupted.
+        cluster_job: Id of the job on a cluster that trains it, or is to train it.
     """
 
     state: State = State.PENDING
@@ -60,6 +63,7 @@ class Status:
     attempts: int = 0
     exit_code: int | None = None
     message: str = ""
+    cluster_job: str | None = None
 
 
 class Action(Enum):
@@ -72,8 +76,37 @@ class Action(Enum):
     RESUME = "resume"
 
 
-# Keys that change no number of a run.
-FINGERPRINT_EXCLUDES = ("work_dir", "log_level", "filename", "launcher", "resume")
+# What changes no number of a run.
+FINGERPRINT_EXCLUDES = (
+    *("work_dir", "log_level", "filename", "launcher", "resume"),
+    *("visualizer", "vis_backends", "log_processor"),
+)
+SILENT_HOOKS = ("checkpoint", "logger", "job_files", "visualization", "debug_panels", "timer")
+
+# A training that one of these ended did not fail by itself; it resumes at the next call.
+CUT_OFF_SIGNALS = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL),
+    *(signal.SIGUSR1, signal.SIGUSR2),
+)
+
+
+def outcome(code: int, asked: str = "") -> tuple[State, str]:
+    """Returns what a training's exit status means, with a message for the user.
+
+    Args:
+        code: Exit status; negative, or above 128, for a signal.
+        asked: Who had asked it to end, if anybody.
+    """
+    if code == 0:
+        return State.DONE, ""
+    number = -code if code < 0 else code - 128
+    if code == REQUEUE_STATUS:
+        return State.INTERRUPTED, f"{asked}, state saved".removeprefix(", ")
+    if asked:
+        return State.INTERRUPTED, asked
+    if number in CUT_OFF_SIGNALS:
+        return State.INTERRUPTED, f"by {signal.Signals(number).name}"
+    return State.FAILED, f"exit status {code}"
 
 
 def fingerprint(config: Mapping[str, Any], extra: tuple[str, ...] = ()) -> str:
@@ -84,38 +117,11 @@ def fingerprint(config: Mapping[str, Any], extra: tuple[str, ...] = ()) -> str:
         extra: Options outside the config that change the run (``--amp``, ``--cfg-options``).
     """
     kept = {key: value for key, value in config.items() if key not in FINGERPRINT_EXCLUDES}
+    if isinstance(kept.get("default_hooks"), Mapping):
+        hooks = kept["default_hooks"].items()
+        kept["default_hooks"] = {name: hook for name, hook in hooks if name not in SILENT_HOOKS}
     text = json.dumps([kept, list(extra)], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-class Lock:
-    """An exclusive lock on a job's folder; ``fileno`` is what the training inherits."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: Any = None
-
-    def acquire(self) -> bool:
-        """Takes the lock if no other process has it; returns whether it is ours now."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("a")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return False
-        self._file = file
-        return True
-
-    def fileno(self) -> int:
-        """Returns the descriptor that holds the lock."""
-        return self._file.fileno()
-
-    def release(self) -> None:
-        """Gives the lock back, unless the training still holds it."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 class JobFolder:
@@ -167,6 +173,9 @@ class JobFolder:
         """
         if not self.lock.acquire():
             return Action.SKIP_LOCKED
+        if is_trained_in(self.path):  # by tools/train.py, or by what a killed runner left behind
+            self.lock.release()
+            return Action.SKIP_LOCKED
         status = self.status()
         if status.fingerprint not in (None, print_of_config):
             if not force:
@@ -204,13 +213,42 @@ class JobFolder:
             )
         )
 
-    def finish(self, state: State, exit_code: int | None, message: str = "") -> Status:
-        """Notes how the training ended, gives the lock back and returns the new status."""
+    def queue(self, print_of_config: str, cluster_job: str) -> None:
+        """Notes that a cluster is to train the job, and gives the lock back."""
+        self.write(
+            replace(
+                self.status(),
+                state=State.PENDING,
+                fingerprint=print_of_config,
+                cluster_job=cluster_job,
+                message="",
+            )
+        )
+        self.lock.release()
+
+    def finish(
+        self, state: State, exit_code: int | None, message: str = "", queued_again: bool = False
+    ) -> Status:
+        """Notes how the training ended, gives the lock back and returns the new status.
+
+        Args:
+            state: What has become of the job.
+            exit_code: Of the training.
+            message: Why it failed or was interrupted.
+            queued_again: Whether its cluster job goes on later.
+        """
         status = self.status()
         now = time.time()
-        seconds = status.seconds + max(0.0, now - (status.started or now))
+        running = status.state is State.RUNNING and status.started is not None
+        seconds = status.seconds + (max(0.0, now - (status.started or now)) if running else 0.0)
         status = replace(
-            status, state=state, ended=now, seconds=seconds, exit_code=exit_code, message=message
+            status,
+            state=state,
+            ended=now,
+            seconds=seconds,
+            exit_code=exit_code,
+            message=message,
+            cluster_job=status.cluster_job if queued_again else None,
         )
         self.write(status)
         self.lock.release()

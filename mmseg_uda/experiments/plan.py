@@ -30,6 +30,7 @@ class Options:
         work_dir: Parent of the experiments' folders.
         amp: Precision passed to the training, None for float32.
         cfg_options: ``key=value`` changes passed to the training.
+        gpus_per_job: GPUs, or processes on a CPU, that share one training.
     """
 
     profile: Literal["paper", "mini"] = "paper"
@@ -37,6 +38,7 @@ class Options:
     work_dir: Path = Path("work_dirs")
     amp: str | None = None
     cfg_options: tuple[str, ...] = ()
+    gpus_per_job: int = 1
 
     def folder(self, experiment: Experiment) -> Path:
         """Returns the folder of an experiment, e.g. ``work_dirs/exp90-mini``."""
@@ -67,13 +69,24 @@ class Options:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job with the text of its config and what it resolves to."""
+    """A job with the text of its config and what it resolves to.
+
+    Attributes:
+        job: The job.
+        folder: Its folder.
+        config_path: Its config file.
+        text: Content of that file.
+        resolved: The same as plain dicts, with its bases.
+        effective: With the changes of ``--cfg-options``.
+        fingerprint: Of ``effective`` and the options outside the config.
+    """
 
     job: Job
     folder: JobFolder
     config_path: Path
     text: str
     resolved: dict[str, Any]
+    effective: dict[str, Any]
     fingerprint: str
 
     def write(self) -> None:
@@ -118,7 +131,10 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
     planned = []
     for job in jobs:
         text, resolved = _config(experiment, job, folder / "configs", options.transforms())
+        effective = _merged(resolved, changes)
         extra = (f"amp={options.amp}",) if options.amp else ()
+        if options.gpus_per_job > 1:
+            extra += (f"gpus={options.gpus_per_job}",)
         planned.append(
             PlannedJob(
                 job,
@@ -126,10 +142,36 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
                 folder / "configs" / f"{job.name}.py",
                 text,
                 resolved,
-                fingerprint(_merged(resolved, changes), extra),
+                effective,
+                fingerprint(effective, extra),
             )
         )
     return planned
+
+
+def batch_note(planned: Sequence[PlannedJob], gpus_per_job: int) -> str:
+    """Returns a warning if a step sees another number of images than the table's, '' if not.
+
+    ``train_dataloader.batch_size`` counts the images of one domain on one GPU.
+    """
+    for one in planned:
+        published = one.resolved["train_dataloader"]["batch_size"]
+        batch = one.effective["train_dataloader"]["batch_size"]
+        parts = (one.effective.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+        total = batch * gpus_per_job * parts
+        if total == published:
+            continue
+        factors = [f"{gpus_per_job} GPUs" if gpus_per_job > 1 else "", f"{batch} images"]
+        factors.append(f"{parts} accumulated batches" if parts > 1 else "")
+        note = f"A step sees {' × '.join(filter(None, factors))} = {total} images per domain, "
+        note += f"the published one {published}; numbers will differ."
+        each = published / gpus_per_job
+        if gpus_per_job > 1 and each == int(each) and batch != each:
+            note += (
+                f" For the published batch: --cfg-options train_dataloader.batch_size={each:.0f}"
+            )
+        return note
+    return ""
 
 
 def check_fingerprints(planned: Sequence[PlannedJob]) -> None:

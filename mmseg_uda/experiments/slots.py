@@ -1,4 +1,4 @@
-"""Where trainings run on this machine: one slot per GPU, or a few CPU slots."""
+"""Where trainings run on this machine: one slot per GPU or group of GPUs, or a few CPU slots."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ class Slot:
     """A place for one training at a time.
 
     Attributes:
-        name: What the user reads, e.g. 'GPU 0'.
+        name: What the user reads, e.g. 'GPU 0' or 'GPU 0+1'.
         environment: Variables of the training's process.
+        processes: Number of processes that share the training.
     """
 
     name: str
     environment: dict[str, str] = field(default_factory=dict)
+    processes: int = 1
 
 
 def visible_gpus() -> list[str]:
@@ -59,16 +61,21 @@ def usable_cores() -> int:
     return cores
 
 
-def cpu_slots(jobs: int, threads: int | None) -> list[Slot]:
-    """Returns CPU slots with ``threads`` threads each (default: the cores shared out)."""
-    threads = threads or max(1, usable_cores() // jobs)
+def cpu_slots(jobs: int, threads: int | None, processes: int = 1) -> list[Slot]:
+    """Returns CPU slots with ``threads`` threads per process (default: the cores shared out)."""
+    threads = threads or max(1, usable_cores() // (jobs * processes))
     environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
     environment["CUDA_VISIBLE_DEVICES"] = ""
-    return [Slot(f"CPU {number}", environment) for number in range(jobs)]
+    return [Slot(f"CPU {number}", environment, processes) for number in range(jobs)]
 
 
 def make_slots(
-    gpus: str | None, cpu_jobs: int | None, threads: int | None, jobs: int, small: bool
+    gpus: str | None,
+    cpu_jobs: int | None,
+    threads: int | None,
+    jobs: int,
+    small: bool,
+    gpus_per_job: int = 1,
 ) -> list[Slot]:
     """Chooses the slots for ``jobs`` trainings.
 
@@ -78,6 +85,7 @@ def make_slots(
         threads: CPU threads of a training on the CPU.
         jobs: Number of trainings to run.
         small: Whether a training is small enough for one core.
+        gpus_per_job: GPUs, or processes on the CPU, that share one training.
 
     Raises:
         UserError: For GPUs that the machine does not have.
@@ -96,7 +104,20 @@ def make_slots(
             )
     if gpus == "all" and not present:
         raise UserError("--gpus all: this machine has no usable GPU.", fix="Use --gpus cpu.")
+    if chosen and len(chosen) < gpus_per_job:
+        raise UserError(
+            f"--gpus-per-job {gpus_per_job}: there {'is' if len(chosen) == 1 else 'are'} only "
+            f"{len(chosen)} GPU{'s' * (len(chosen) > 1)} to use.",
+            fix="Give a smaller number, or more --gpus.",
+        )
     if chosen:
-        return [Slot(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in chosen]
-    default = min(usable_cores(), max(1, jobs)) if small else 1
-    return cpu_slots(cpu_jobs or default, threads)
+        groups = [
+            list(chosen[start : start + gpus_per_job])
+            for start in range(0, len(chosen) - gpus_per_job + 1, gpus_per_job)
+        ]
+        return [
+            Slot(f"GPU {'+'.join(group)}", {"CUDA_VISIBLE_DEVICES": ",".join(group)}, gpus_per_job)
+            for group in groups
+        ]
+    default = min(usable_cores() // gpus_per_job or 1, max(1, jobs)) if small else 1
+    return cpu_slots(cpu_jobs or default, threads, gpus_per_job)

@@ -7,7 +7,6 @@ from mmseg_uda.experiments.display import LiveDisplay, PlainDisplay, clock, make
 from mmseg_uda.experiments.executors import Task
 from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.jobs import JobFolder, State
-from mmseg_uda.experiments.slots import Slot
 from mmseg_uda.files import write_json
 
 
@@ -19,7 +18,8 @@ def task(tables, tmp_path):
     progress = {"iter": 300, "max_iters": 1200, "seconds_per_iter": 0.12, "eta_seconds": 108}
     write_json(folder.path / "progress.json", progress)
     write_json(folder.path / "evaluations.json", [{"iter": 200, "mIoU": 33.33}])
-    return Task(job, folder, tmp_path / "c.py", "f", slot=Slot("GPU 3"), state=State.RUNNING)
+    config = tmp_path / "c.py"
+    return Task(job, folder, config, "f", place="GPU 3", state=State.RUNNING, ran=True)
 
 
 def console(**options):

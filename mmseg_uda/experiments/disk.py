@@ -1,0 +1,186 @@
+"""What the jobs will need on the disk, told before they start."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmseg_uda.errors import UserError, size_text
+from mmseg_uda.experiments.jobs import State
+from mmseg_uda.experiments.plan import PlannedJob
+
+# Millions of parameters, counted from the networks.
+ENCODERS = {
+    ("MiT", "b0"): 3.32,
+    ("MiT", "b1"): 13.15,
+    ("MiT", "b2"): 24.20,
+    ("MiT", "b3"): 44.07,
+    ("MiT", "b4"): 60.84,
+    ("MiT", "b5"): 81.44,
+    ("ResNetV1c", 50): 23.53,
+    ("ResNetV1c", 101): 42.52,
+    ("NanoBackbone", None): 0.42,
+}
+DECODERS = {"DLV2Head": 1.4, "NanoBackbone": 0.2}
+OTHER_DECODER = 4.2
+LOGS = 20e6
+ALMOST_FULL = 0.9
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one job needs.
+
+    Attributes:
+        checkpoint: Bytes of one checkpoint; None if neither known nor measured.
+        kept: How many of them stay.
+        best: Bytes of the best checkpoint, 0 if none is kept.
+        present: Bytes of checkpoints that are there already.
+        measured: Whether ``checkpoint`` is the size of a file.
+    """
+
+    checkpoint: float | None
+    kept: int
+    best: float
+    present: float
+    measured: bool
+
+    @property
+    def to_come(self) -> float:
+        """Bytes that the job will still add."""
+        return max(0.0, self.kept * (self.checkpoint or 0) + self.best + LOGS - self.present)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What all jobs need, and what there is.
+
+    Attributes:
+        jobs: Number of jobs that are to run.
+        needed: Bytes that they add, at the worst moment; without jobs of unknown size.
+        free: Bytes free in the work directory.
+        unknown: Jobs whose checkpoints are of unknown size.
+        largest: The largest checkpoint, in bytes.
+        kept: Checkpoints kept per job (the most of them).
+    """
+
+    jobs: int
+    needed: float
+    free: float
+    unknown: int
+    largest: float
+    kept: int
+
+    def text(self) -> str:
+        """Returns one line for the user."""
+        unknown = f" and {self.unknown} jobs of unknown size" if self.unknown else ""
+        return (
+            f"Disk: about {size_text(self.needed)} for {self.jobs} jobs ({self.kept} checkpoints "
+            f"each, up to {size_text(self.largest)}){unknown}; {size_text(self.free)} are free"
+        )
+
+
+def demand(planned: Sequence[PlannedJob], folder: Path, parallel: int, keep: int | None) -> Demand:
+    """Estimates what the jobs that are not done will add.
+
+    Args:
+        planned: The jobs.
+        folder: Where their folders are, or will be.
+        parallel: Jobs that train at the same time; each writes one checkpoint more than it keeps.
+        keep: Checkpoints to keep per job, in place of what the configs say.
+    """
+    estimates = [
+        estimate(one, planned, keep) for one in planned if one.folder.status().state != State.DONE
+    ]
+    largest = max((e.checkpoint or 0.0 for e in estimates), default=0.0)
+    needed = sum(e.to_come for e in estimates) + min(parallel, len(estimates)) * largest
+    return Demand(
+        jobs=len(estimates),
+        needed=needed,
+        free=shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free,
+        unknown=sum(e.checkpoint is None for e in estimates),
+        largest=largest,
+        kept=max((e.kept for e in estimates), default=0),
+    )
+
+
+def require_space(need: Demand, folder: Path) -> str:
+    """Checks that the disk is large enough; returns a warning if it is so only just.
+
+    Raises:
+        UserError: The jobs need more than is free.
+    """
+    fix = "keep fewer checkpoints (--keep 1), train fewer jobs (--rows, --seeds), free space in "
+    fix += f"{folder}, or give a --work-dir on another disk"
+    if need.needed > need.free:
+        raise UserError(
+            f"{need.text()}.", fix=f"{fix.capitalize()}; --ignore-disk-space starts all the same."
+        )
+    if need.needed > ALMOST_FULL * need.free:
+        return f"The disk will be almost full: {fix}."
+    return ""
+
+
+def estimate(
+    one: PlannedJob, planned: Sequence[PlannedJob] = (), keep: int | None = None
+) -> Estimate:
+    """Estimates one job from files that it or another seed of its row has written, or its config.
+
+    Args:
+        one: The job.
+        planned: Jobs to look at for a measured size.
+        keep: Checkpoints to keep, in place of what the config says.
+    """
+    config = one.effective
+    hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    weights, copies = network_bytes(config), checkpoint_copies(config)
+    siblings = [one, *(p for p in planned if p.job.row_number == one.job.row_number)]
+    sizes = [path.stat().st_size for p in siblings for path in p.folder.path.glob("iter_*.pth")]
+    checkpoint = max(sizes) if sizes else None if weights is None else weights * copies
+    steps = (config.get("train_cfg") or {}).get("max_iters", 0)
+    written = steps // max(1, hook.get("interval") or 1) + bool(hook.get("save_last", True))
+    kept = hook.get("max_keep_ckpts", -1) if keep is None else keep
+    best = 0.0
+    if hook.get("save_best") and checkpoint:
+        best = checkpoint * weight_copies(config) / copies
+    return Estimate(
+        checkpoint=checkpoint,
+        kept=min(kept, written) if kept > 0 else written,
+        best=best,
+        present=sum(path.stat().st_size for path in one.folder.path.glob("*iter_*.pth")),
+        measured=bool(sizes),
+    )
+
+
+def network_bytes(config: Mapping[str, Any]) -> float | None:
+    """Returns the size of the segmentor's weights in bytes, None for an unknown encoder."""
+    model = config.get("model") or {}
+    backbone, head = model.get("backbone") or {}, model.get("decode_head") or {}
+    kind = str(backbone.get("type"))
+    encoder = ENCODERS.get((kind, backbone.get("variant", backbone.get("depth"))))
+    if encoder is None:
+        return None
+    decoder = DECODERS.get(kind) or DECODERS.get(
+        str(head.get("single_scale_head") or head.get("type")), OTHER_DECODER
+    )
+    return 4e6 * (encoder + decoder)
+
+
+def weight_copies(config: Mapping[str, Any]) -> int:
+    """Returns how many networks a checkpoint holds: student, teacher, MIC's own teacher."""
+    uda = config.get("uda") or {}
+    if uda.get("type") != "SelfTraining":
+        return 1
+    masking = uda.get("masking") or {}
+    own = any(masking.get(key, "same") != "same" for key in ("alpha", "pseudo_threshold"))
+    return 1 + (not uda.get("source_only", False)) + own
+
+
+def checkpoint_copies(config: Mapping[str, Any]) -> int:
+    """Returns a checkpoint's size in networks, the optimizer's moments included."""
+    optimizer = ((config.get("optim_wrapper") or {}).get("optimizer")) or {}
+    moments = 2 if str(optimizer.get("type", "")).startswith("Adam") else 1
+    return weight_copies(config) + moments

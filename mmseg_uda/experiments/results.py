@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class JobResult:
         state: What has become of it.
         last: Its last validation ({} before the first).
         best: The validation with the highest mIoU on the target.
+        evaluations: All validations, in order.
         seconds: Wall time of all attempts that have ended.
         seconds_per_iter: Of the training loop, None if unknown.
         iteration: Steps done.
@@ -55,6 +56,7 @@ class JobResult:
     state: State
     last: Mapping[str, Any]
     best: Mapping[str, Any]
+    evaluations: Sequence[Mapping[str, Any]]
     seconds: float
     seconds_per_iter: float | None
     iteration: int | None
@@ -118,6 +120,7 @@ def read_job(job: Job, folder: Path) -> JobResult:
         state=status.state,
         last=evaluations[-1] if evaluations else {},
         best=max(ranked, key=lambda e: e["mIoU"], default={}),
+        evaluations=evaluations,
         seconds=status.seconds,
         seconds_per_iter=progress.get("seconds_per_iter"),
         iteration=progress.get("iter"),

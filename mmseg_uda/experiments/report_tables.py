@@ -1,0 +1,196 @@
+"""The tables of a report as cells of text, for Markdown and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmseg_uda.experiments.display import clock
+from mmseg_uda.experiments.grid import Experiment
+from mmseg_uda.experiments.jobs import State
+from mmseg_uda.experiments.results import JobResult, Mean, RowResult, class_names
+
+UNKNOWN = "–"
+
+METRIC_TITLES = {
+    "mIoU": "mIoU",
+    "mIoU_16": "mIoU 16",
+    "mIoU_13": "mIoU 13",
+    "mIoU_new": "new classes",
+    "aAcc": "pixel acc.",
+    "mAcc": "class acc.",
+}
+
+
+MINIWORLD = "These are miniworld numbers"
+MINIWORLD_MEANS = (
+    "miniature networks on rendered scenes, evaluated on rendered scenes. They say whether the "
+    "software works and what holds at this scale, and cannot be compared with a paper's numbers, "
+    "which this report therefore leaves out."
+)
+BEST = (
+    "The best iteration is selected on the target's labels, which an adaptation does not have; it "
+    "is shown only to tell how much the choice of the last iteration costs."
+)
+COST = (
+    "Mean wall time of a job (start, validations and resumes included) and of a step, on whatever "
+    "the jobs ran on."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column heads and rows of cells, all text."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """Returns the table as Markdown."""
+        lines = ["| " + " | ".join(self.head) + " |", "|" + "---|" * len(self.head)]
+        lines += ["| " + " | ".join(row) + " |" for row in self.rows]
+        return "\n".join(lines)
+
+
+def headline(experiment: Experiment, profile: str) -> str:
+    """Which table of which paper this is."""
+    name = f"{experiment.paper} {experiment.table}".strip() or "config"
+    world = " on the miniworld" if profile == "mini" else ""
+    return f"Experiment {experiment.id}{world}: {name}"
+
+
+def what_is_shown(rows: Sequence[RowResult]) -> str:
+    """What the numbers are."""
+    seeds = ", mean ± sample standard deviation over seeds" if several_seeds(rows) else ""
+    return f"Target validation set, student at the last iteration, in %{seeds}."
+
+
+def main_table(experiment: Experiment, rows: Sequence[RowResult], published: bool) -> Table:
+    """Metrics of every row, ``published`` ones beside them where wanted and known."""
+    shown = [m for m in experiment.metrics if m == "mIoU" or has_metric(rows, m)]
+    # A column of the published value stands beside each metric for which any row has one.
+    beside = [
+        m
+        for m in experiment.metrics
+        if published and (m == "mIoU" or any(reported(r, m) is not None for r in rows))
+    ]
+    head = ["#", "row", "seeds"]
+    for metric in experiment.metrics:
+        if metric in shown or metric in beside:
+            head.append(METRIC_TITLES.get(metric, metric))
+        if metric in beside:
+            head.append(f"{METRIC_TITLES.get(metric, metric)}, reported")
+    if published:
+        head.append("origin")
+    lines = []
+    for row in rows:
+        cells = [str(row.number), row_label(row), f"{len(row.finished)}/{len(row.jobs)}"]
+        for metric in experiment.metrics:
+            if metric in shown or metric in beside:
+                cells.append(text(row.metric(metric)))
+            if metric in beside:
+                value = reported(row, metric)
+                cells.append(UNKNOWN if value is None else f"{value:g}")
+        if published:
+            cells.append(row.row.reported.origin if row.row.reported else UNKNOWN)
+        lines.append(cells)
+    return Table(head, lines)
+
+
+def class_table(rows: Sequence[RowResult]) -> Table:
+    """IoU of every class."""
+    classes = class_names(rows)
+    return Table(
+        ["#", "row", *classes],
+        [[str(r.number), r.row.label, *(text(r.class_iou(c)) for c in classes)] for r in rows],
+    )
+
+
+def best_table(rows: Sequence[RowResult]) -> Table:
+    """The best validation beside the last."""
+    return Table(
+        ["#", "row", "last mIoU", "best mIoU (selected on target)", "at iteration"],
+        [
+            [
+                str(r.number),
+                r.row.label,
+                text(r.metric("mIoU")),
+                text(r.best()),
+                ", ".join(map(str, r.best_iterations())) or UNKNOWN,
+            ]
+            for r in rows
+        ],
+    )
+
+
+def cost_table(rows: Sequence[RowResult]) -> Table:
+    """Time of a job and of a step."""
+    paces = [row.pace() for row in rows]
+    first = next((pace.value for pace in paces if pace), None)
+    lines = []
+    for row, pace in zip(rows, paces, strict=True):
+        seconds = row.seconds()
+        lines.append(
+            [
+                str(row.number),
+                row.row.label,
+                UNKNOWN if seconds is None else clock(seconds.value),
+                UNKNOWN if pace is None else f"{pace.value:.3f}",
+                UNKNOWN if pace is None or not first else f"{pace.value / first:.2f} ×",
+            ]
+        )
+    return Table(["#", "row", "wall time", "s/it", "relative"], lines)
+
+
+def jobs_table(rows: Sequence[RowResult]) -> Table:
+    """Every job with its state."""
+    return Table(
+        ["#", "seed", "state", "iteration", "mIoU", "wall time", "s/it", "name"],
+        [
+            [
+                str(row.number),
+                str(job.job.setup.seed),
+                job.state.value + (f" ({job.message})" if job.message else ""),
+                UNKNOWN if job.iteration is None else str(job.iteration),
+                job_miou(job),
+                clock(job.seconds) if job.seconds else UNKNOWN,
+                UNKNOWN if job.seconds_per_iter is None else f"{job.seconds_per_iter:.3f}",
+                f"`{job.job.name}`",
+            ]
+            for row in rows
+            for job in row.jobs
+        ],
+    )
+
+
+def row_label(row: RowResult) -> str:
+    """The row's name; rows that do not belong to the paper's table say so."""
+    return row.row.label if row.row.counts else f"{row.row.label} (reference)"
+
+
+def job_miou(job: JobResult) -> str:
+    """The last mIoU, with its iteration when the job is not done."""
+    value = job.metric("mIoU")
+    if value is None:
+        return UNKNOWN
+    return f"{value:.1f}" + ("" if job.state is State.DONE else f" (at {job.last['iter']})")
+
+
+def text(value: Mean | None) -> str:
+    """A mean with its deviation, or the sign for unknown."""
+    return UNKNOWN if value is None else str(value)
+
+
+def reported(row: RowResult, metric: str) -> float | None:
+    """The published value."""
+    return row.row.reported.values.get(metric) if row.row.reported else None
+
+
+def has_metric(rows: Sequence[RowResult], metric: str) -> bool:
+    """Whether any job has it."""
+    return any(job.metric(metric) is not None for row in rows for job in row.jobs)
+
+
+def several_seeds(rows: Sequence[RowResult]) -> bool:
+    """Whether any row has more than one job."""
+    return any(len(row.jobs) > 1 for row in rows)

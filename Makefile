@@ -13,7 +13,7 @@ TEST_ARGS ?=
 demo: install
 	$(BIN)/python tools/make_miniworld.py --out data/miniworld
 	$(BIN)/python run_experiments.py --exp 90 --profile mini
-	@echo "The report is work_dirs/exp90-mini/results.md"
+	@echo "The report is work_dirs/exp90-mini/results.html (also .md, .csv, .json)"
 
 test: install
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \

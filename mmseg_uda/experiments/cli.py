@@ -106,7 +106,7 @@ def _run(
     if arguments.report:
         paths = write_report(experiment, options.folder(experiment), options.profile)
         console.print(paths[0].read_text(encoding="utf-8"), markup=False, highlight=False)
-        _say(console, f"Report: {short(paths[0])}")
+        _say_report(console, paths)
         return EXIT_OK
     jobs = experiment.jobs(
         parse_numbers(arguments.rows, "--rows"), parse_numbers(arguments.seeds, "--seeds")
@@ -218,9 +218,9 @@ class _Session:
 
     def conclude(self, tasks: Sequence[Task], finished: bool) -> int:
         """Writes the report, says what has become of the jobs, returns the exit status."""
-        report = write_report(
+        paths = write_report(
             self.experiment, self.options.folder(self.experiment), self.options.profile
-        )[0]
+        )
         states = [task.state for task in tasks]
         for state in State:
             if state in states:
@@ -229,12 +229,17 @@ class _Session:
             _say(self.console, "Jobs that another runner trains were left to it.")
         if any(task.action is Action.SKIP_FAILED for task in tasks):
             _say(self.console, "Failed jobs were left alone; --retry-failed runs them again.")
-        _say(self.console, f"Report: {short(report)}")
+        _say_report(self.console, paths)
         if not finished:
             _say(self.console, "Interrupted. The same command continues where it stopped.")
             return EXIT_INTERRUPTED
         bad = {State.FAILED, State.INTERRUPTED}
         return EXIT_FAILED if bad & set(states) else EXIT_OK
+
+
+def _say_report(console: Console, paths: Sequence[Path]) -> None:
+    _say(console, f"Report: {short(paths[0])}")
+    _say(console, f"As a page with curves and pictures: {short(paths[-1])}")
 
 
 def _provide_data(

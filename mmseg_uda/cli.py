@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable
 
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
@@ -31,6 +32,9 @@ def report_error(error: UserError) -> int:
     """Print an error's message and return its exit status."""
     from rich.console import Console
 
+    if os.environ.get("RANK", "0") != "0":
+        # Where all processes fail alike, the first one's message ends the others in time.
+        time.sleep(2)
     console = Console(stderr=True)
     text = f"Error: {error}"
     console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -54,7 +58,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
         default="none",
-        help=argparse.SUPPRESS,
+        help="what started this process beside others: torchrun, srun or mpirun (default: none)",
     )
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
 

@@ -6,6 +6,7 @@ Builds the plain segmentor only: no teacher, no vision-language model, no source
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from mmseg_uda.cli import add_config_options, add_tta_options, apply_environment, run_tool
@@ -49,10 +50,12 @@ def main() -> None:
     apply_environment(args)
 
     from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.processes import check_launcher, leave_processes
     from mmseg_uda.engine.runner import configure_threads
     from mmseg_uda.engine.testing import set_inference, test_checkpoint
     from mmseg_uda.engine.tta import augmentations_from
 
+    check_launcher(args.launcher)
     cfg = load_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     cfg.launcher = args.launcher
@@ -68,7 +71,8 @@ def main() -> None:
         hrda_output=args.hrda_out,
         augmentations=augmentations_from(args),
     )
-    if "mIoU" in metrics:
+    leave_processes()
+    if "mIoU" in metrics and int(os.environ.get("RANK", 0)) == 0:
         print(f"mIoU: {metrics['mIoU']:.2f}")
 
 

@@ -1,4 +1,8 @@
-"""Train a config: python tools/train.py CONFIG [--resume]."""
+"""Train a config: python tools/train.py CONFIG [--resume].
+
+On several GPUs: tools/dist_train.sh CONFIG GPUS [options], or
+torchrun --nproc_per_node GPUS tools/train.py CONFIG --launcher pytorch [options].
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,10 @@ def main() -> None:
     require_loggers(args.log)
 
     from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.processes import check_launcher, leave_processes
     from mmseg_uda.engine.runner import build_runner, configure_threads
+
+    check_launcher(args.launcher)
 
     cfg = load_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
@@ -43,6 +50,7 @@ def main() -> None:
     add_loggers(cfg, args.log)
     configure_threads()
     build_runner(cfg).train()
+    leave_processes()
 
 
 if __name__ == "__main__":

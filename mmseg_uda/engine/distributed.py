@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.registry import MODEL_WRAPPERS
 from torch import Tensor, distributed, nn
@@ -34,6 +35,7 @@ from torch import Tensor, distributed, nn
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.processes import copy_from_main
 from mmseg_uda.engine.trainer import Trainer
+from mmseg_uda.errors import UserError
 
 BUCKET_MIB = 32.0
 
@@ -155,6 +157,48 @@ def running_statistics(network: nn.Module) -> list[Tensor]:
         for buffer in (module.running_mean, module.running_var, module.num_batches_tracked)
         if buffer is not None
     ]
+
+
+def choose_sync_bn(cfg: Config, model: nn.Module) -> None:
+    """Bring ``cfg.sync_bn`` into the form that mmengine reads, in place.
+
+    Args:
+        cfg: The run's config; ``sync_bn`` is True, ``"torch"``, or False or None for none.
+        model: The model whose BatchNorm layers mmengine will replace.
+
+    Raises:
+        UserError: torch has no synchronised BatchNorm for this machine, or the model cannot use
+            it, or another implementation is asked for.
+    """
+    wanted = cfg.get("sync_bn")
+    if wanted in (None, False):
+        cfg.sync_bn = None
+        return
+    if wanted not in (True, "torch"):
+        raise UserError(f"sync_bn={wanted!r} is unknown.", "Use sync_bn=True or leave it out.")
+    if not torch.cuda.is_available():
+        raise UserError(
+            "torch has synchronised BatchNorm for GPUs only, and there is none.",
+            "Leave sync_bn out; running statistics are averaged over the processes all the same.",
+        )
+    if isinstance(model, Trainer):
+        model.check_sync_bn()
+    cfg.sync_bn = "torch"
+
+
+def wrapper_config(given: dict | None) -> dict:
+    """The config of our wrapper, with what ``model_wrapper_cfg`` says about it.
+
+    Raises:
+        UserError: If it names another wrapper.
+    """
+    config = {"type": "StepDataParallel", **(given or {})}
+    if config["type"] != "StepDataParallel":
+        raise UserError(
+            f"model_wrapper_cfg.type={config['type']!r} cannot run a trainer's step.",
+            "Leave model_wrapper_cfg out.",
+        )
+    return config
 
 
 # mmengine looks for wrappers in its own registry and in one child only.

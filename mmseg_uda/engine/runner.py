@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,7 +13,8 @@ from typing import Any
 import mmengine.runner
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_main_process
+from mmengine.dist import is_distributed, is_main_process
+from mmengine.model import is_model_wrapper
 from mmengine.runner.loops import IterBasedTrainLoop
 from mmseg.registry import LOOPS, MODELS, RUNNERS
 from torch import nn
@@ -25,10 +27,14 @@ from mmseg_uda.engine.checkpoint import (
     newest_first,
     sync_folder,
 )
+from mmseg_uda.engine.distributed import choose_sync_bn, wrapper_config
+from mmseg_uda.engine.execution import spread_execution
 from mmseg_uda.engine.flat_keys import reject_flat_keys
 from mmseg_uda.engine.interruption import InterruptionHook, StopRequest, quiet_worker
 from mmseg_uda.engine.job_files import read_evaluations
 from mmseg_uda.engine.options import check_options
+from mmseg_uda.engine.processes import from_main_process, join_processes
+from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 from mmseg_uda.locks import training_in
 from mmseg_uda.models.weights import read_checkpoint
@@ -40,8 +46,9 @@ def wrap_model(cfg: Config) -> Config:
     """Put ``cfg.model`` inside the trainer that ``cfg.uda`` describes.
 
     A config has two keys: ``model``, the plain segmentor that is deployed, and ``uda``, the
-    trainer around it. mmengine's runner builds one model; this makes it out of the two, and
-    leaves a config that is already wrapped, or has no ``uda``, as it is.
+    trainer around it; a third, ``execution``, says how both are run on the machine. mmengine's
+    runner builds one model; this makes it out of them, and leaves a config that is already
+    wrapped, or has no ``uda``, as it is.
 
     Args:
         cfg: Full config. It is not changed.
@@ -50,12 +57,14 @@ def wrap_model(cfg: Config) -> Config:
         A config whose ``model`` is the trainer.
 
     Raises:
-        UserError: If ``uda`` names no trainer or uses the flat keys of older code bases.
+        UserError: If ``uda`` names no trainer or uses the flat keys of older code bases, or for
+            an impossible ``execution``.
     """
     cfg = cfg.copy()
-    uda = cfg.get("uda")
-    if uda is None or "segmentor" in cfg.model:
+    if cfg.get("uda") is None or "segmentor" in cfg.model:
         return cfg
+    spread_execution(cfg)
+    uda = cfg.uda
     uda = dict(uda.to_dict() if isinstance(uda, ConfigDict) else uda)
     reject_flat_keys(uda)
     if MODELS.get(uda.get("type", "")) is None:
@@ -65,7 +74,8 @@ def wrap_model(cfg: Config) -> Config:
         )
     check_options(MODELS.get(uda["type"]), uda, "uda")
     uda.setdefault("max_iters", (cfg.get("train_cfg") or {}).get("max_iters", 0))
-    if uda["type"] == "SelfTraining":
+    parameters = inspect.signature(MODELS.get(uda["type"])).parameters
+    if "seed" in parameters:
         uda.setdefault("seed", (cfg.get("randomness") or {}).get("seed") or 0)
     # mmengine hands a top-level data_preprocessor to the model; it belongs to the segmentor.
     preprocessor = cfg.pop("data_preprocessor", None)
@@ -85,9 +95,29 @@ def build_runner(cfg: Config) -> Runner:
 class Runner(mmengine.runner.Runner):
     """mmengine's runner with atomic checkpoints that load without unpickling code.
 
-    One process trains in a work directory at a time, and stop signals end a training in order
-    (``mmseg_uda.engine.interruption``). Everything else is stock.
+    One training runs in a work directory at a time, and stop signals end it in order
+    (``mmseg_uda.engine.interruption``). Started with ``launcher``, several processes share a
+    training (``mmseg_uda.engine.distributed``); ``sync_bn=True`` in the config then makes
+    BatchNorm use the statistics of all their batches. Everything else is stock.
     """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Connect the processes, then as mmengine."""
+        if self.distributed and not is_distributed():
+            join_processes(self.launcher, env_cfg.get("dist_cfg", {}))
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Move the model to the device; with several processes, wrap a trainer as ours.
+
+        Raises:
+            UserError: ``sync_bn`` or ``model_wrapper_cfg`` cannot be used here.
+        """
+        if self.distributed and not is_model_wrapper(model):
+            choose_sync_bn(self.cfg, model)
+            if isinstance(model, Trainer) or self._train_dataloader is None:
+                model_wrapper_cfg = wrapper_config(model_wrapper_cfg)
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def train(self) -> nn.Module:
         """Train; see mmengine.
@@ -125,6 +155,9 @@ class Runner(mmengine.runner.Runner):
         Raises:
             UserError: If the disk is full; earlier checkpoints are as they were.
         """
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        if isinstance(model, Trainer):
+            model.before_save()
         meta = {**(meta or {}), "format_version": FORMAT_VERSION}
         written = Path(out_dir) / f"{filename}{PARTIAL}"
         try:
@@ -156,7 +189,7 @@ class Runner(mmengine.runner.Runner):
         """Load trainer or segmentor weights; see :func:`load_trainer_state`."""
         checkpoint = read_checkpoint(filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        model = self.model.module if hasattr(self.model, "module") else self.model
+        model = self.model.module if is_model_wrapper(self.model) else self.model
         load_trainer_state(model, checkpoint, filename)
         self._has_loaded = True
         self.logger.info(f"Loaded {filename}")
@@ -167,6 +200,11 @@ class Runner(mmengine.runner.Runner):
         if self._has_loaded or not self._resume or self._load_from is not None:
             super().load_or_resume()
             return
+        path = from_main_process(self._newest_checkpoint)
+        if path is not None:
+            self.resume(path)
+
+    def _newest_checkpoint(self) -> str | None:
         problems = []
         for path in newest_first(Path(self.work_dir)):
             try:
@@ -175,13 +213,13 @@ class Runner(mmengine.runner.Runner):
                 problems.append(str(error))
                 self.logger.warning(f"{error}\nTrying the checkpoint before it.")
                 continue
-            self.resume(str(path))
-            return
+            return str(path)
         if problems:
             raise UserError(
                 f"No checkpoint in {self.work_dir} can be read.",
                 "Delete the broken files to start again from the beginning.",
             )
+        return None
 
 
 @LOOPS.register_module()
@@ -199,11 +237,16 @@ class TrainLoop(IterBasedTrainLoop):
             and self._iter >= self.val_begin
             and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
         )
-        evaluated = {entry["iter"] for entry in read_evaluations(Path(self.runner.work_dir))}
+        folder = Path(self.runner.work_dir)
+        evaluated = from_main_process(lambda: [e["iter"] for e in read_evaluations(folder)])
         if due and self.runner.val_loop is not None and self._iter not in evaluated:
             self.runner.logger.info(f"Validating step {self._iter}, left undone before.")
             self.runner.message_hub.update_info("loop_stage", "train")
             self.runner.val_loop.run()
+        model = self.runner.model
+        trainer = model.module if is_model_wrapper(model) else model
+        if isinstance(trainer, Trainer):
+            trainer.before_training(self.dataloader.dataset)
         return super().run()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 
 from mmseg_uda.engine.deployed import deployed_model
 from mmseg_uda.engine.runner import Runner
@@ -85,7 +86,8 @@ def test_checkpoint(
             raise UserError("--hrda-out ATT has no mean over views.", "Leave --tta out.")
         cfg = with_augmentations(cfg, augmentations)
     runner = Runner.from_cfg(cfg)
-    segmentor = runner.model if augmentations is None else runner.model.module
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    segmentor = model if augmentations is None else model.module
     load_segmentor_weights(segmentor, checkpoint, part=part)
     if hrda_output is not None:
         if not hasattr(segmentor, "output_mode"):

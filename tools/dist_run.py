@@ -1,0 +1,51 @@
+"""torchrun with the training's exit status and without tracebacks of its own.
+
+Takes torchrun's options: python tools/dist_run.py --standalone --nproc_per_node 2 tools/train.py
+CONFIG --launcher pytorch. Where torchrun ends with 1 whatever happened, this ends with the status
+of the process that failed first: 2 after a user error, 75 (run it again) after a stop signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+# torchrun would print how each process ended; the processes have said why.
+os.environ.setdefault("LOGLEVEL", "CRITICAL")
+
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import get_args_parser, run
+
+from mmseg_uda.errors import REQUEUE_STATUS
+
+SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
+
+
+def main() -> int:
+    """Run; the processes get stop signals, SIGUSR1 and SIGUSR2 too, and 30 seconds to save."""
+    parser = get_args_parser()
+    if "signals_to_handle" in vars(parser.parse_args(["script"])):
+        parser.set_defaults(signals_to_handle=SIGNALS)
+    args = parser.parse_args()
+    if str(args.nproc_per_node).isdigit():
+        share = (os.cpu_count() or 1) // int(args.nproc_per_node)
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
+    del os.environ["LOGLEVEL"]  # the processes keep their own
+    try:
+        run(args)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            name = signal.Signals(-failure.exitcode).name
+            print(f"Process {rank} was ended by {name}.", file=sys.stderr)
+            return 128 - failure.exitcode
+        return failure.exitcode
+    except SignalException:
+        return REQUEUE_STATUS
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -72,3 +72,16 @@ def pair_config(root: Path, **changes) -> dict:
 
 def pair(root: Path, **changes):
     return DATASETS.build(pair_config(root, **changes))
+
+
+def write_bank(folder: Path, labels, depths, seed: int = 0, num_classes: int = 19) -> Path:
+    """A bank of given crops, lists of (h, w) arrays, with random images."""
+    from mmseg_uda.methods.cdda import count_bank
+    from mmseg_uda.methods.cdda.bank import BankMeta
+
+    for n, (label, depth) in enumerate(zip(labels, depths, strict=True)):
+        write_image(folder / f"images/{n}.png", *label.shape, seed=1000 * seed + n)
+        write_label(folder / f"labels/{n}.png", label)
+        write_depth(folder / f"depth/{n}.png", depth)
+    meta = BankMeta(len(labels), num_classes, tuple(labels[0].shape), remap="exp", rate=6.0)
+    return count_bank(folder, meta)

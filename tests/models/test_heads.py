@@ -1,10 +1,11 @@
 import pytest
 import torch
+from mmseg.models.decode_heads.isa_head import SelfAttentionBlock
 from mmseg.registry import MODELS
 from small import CHANNELS, daformer_head, dlv2_head
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.heads.layers import InterlacedAttention
+from mmseg_uda.models.heads.layers import RELU, GroupAttention, InterlacedAttention
 
 BN = dict(type="BN")
 CONTEXT = dict(dilations=(1, 2, 3), norm_cfg=BN, act_cfg=dict(type="ReLU"))
@@ -58,6 +59,15 @@ def test_interlaced_attention_groups():
     assert torch.equal(layer(ids), ids)
     assert seen[0][0].tolist() == [[0, 3], [12, 15]]
     assert seen[1][0].tolist() == [[0, 1, 2], [6, 7, 8]]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_attention_of_a_group_equals_mmseg(training):
+    original = SelfAttentionBlock(6, 4, conv_cfg=None, norm_cfg=BN, act_cfg=RELU)
+    ours = GroupAttention(6, 4, 2, BN, RELU)
+    ours.load_state_dict(original.state_dict())
+    x = torch.randn(3, 6, 5, 7)
+    assert torch.allclose(ours.train(training)(x), original.train(training)(x), atol=1e-5)
 
 
 def test_interlaced_attention_takes_any_size():

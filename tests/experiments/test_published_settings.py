@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_uda.experiments.plan import read_config
+from mmseg_uda.methods.csi import TaxonomyRelabeling
 from mmseg_uda.methods.daformer import FeatureDistance
 from mmseg_uda.methods.mic import MaskedConsistency
 from mmseg_uda.self_training import SelfTraining
@@ -69,6 +70,12 @@ def test_defaults_are_the_published_values():
         "pseudo_threshold": "same",
         "weight_main_loss_only": False,
     }
+    relabelling = defaults(TaxonomyRelabeling)
+    expected = {"nms": "agnostic", "nms_iou": 0.3, "paste": "rect", "clip_score": "max_prompt"}
+    expected |= {"min_box": 10, "candidate_ratio": 0.5, "fallback_runner_up": False, "every_n": 1}
+    expected |= {"collect": (-1, -1), "relabel": (-1, -1), "crop_mode": None}
+    expected |= {"preprocess": "pil8", "vlm_dtype": "fp32"}
+    assert {name: relabelling[name] for name in expected} == expected
 
 
 def masking(mode, block):
@@ -76,6 +83,11 @@ def masking(mode, block):
     return dict(type="MaskedConsistency", mode=mode, block_size=block, **published)
 
 
+MAPPING = [
+    dict(target="terrain", source="vegetation", box_score=0.01, crop_score=0.1),
+    dict(target="truck", source="car", box_score=0.1, crop_score=0.5),
+    dict(target="train", source=None, box_score=0.1, crop_score=0.5),
+]
 # config: v1 margins, v2 margins, MIC's mode, RCS's min_crop_ratio
 FINAL = {
     "daformer/gta2cs_daformer": (True, None, None, 0.5),
@@ -107,8 +119,19 @@ def test_final_configs(name):
     rows, margins, mode, min_crop = FINAL[name]
     config = read_config(CONFIGS / f"{name}.py")
     uda = dict(config["uda"])
-    uda.pop("relabel", None)
+    relabel = uda.pop("relabel", None)
     uda.pop("taxonomy", None)
+    if name.startswith("csi/"):
+        assert relabel["collect"] == (7999, 11999) and relabel["relabel"][0] == 11999
+        assert relabel["mapping"] == MAPPING
+        # Nothing else deviates from the defaults, which are the published values.
+        assert set(relabel) <= {
+            *("type", "taxonomy", "mapping", "collect", "relabel", "detector", "classifier")
+        }
+        assert relabel["detector"] == dict(type="OwlDetector", checkpoint="owlvit")
+        assert relabel["classifier"]["checkpoint"] == "openai/clip-vit-base-patch32"
+    else:
+        assert relabel is None
     expected = DAFORMER | (V1 if rows else {})
     if mode is not None:
         expected = expected | dict(masking=masking(mode, 64))

@@ -28,8 +28,9 @@ def pictures(tmp_path):
 def infer(trained, tmp_path, monkeypatch, capsys):
     """Runs the tool; returns exit status and what it printed to stdout and stderr."""
 
-    def call(*arguments, kind="daformer", inputs=None, out="out"):
-        config, checkpoint = trained(kind)
+    def call(*arguments, kind="daformer", inputs=None, out="out", config=None, checkpoint=None):
+        own = trained(kind)
+        config, checkpoint = config or own[0], checkpoint or own[1]
         inputs = [tmp_path / "a"] if inputs is None else inputs
         fixed = [config, checkpoint, *inputs, "--out", tmp_path / out, "--device", "cpu"]
         monkeypatch.setattr(sys, "argv", ["infer.py", *map(str, [*fixed, *arguments])])
@@ -227,3 +228,19 @@ def test_wrong_options_are_told(infer, pictures, arguments, words):
 def test_sizes_are_read(infer, pictures):
     status, _, err = infer("--resize", "0x10")
     assert status == 2 and "neither config, none nor like 1024x512" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(inputs=["nowhere"]), "no file or folder nowhere"),
+        (dict(checkpoint="nowhere.pth"), "no such weights: nowhere.pth"),
+        (dict(config="nowhere.py"), "There is no config nowhere.py"),
+        (dict(kind="hrda", config="daformer"), "is a checkpoint of another network"),
+    ],
+)
+def test_wrong_input_is_told(infer, pictures, trained, change, words):
+    if change.get("config") == "daformer":
+        change = {**change, "config": trained("daformer")[0]}
+    status, _, err = infer(**change)
+    assert status == 2 and words in err.replace("\n", " ") and "Traceback" not in err

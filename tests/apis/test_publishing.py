@@ -1,5 +1,7 @@
 import ast
 import hashlib
+import runpy
+import sys
 
 import mmseg.apis
 import numpy as np
@@ -195,3 +197,38 @@ class TestConfigText:
         ast.parse(cfg.pretty_text)
         stored = stored_config({"meta": {"cfg": cfg.pretty_text}})
         assert stored.to_dict() == cfg.to_dict()
+
+
+class TestTool:
+    """tools/publish.py, run in this process."""
+
+    @pytest.fixture
+    def tool(self, monkeypatch, capsys):
+        def call(*arguments):
+            monkeypatch.setattr(sys, "argv", ["publish.py", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_path("tools/publish.py", run_name="__main__")
+            return ended.value.code, *capsys.readouterr()
+
+        return call
+
+    def test_options(self, tool, trained, tmp_path):
+        _, checkpoint = trained("daformer")
+        status, out, _ = tool(checkpoint, tmp_path / "a.pth", "--teacher", "--half")
+        expected = publish(checkpoint, tmp_path / "b.pth", part="ema_model", half=True)
+        (written,) = tmp_path.glob("a-*.pth")
+        assert status == 0 and str(written) in out
+        assert written.read_bytes() == expected.read_bytes()
+        assert tool(checkpoint, tmp_path / "c.pth", "--write-config")[0] == 0
+        assert len(list(tmp_path.glob("c-*"))) == 2
+
+    def test_wrong_input_is_told(self, tool, trained, tmp_path):
+        config, checkpoint = trained("daformer")
+        (tmp_path / "file").touch()
+        for arguments, words in (
+            ([tmp_path / "no.pth", tmp_path / "out.pth"], "no such weights"),
+            ([checkpoint, tmp_path / "file" / "out.pth"], "cannot be written"),
+            ([checkpoint, tmp_path / "out.pth", "--config", "no.py"], "no config no.py"),
+        ):
+            status, _, err = tool(*arguments)
+            assert status == 2 and words in err.replace("\n", " ") and "Traceback" not in err

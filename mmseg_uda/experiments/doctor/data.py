@@ -87,7 +87,8 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
             if decode:
                 one.reports = list(inspect_files(one.item, workers, one.needs_depth))
                 findings += check_content(one)
-            findings += check_statistics(one)
+            if TRAINING in one.roles:  # only rare class sampling reads them
+                findings += check_statistics(one)
         except UserError as error:  # its taxonomy or label map
             findings.append(Finding(AREA, Level.PROBLEM, error.message, error.fix or ""))
     return findings + check_duplicates(data_sets)

@@ -115,11 +115,7 @@ def check_opencv(installed: dict[str, str]) -> list[Finding]:
         return []
     text = ", ".join(f"{name} {version}" for name, version in builds.items())
     if len(set(builds.values())) == 1:
-        return [
-            Finding(
-                AREA, Level.NOTE, f"several builds of OpenCV, all of one release: {text}", "nothing"
-            )
-        ]
+        return [Finding(AREA, Level.NOTE, f"several builds of OpenCV, all of one release: {text}")]
     return [
         Finding(
             AREA,

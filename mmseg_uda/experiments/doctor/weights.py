@@ -32,7 +32,12 @@ def check_weights(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
         for config in configs:
             findings += [*_modules(config), *_encoder(config), *_start(config)]
         findings += [
-            Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
+            Finding(
+                AREA,
+                Level.PROBLEM,
+                f"{path.dataset}: {path.path} is missing",
+                _suggest(path.path) + path.fix,
+            )
             for path in preflight.missing_foundation(configs)
         ]
     unique = list({(f.level, f.message): f for f in findings}.values())
@@ -142,7 +147,9 @@ def _not_built(key: str, error: Exception) -> Finding:
 
 
 def _suggest(name: str) -> str:
-    """The known name that the user may have meant."""
+    """How to make the miniworld's weights, or the known name that the user may have meant."""
+    if "miniworld/" in name:
+        return "run: python tools/make_miniworld.py --out data/miniworld. Else "
     from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES, pretrained_roots
 
     known = {*DOWNLOADS, *HUB_REPOSITORIES}

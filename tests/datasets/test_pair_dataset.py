@@ -228,6 +228,33 @@ def test_synchronised_crop_is_the_same_place_in_both(gta_root):
     assert len(boxes) > 1
 
 
+def test_synchronised_crop_is_uniform_and_reaches_the_last_position(gta_root):
+    """Frames of 40x60 pixels; 38x57 leaves 3 x 4 positions."""
+    columns = np.tile(np.arange(60, dtype=np.uint8) % 19, (40, 1))
+    rows = np.tile(np.arange(40, dtype=np.uint8)[:, None] % 19, (1, 60))
+    for i in range(4):
+        write_label(gta_root / f"labels/{i:05d}_labelTrainIds.png", columns if i % 2 else rows)
+    steps = [{"type": "LoadFrame"}, {"type": "LoadTrainIds"}, {"type": "PackFields"}]
+    source = {"type": "GTA", "data_root": str(gta_root), "pipeline": steps}
+    dataset = DomainPairDataset(source, source, sync_crop_size=(38, 57))
+    offsets = {"rows": [], "columns": []}
+    for i in range(400):
+        sample = dataset[0, i]["source"]["data_samples"]
+        name = "columns" if int(sample.img_path[-5]) % 2 else "rows"
+        offsets[name].append(int(sample.gt_sem_seg.data[0, 0, 0]))
+    for name, positions in (("rows", 3), ("columns", 4)):
+        share = np.bincount(offsets[name]) / len(offsets[name])
+        assert len(share) == positions
+        assert share == pytest.approx(np.full(positions, 1 / positions), abs=0.1)
+
+
+def test_targets_are_drawn_uniformly_beside_rare_classes(gta_root, cityscapes_root):
+    dataset = DATASETS.build(pair_config(gta_root, cityscapes_root, rare_class_sampling=RCS))
+    drawn = [dataset[0, i]["target"]["data_samples"].img_path for i in range(300)]
+    shares = [drawn.count(path) / 300 for path in sorted(set(drawn))]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.1)
+
+
 def test_synchronised_crop_reaches_every_field(gta_root, cityscapes_root):
     cfg = pair_config(gta_root, cityscapes_root, sync_crop_size=(8, 8))
     item = DATASETS.build(cfg)[0, 0]

@@ -60,6 +60,7 @@ def test_attention_channels_and_start_value(classwise, channels):
     attention = network.attention(features, network.head(features))
     assert attention.shape == (1, channels, 16, 16)
     assert attention.mean().item() == pytest.approx(0.5, abs=0.05)
+    assert network.scale_attention.conv_seg.in_channels == 256
 
 
 def test_fixed_attention_has_no_parameters_and_is_masked_by_the_box():

@@ -103,8 +103,13 @@ class DataLocation:
         root = resolve_data_root(data_root or layout.root)
         img_dir = img_dir if img_dir is not None else str(default_img)
         img_suffix = img_suffix or layout.img_suffix
-        known = f"--dataset {type} --split {split} --data-root {root}"
-        own = f"--images {root}/{img_dir} --img-suffix {img_suffix}"
+        depth_dir = depth_dir or depth_folder_of(img_dir)
+        depth_suffix = depth_suffix or layout.depth_suffix or _as_png(img_suffix)
+        known = f"--dataset {type} --split {split} --root {root}"
+        own = (
+            f"--images {root}/{img_dir} --img-suffix {img_suffix} --out {root}/{depth_dir} "
+            f"--depth-suffix {depth_suffix}"
+        )
         return cls(
             title=layout.title,
             root=root,
@@ -115,8 +120,8 @@ class DataLocation:
             obtain=layout.obtain.format(root=root),
             convert=layout.convert.format(root=root) if layout.convert else None,
             per_condition=layout.per_condition,
-            depth_dir=depth_dir or depth_folder_of(img_dir),
-            depth_suffix=depth_suffix or layout.depth_suffix or _as_png(img_suffix),
+            depth_dir=depth_dir,
+            depth_suffix=depth_suffix,
             render="python tools/render_depth.py " + (known if type in LAYOUTS else own),
         )
 

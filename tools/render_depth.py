@@ -1,0 +1,116 @@
+"""Render depth files with Depth Anything V2.
+
+    python tools/render_depth.py --config configs/cdda/gta2cs_cdda_daformer.py
+    python tools/render_depth.py --dataset Cityscapes --split train --checkpoint large
+    python tools/render_depth.py --images my/frames --out my/depth_any
+
+Files that exist are left alone, so that the same command goes on after an interruption. Weights:
+a folder, 'small' (Apache-2.0), 'base' or 'large' (both for non-commercial use), looked for under
+pretrained/ and on the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
+from mmseg_uda.errors import UserError
+from mmseg_uda.taxonomy import LAYOUTS, DataLocation
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Render depth files with Depth Anything V2.",
+        epilog="The small model is under Apache-2.0, base and large for non-commercial use only.",
+    )
+    what = parser.add_argument_group("which images (one of these)")
+    what.add_argument("--config", help="what the training of a config reads: source and target")
+    what.add_argument("--dataset", choices=sorted(LAYOUTS), help="a data set on its own layout")
+    what.add_argument("--images", metavar="DIR", help="any folder of images")
+    where = parser.add_argument_group("where")
+    where.add_argument("--split", default="train", help="of --dataset")
+    where.add_argument("--root", help="root folder of --dataset, in place of data/NAME")
+    where.add_argument("--img-suffix", default=".png", help="of --images, e.g. _leftImg8bit.png")
+    where.add_argument("--out", metavar="DIR", help="of --images; default: depth_any beside it")
+    where.add_argument("--depth-suffix", help="what replaces the image suffix, e.g. _depth.png")
+    where.add_argument(
+        "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--checkpoint", default="small", help="small, base, large, a folder, or a name"
+    )
+    how.add_argument("--input-side", type=int, default=518, help="shorter side of the input")
+    how.add_argument("--bits", type=int, choices=(8, 16), default=8)
+    how.add_argument("--batch-size", type=int, default=4)
+    how.add_argument("--workers", type=int, default=4)
+    how.add_argument("--device", help="default: cuda if there is one")
+    how.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32")
+    how.add_argument("--overwrite", action="store_true", help="render files that exist, too")
+    return parser.parse_args()
+
+
+def locations(args: argparse.Namespace) -> Iterator[DataLocation]:
+    """The images that the command line names."""
+    if sum(value is not None for value in (args.config, args.dataset, args.images)) != 1:
+        raise UserError(
+            "Exactly one of --config, --dataset and --images says what to render.",
+            "python tools/render_depth.py --help shows examples.",
+        )
+    if args.config is not None:
+        from mmseg_uda.experiments.plan import read_config
+
+        data = read_config(Path(args.config))["train_dataloader"]["dataset"]
+        for role in ("source", "target"):
+            if data.get(role):
+                yield DataLocation.create(**{**data[role], "images_only": True})
+    elif args.dataset is not None:
+        yield DataLocation.create(
+            args.dataset,
+            data_root=args.root,
+            split=args.split,
+            images_only=True,
+            depth_suffix=args.depth_suffix,
+        )
+    else:
+        images = Path(args.images).resolve()
+        out = Path(args.out).resolve() if args.out else images.parent / "depth_any"
+        yield DataLocation.create(
+            data_root=str(images),
+            img_dir="",
+            img_suffix=args.img_suffix,
+            images_only=True,
+            depth_dir=os.path.relpath(out, images),
+            depth_suffix=args.depth_suffix,
+        )
+
+
+def main() -> None:
+    """Render."""
+    args = parse_args()
+    if args.data_root:
+        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    places = list(locations(args))
+    for place in places:
+        place.images()  # before the weights are loaded
+
+    import torch
+
+    from mmseg_uda.foundation.depth_anything import DepthAnything
+    from mmseg_uda.foundation.depth_files import render_depth
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = DepthAnything(args.checkpoint, args.input_side, args.dtype)
+    for place in places:
+        written = render_depth(
+            place, model, args.batch_size, args.workers, device, args.bits, args.overwrite
+        )
+        print(f"{place.title}: {written} depth files written to {place.depth_folder}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

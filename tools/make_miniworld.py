@@ -8,6 +8,7 @@ from pathlib import Path
 from mmseg_uda.cli import run_tool
 from mmseg_uda.miniworld import (
     DEVELOPMENT_SEED,
+    REPORTED_SEED,
     STRENGTH,
     MiniworldPaths,
     WorldOptions,
@@ -31,7 +32,12 @@ def parse_args() -> argparse.Namespace:
         "--weights", type=Path, default=Path("pretrained/miniworld"), help="folder for weights"
     )
     parser.add_argument("--no-weights", action="store_true", help="render data sets only")
-    parser.add_argument("--seed", type=int, default=DEVELOPMENT_SEED, help="world seed")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=REPORTED_SEED,
+        help=f"world seed; {DEVELOPMENT_SEED} for development",
+    )
     parser.add_argument("--strength", type=float, default=STRENGTH, help="domain gap, 0 to 1")
     parser.add_argument(
         "--size", type=int, nargs=2, metavar=("W", "H"), default=(256, 128), help="image size"

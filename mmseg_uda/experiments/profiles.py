@@ -36,9 +36,9 @@ SLIDE_STRIDE = (64, 64)
 
 ITERATIONS = 1200  # paper: 40 000
 WARM_UP = 30  # 1500
-TARGET_START = 150  # the target takes part from here on; in the paper at once
-COLLECT = (300, 400)  # CSI's collection phase, paper: (7999, 11999)
-RELABEL = (400, ITERATIONS)  # (11999, 40000)
+TARGET_START = 100  # the target takes part from here on; in the paper at once
+COLLECT = (150, 230)  # CSI's collection phase, paper: (7999, 11999)
+RELABEL = (230, ITERATIONS)  # (11999, 40000)
 VALIDATE_EVERY = 600
 CHECKPOINT_EVERY = 200
 LOG_EVERY = 20
@@ -89,6 +89,8 @@ DLV2_HEAD = {"in_channels": BACKBONE_CHANNELS[2], "in_index": 2}
 DETECTOR = {
     "type": "ProposalDetector",
     "classifier": {"type": "OpenClip", "checkpoint": CLIP_FOLDER},
+    "proposals": "both",
+    "max_proposals": 24,
     "max_inner": 10,  # grass comes as boxes inside large regions
 }
 CLASSIFIER = {"type": "OpenClip", "checkpoint": CLIP_FOLDER}

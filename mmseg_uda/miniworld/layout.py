@@ -49,12 +49,14 @@ class Layout:
         sidewalk: Range of the sidewalk width.
         verge: Range of the width of a grass strip.
         verge_chance: Chance of a grass strip, per side.
+        paved: Chance of a sidewalk between the road and a grass strip.
+        open_ground: Chance that grass covers the ground beyond, where no strip is.
         backdrop: Shares of buildings, walls, fences and hedges along the street.
         cars, persons, trees, poles: Ranges of counts.
         truck, bus, train, motorcycle, bicycle, sign, light: Spawn chances.
         van: Chance of a van, which is a car; drawn twice.
         articulated: Share of the buses that have two sections.
-        cover: Class of what grows on the ground.
+        cover: Class of the grass.
     """
 
     eye: Range
@@ -64,6 +66,8 @@ class Layout:
     sidewalk: Range = (2.0, 4.2)
     verge: Range = (3.0, 9.0)
     verge_chance: float = 0.75
+    paved: float = 0.45
+    open_ground: float = 0.5
     backdrop: tuple[float, float, float, float] = (0.34, 0.23, 0.23, 0.2)
     cars: Range = (2, 6)
     persons: Range = (1, 4)
@@ -130,8 +134,9 @@ def draw_scene(brush: Brush, layout: Layout) -> None:
 
 def _draw_ground(plan: _Plan, layout: Layout) -> None:
     brush, canvas = plan.brush, plan.brush.canvas
-    base = layout.cover if brush.chance(0.5) else Ids.SIDEWALK
-    canvas.paint([ground(-200, 200, 0.5, 400)], base, brush.colour(base))
+    covered = brush.chance(layout.open_ground)
+    base, look = (layout.cover, Ids.TERRAIN) if covered else (Ids.SIDEWALK, Ids.SIDEWALK)
+    canvas.paint([ground(-200, 200, 0.5, 400)], base, brush.colour(look))
     left, right = plan.offset - plan.road, plan.offset + plan.road
     canvas.paint([ground(left, right, 0.5, 400)], Ids.ROAD, brush.colour(Ids.ROAD))
     paint, tone = np.array([226.0, 226, 220]), 0.75
@@ -171,14 +176,14 @@ def _draw_side(plan: _Plan, layout: Layout, side: int) -> tuple[float, float, fl
 
     edge = plan.road
     grass = brush.chance(layout.verge_chance)
-    paved = brush.chance(0.45 if grass else 0.95)
+    paved = brush.chance(layout.paved if grass else 0.95)
     walk = edge + (brush.uniform(*layout.sidewalk) if paved else 0.25)
     strip(edge, walk, Ids.SIDEWALK, brush.colour(Ids.SIDEWALK))
     strip(edge, edge + 0.25, None, np.array([188.0, 186, 182]))
     verge = walk
     if grass:
         verge = walk + brush.uniform(*layout.verge)
-        strip(walk, verge, layout.cover, brush.colour(layout.cover))
+        strip(walk, verge, layout.cover, brush.colour(Ids.TERRAIN))
     back = verge + brush.uniform(0.2, 1.0)
     painters = (draw_building, draw_wall, draw_fence, draw_hedge)
     theme = painters[brush.rng.choice(4, p=layout.backdrop)]
@@ -225,7 +230,7 @@ def _place_large(plan: _Plan, layout: Layout) -> None:
     if layout.van:
         for _ in range(2):
             if brush.chance(layout.van):
-                jobs.append((draw_van, 3.4, (5.5, 14)))
+                jobs.append((draw_van, 4.2, (5.5, 14)))
     for _ in range(int(brush.rng.integers(int(layout.cars[0]), int(layout.cars[1]) + 1))):
         jobs.append((draw_car, 2.4, (5.5, 26)))
     for painter, half, reach in jobs:

@@ -84,30 +84,30 @@ def draw_car(brush: Brush, x: float, z: float, yaw: float) -> None:
 
 
 def draw_van(brush: Brush, x: float, z: float, yaw: float) -> None:
-    """A tall delivery van with a short bonnet, windowless behind the doors; its class is car."""
+    """A box van: a cab and a windowless box of one colour; its class is car."""
     colour = brush.colour(Ids.CAR if brush.chance(0.3) else Ids.TRUCK)
-    body = Box(x, z, yaw, brush.uniform(4.4, 7.0), 2.2, 0.4, brush.uniform(2.3, 3.5))
-    ribs = [(u - 0.01, 0.03, u + 0.01, 0.97) for u in np.linspace(0.04, 0.66, 8)]
-    ribbed = brush.chance(0.5)
-    bonnet = _shifted(body, body.length / 2 + 0.45, length=0.9, width=2.0, top=1.3)
+    length = brush.uniform(4.2, 6.5)
+    box = Box(x, z, yaw, length, 2.4, 0.8, brush.uniform(2.9, 3.7))
+    cab = _shifted(box, length / 2 + 0.95, length=1.8, width=2.2, bottom=0.45, top=2.3)
+    frame = _shifted(box, 0.6, length=length + 1.0, width=2.1, bottom=0.45, top=0.85)
+    ribs = [(u - 0.012, 0.03, u + 0.012, 0.97) for u in np.linspace(0.06, 0.94, 9)]
+    ribbed = brush.chance(0.6)
     brush.canvas.begin_object()
-    paint_shadow(brush, body)
-    paint_box(brush, bonnet, Ids.CAR, colour)
-    for name in paint_box(brush, body, Ids.CAR, colour):
+    paint_shadow(brush, frame)
+    paint_box(brush, frame, Ids.CAR, DARK * 1.6)
+    for name in paint_box(brush, cab, Ids.CAR, colour):
         if name == "front":
-            paint_on_face(brush, body, name, [(0.08, 0.45, 0.92, 0.85)], Ids.CAR, GLASS)
-        elif name == "rear":
-            paint_on_face(brush, body, name, [(0.485, 0.05, 0.515, 0.95)], Ids.CAR, DARK * 2)
-            windows = [(0.1, 0.55, 0.42, 0.85), (0.58, 0.55, 0.9, 0.85)]
-            paint_on_face(brush, body, name, windows, Ids.CAR, GLASS)
-        elif name != "top":
-            if ribbed:
-                paint_on_face(brush, body, name, ribs, Ids.CAR, colour * 0.7)
-            paint_on_face(brush, body, name, [(0.74, 0.5, 0.95, 0.84)], Ids.CAR, GLASS)
-            paint_on_face(brush, body, name, [(0.69, 0.05, 0.7, 0.9)], Ids.CAR, colour * 0.6)
-    _lamps(brush, bonnet, Ids.CAR, 0.4, 0.75, 0.2)
-    _lamps(brush, body, Ids.CAR, 0.15, 0.32, 0.1)
-    paint_wheels(brush, body, Ids.CAR, 0.4, (0.14, 0.9))
+            paint_on_face(brush, cab, name, [(0.08, 0.5, 0.92, 0.88)], Ids.CAR, GLASS)
+        elif name in ("left", "right"):
+            paint_on_face(brush, cab, name, [(0.3, 0.52, 0.85, 0.86)], Ids.CAR, GLASS)
+    for name in paint_box(brush, box, Ids.CAR, colour):
+        if name == "rear":
+            paint_on_face(brush, box, name, [(0.485, 0.05, 0.515, 0.95)], Ids.CAR, DARK * 2)
+            paint_on_face(brush, box, name, [(0.04, 0.02, 0.96, 0.1)], Ids.CAR, DARK * 1.5)
+        elif name in ("left", "right") and ribbed:
+            paint_on_face(brush, box, name, ribs, Ids.CAR, colour * 0.65)
+    _lamps(brush, frame, Ids.CAR, 0.3, 0.8, 0.14)
+    paint_wheels(brush, box, Ids.CAR, 0.46, (0.14, 0.98))
     brush.canvas.end_object()
 
 

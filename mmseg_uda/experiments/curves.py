@@ -16,7 +16,7 @@ from mmseg_uda.experiments.history import Points
 COLORS = 10
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 60, 22, 12, 38
-LABEL_WIDTH, LABEL_LETTERS = 172, 22
+LABEL_WIDTH, LABEL_LETTERS = 180, 22
 
 
 @dataclass(frozen=True)

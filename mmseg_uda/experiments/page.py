@@ -5,7 +5,6 @@ The page asks for nothing from outside: its style, charts and pictures are insid
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -94,7 +93,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["style"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    environment.tests["numeric"] = lambda cell: bool(re.fullmatch(r"[–\d].{0,20}", cell))
     return environment
 
 
@@ -121,7 +119,7 @@ def _overview(
     def add(name: str, unit: str, curve: Any) -> None:
         lines = []
         for row in rows:
-            curves = [c for job in row.jobs if (c := curve(job))]
+            curves = [c for job in row.finished or row.jobs if (c := curve(job))]
             mean = history.average(curves)
             label = report_tables.row_label(row)
             lines.append(Line(label, row.number - 1, mean, dashed=not row.row.counts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,11 @@ class Table:
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds numbers, which are set right-aligned."""
+        cells = [row[column] for row in self.rows]
+        return column != 1 and all(re.fullmatch(r"[–\d].{0,20}", cell) for cell in cells)
 
     def markdown(self) -> str:
         """Returns the table as Markdown."""

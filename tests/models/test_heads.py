@@ -90,6 +90,22 @@ def test_segformer_keeps_its_unused_classifier_out_of_training():
     assert not head.conv_seg.weight.requires_grad
 
 
+@pytest.mark.parametrize("level", range(4))
+def test_segformer_fuses_the_finest_level_first(level):
+    """Channels of the fusion are in the order of the levels."""
+    decoder = dict(embed_dim=3)
+    cfg = dict(type="SegFormerHead", in_channels=CHANNELS, num_classes=5, decoder_params=decoder)
+    head = MODELS.build(cfg).eval()
+    fuse = head.linear_fuse.conv.weight
+    fuse.data.zero_()
+    fuse.data[:, 3 * level : 3 * level + 3] = 1.0
+    x = features()
+    before = head(x)
+    for i in range(4):
+        changed = [f + 1 if j == i else f for j, f in enumerate(x)]
+        assert torch.equal(head(changed), before) is (i != level)
+
+
 def test_dlv2_sums_its_classifiers():
     head = MODELS.build(dlv2_head())
     head.init_weights()

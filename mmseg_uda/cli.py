@@ -33,8 +33,8 @@ def report_error(error: UserError) -> int:
     from rich.console import Console
 
     if os.environ.get("RANK", "0") != "0":
-        # Where all processes fail alike, the first one's message ends the others in time.
-        time.sleep(2)
+        # Where all processes fail alike, torchrun ends this one when the first has said it.
+        time.sleep(10)
     console = Console(stderr=True)
     text = f"Error: {error}"
     console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)

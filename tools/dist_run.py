@@ -7,12 +7,10 @@ of the process that failed first: 2 after a user error, 75 (run it again) after 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
-
-# torchrun would print how each process ended; the processes have said why.
-os.environ.setdefault("LOGLEVEL", "CRITICAL")
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -32,7 +30,8 @@ def main() -> int:
     if str(args.nproc_per_node).isdigit():
         share = (os.cpu_count() or 1) // int(args.nproc_per_node)
         os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
-    del os.environ["LOGLEVEL"]  # the processes keep their own
+    # torchrun would print how each process ended; the processes have said why.
+    logging.disable(logging.ERROR)
     try:
         run(args)
     except ChildFailedError as error:

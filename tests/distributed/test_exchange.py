@@ -39,7 +39,7 @@ def test_the_gradient_is_the_mean_of_the_processes_own(ten_steps, step):
 
 
 def test_one_reduction_per_step(ten_steps):
-    # Two in the third: the counters of boxes are summed before the sources are decided.
+    # In the third also those of the three counters that the end of the collection needs.
     assert ten_steps[0]["reductions"] == [1, 1, 1 + 3, 1, 1, 1, 1, 1, 1, 1]
 
 

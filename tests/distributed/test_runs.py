@@ -97,15 +97,16 @@ def test_sync_bn_is_refused_without_a_gpu(tmp_path):
 
 
 def test_sync_bn_and_a_network_that_runs_alone_do_not_mix(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    together = SelfTraining(nano_config())
+    alone = SelfTraining(nano_config(), late=dict(type="LossInOneProcess"))
     cfg = Config(dict(sync_bn=True))
-    choose_sync_bn(cfg, SelfTraining(nano_config()))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    choose_sync_bn(cfg, together)
     assert cfg.sync_bn == "torch"  # mmengine's spelling
-    trainer = SelfTraining(nano_config(), late=dict(type="LossInOneProcess"))
     with pytest.raises(UserError, match=r"uda\.late"):
-        choose_sync_bn(cfg, trainer)
+        choose_sync_bn(cfg, alone)
     with pytest.raises(UserError, match="'mmcv' is unknown"):
-        choose_sync_bn(Config(dict(sync_bn="mmcv")), trainer)
+        choose_sync_bn(Config(dict(sync_bn="mmcv")), together)
 
 
 def test_teachers_with_running_statistics_find_replaced_layers():

@@ -70,6 +70,8 @@ class LossInOneProcess(Component):
             step 2 on; ``slope``: a finite loss with a gradient that is not, from step 2 on.
     """
 
+    runs_alone = True
+
     def __init__(self, kind="labels"):
         super().__init__()
         self.kind = kind

@@ -1,0 +1,77 @@
+"""tools/dist_train.sh and dist_test.sh: two processes started by torchrun."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fixed_run import config, with_validation
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def call():
+    """Runs a script of tools/ with this interpreter; returns the finished process."""
+
+    def run(script, *args):
+        helpers = str(ROOT / "tests/helpers")
+        environment = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=helpers)
+        environment.update(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1")
+        command = [ROOT / "tools" / script, *map(str, args)]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(call, tmp_path_factory):
+    """A config file, and what two processes made of it."""
+    folder = tmp_path_factory.mktemp("launch")
+    changes = with_validation(folder, every=2)
+    changes["test_dataloader"] = changes["val_dataloader"]
+    changes["test_cfg"], changes["test_evaluator"] = dict(), changes["val_evaluator"]
+    cfg = config(folder, 2, **changes)
+    cfg.custom_imports.imports.append("fixed_run")
+    cfg.default_hooks.logger.interval = 1
+    cfg.dump(folder / "config.py")
+    result = call("dist_train.sh", folder / "config.py", 2, "--work-dir", folder / "run")
+    return folder, result
+
+
+def test_training(trained):
+    folder, result = trained
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert int(torch.load(folder / "run/iter_2.pth")["state_dict"]["step"]) == 2
+    (evaluation,) = json.loads((folder / "run/evaluations.json").read_text())
+    assert evaluation["iter"] == 2 and 0 <= evaluation["mIoU"] <= 100
+    logs = list((folder / "run").glob("*/*.log"))
+    assert len(logs) == 1  # of the first process
+
+
+def test_evaluation(trained, call):
+    folder, _ = trained
+    checkpoint = folder / "run/iter_2.pth"
+    out = ["--work-dir", folder / "test"]
+    result = call("dist_test.sh", folder / "config.py", checkpoint, 2, *out)
+    assert result.returncode == 0, result.stderr[-3000:]
+    (evaluation,) = json.loads((folder / "run/evaluations.json").read_text())
+    assert result.stdout.count(f"mIoU: {evaluation['mIoU']:.2f}\n") == 1
+
+
+def test_a_user_error_is_one_message_and_status_2(trained, call):
+    folder, _ = trained
+    option = ["--cfg-options", "uda.masking.mode=upside_down"]
+    result = call("dist_train.sh", folder / "config.py", 2, "--work-dir", folder / "bad", *option)
+    assert result.returncode == 2
+    assert result.stderr.count("uda.masking.mode='upside_down' is unknown") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_usage(call):
+    for script in ("dist_train.sh", "dist_test.sh"):
+        result = call(script, "config.py")
+        assert result.returncode == 2 and f"tools/{script} CONFIG" in result.stderr

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmcv.cnn.bricks.drop import DropPath
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
+from pinned_random import PinnedRandom
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -131,13 +132,20 @@ def test_images_that_hrda_encodes():
 
 
 class Operations(TorchDispatchMode):
-    """Lists every operation with the size of its largest result."""
+    """Lists every operation with the size of its largest result, and those that read values."""
+
+    READING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal.default")
 
     def __init__(self):
         super().__init__()
         self.sizes = []
+        self.waits = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        masks = [a for a in args if isinstance(a, (list, tuple))] if "index" in str(func) else []
+        by_mask = any(i is not None and i.dtype == torch.bool for m in masks for i in m)
+        if by_mask or any(name in str(func) for name in self.READING):
+            self.waits.append(str(func))
         result = func(*args, **(kwargs or {}))
         tensors = result if isinstance(result, (tuple, list)) else [result]
         sizes = [t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor)]
@@ -162,3 +170,32 @@ def test_cell_labels_need_no_one_hot_map():
     with Operations() as operations:
         downscale_label(label, 64, 0.75, 19)
     assert max(size for _, size in operations.sizes) <= label.numel() * label.element_size()
+
+
+class HostNumbers(PinnedRandom):
+    """Decides without tensors, so that what remains are the step's own readings."""
+
+    def apply_color_jitter(self, probability):
+        return True
+
+    apply_blur = apply_color_jitter
+
+    def jitter_orders(self, batch_size, shared):
+        return [(0, 1, 2, 3)] * batch_size
+
+
+@pytest.mark.parametrize("mode", ["separatetrgaug", "separate", "separatesrcaug"])
+def test_no_value_is_read_by_the_host_in_forward_and_backward(mode):
+    """Below Python: also what torch reads inside an operation, such as a boolean index."""
+    trainer = build(nano_hrda_config(), masking=dict(MASKING, mode=mode, alpha=0.9))
+    trainer.random = HostNumbers()
+    wrapper = optimizer(trainer)
+    trainer.train_step(random_batch(0, size=(64, 64)), wrapper)
+    batch = random_batch(1, size=(64, 64))
+    with Operations() as operations:
+        trainer.run_step(batch, wrapper)
+    assert len(operations.sizes) > 1000
+    assert operations.waits == []
+    with Operations() as operations:
+        torch.ones(3)[torch.tensor([True, False, True])].sum().item()
+    assert len(operations.waits) == 2

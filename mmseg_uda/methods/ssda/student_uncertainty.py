@@ -76,8 +76,13 @@ class StudentUncertainty:
         """0-dim mean divergence in bits, differentiable."""
         if self.source == "scale_views":
             return self._scales(output)
-        (features,) = self._features
-        self._features = []
+        found, self._features = self._features, []
+        if len(found) != 1:
+            raise UserError(
+                f"{KEY}=True cannot see the features of a compiled decoder.",
+                "Set execution.compile=None.",
+            )
+        features = found[0]
         passes = self.options.passes
         first = self._classifiers[0]
         masks = random.dropout_masks(passes, first.in_channels, self._rate, features.device)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from mmseg_uda.datasets.transforms.diagnosis import DIAGNOSIS_LABEL
 from mmseg_uda.engine.panels import BarsPanel, LabelPanel, MapPanel
@@ -59,6 +60,12 @@ class PseudoLabelQuality(Component):
         # All labelled pixels, the confident ones among them, and intersection and union by class.
         self.register_buffer("right", torch.zeros(2 + count), persistent=False)
         self.register_buffer("counted", torch.zeros(2 + count), persistent=False)
+
+    def before_training(self, host: SelfTraining, data: Dataset) -> None:
+        """Without a taxonomy of the host's, the names are the data set's."""
+        known = tuple((getattr(data, "metainfo", None) or {}).get("classes", ()))
+        if host.taxonomy is None and len(known) == len(self.names):
+            self.names = known
 
     def refine_weights(
         self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from fixed_run import config
 from mmengine.structures import PixelData
 from nano import nano_config, optimizer, random_batch
 
 import mmseg_uda.register_all  # noqa: F401
+from mmseg_uda.engine import build_runner
 from mmseg_uda.self_training import PseudoLabelQuality, PseudoLabels, SelfTraining, TargetBatch
 from mmseg_uda.self_training.component import StepContext
 from mmseg_uda.self_training.quality import class_shares, overlap
@@ -140,3 +142,12 @@ def test_class_names_come_from_the_taxonomy():
         diagnosis=dict(type="PseudoLabelQuality"),
     )
     assert trainer.components["diagnosis"].names[:2] == ("road", "sidewalk")
+
+
+def test_without_a_taxonomy_class_names_come_from_the_data(tmp_path):
+    cfg = config(tmp_path, 2, **{"uda.diagnosis": dict(type="PseudoLabelQuality")})
+    runner = build_runner(cfg)
+    runner.train()
+    assert runner.model.components["diagnosis"].names == ("a", "b", "c", "d", "e")
+    (log,) = tmp_path.glob("*/vis_data/scalars.json")
+    assert "pseudo.share.e" in log.read_text()

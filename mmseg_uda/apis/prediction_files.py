@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmseg_uda.apis.prediction import Prediction
 from mmseg_uda.apis.segmentor import taxonomy_of
@@ -107,7 +107,7 @@ class PredictionFolder:
         write_json(self.root / SETTINGS, settings)
         entries = list(zip(self.classes.names, self.classes.colors, strict=True))
         with replacing(self.root / LEGEND) as temporary:
-            legend(entries, LEGEND_WIDTH).save(temporary)
+            ImageOps.expand(legend(entries, LEGEND_WIDTH), 10, "white").save(temporary)
 
     def _picture(self, kind: str, image: np.ndarray, prediction: Prediction) -> Image.Image:
         if kind == "ids":

@@ -6,9 +6,8 @@ import pytest
 import torch
 from mmcv.cnn.bricks.drop import DropPath
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
-from pinned_random import PinnedRandom
+from operations import HostNumbers, Operations
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.methods.daformer import downscale_label
@@ -131,28 +130,6 @@ def test_images_that_hrda_encodes():
     assert shapes == {"student": [crop] * 4, "teacher": [crop, crops], "imnet": [crop]}
 
 
-class Operations(TorchDispatchMode):
-    """Lists every operation with the size of its largest result, and those that read values."""
-
-    READING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal.default")
-
-    def __init__(self):
-        super().__init__()
-        self.sizes = []
-        self.waits = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        masks = [a for a in args if isinstance(a, (list, tuple))] if "index" in str(func) else []
-        by_mask = any(i is not None and i.dtype == torch.bool for m in masks for i in m)
-        if by_mask or any(name in str(func) for name in self.READING):
-            self.waits.append(str(func))
-        result = func(*args, **(kwargs or {}))
-        tensors = result if isinstance(result, (tuple, list)) else [result]
-        sizes = [t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor)]
-        self.sizes.append((func.__name__, max(sizes, default=0)))
-        return result
-
-
 def test_the_average_takes_the_same_few_operations_for_any_network():
     counts = []
     for layers in (2, 40):
@@ -170,18 +147,6 @@ def test_cell_labels_need_no_one_hot_map():
     with Operations() as operations:
         downscale_label(label, 64, 0.75, 19)
     assert max(size for _, size in operations.sizes) <= label.numel() * label.element_size()
-
-
-class HostNumbers(PinnedRandom):
-    """Decides without tensors, so that what remains are the step's own readings."""
-
-    def apply_color_jitter(self, probability):
-        return True
-
-    apply_blur = apply_color_jitter
-
-    def jitter_orders(self, batch_size, shared):
-        return [(0, 1, 2, 3)] * batch_size
 
 
 @pytest.mark.parametrize("mode", ["separatetrgaug", "separate", "separatesrcaug"])

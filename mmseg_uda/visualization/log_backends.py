@@ -39,6 +39,8 @@ class _RunBackend(BaseVisBackend):
         group: What belongs together, such as an experiment's table.
     """
 
+    _env_initialized: bool
+
     def __init__(
         self, save_dir: str, run_id: str | None = None, run_name: str = "", group: str = ""
     ) -> None:

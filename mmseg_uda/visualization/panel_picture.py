@@ -164,7 +164,7 @@ def _bars(panel: BarsPanel, index: int, classes: Classes, width: int) -> list[Im
     high = high if high > low else low + 1.0
     face = font(TEXT_SIZE - 1)
     several = len(rows) > 1
-    left = min(max(face.getlength(name) for name in names), width * 0.4) + 20
+    left = min(max(face.getlength(name) for name in names), width * 0.4) + 26
     right = width - face.getlength("-0.000") - 8
     line = BAR_HEIGHT * len(rows) + 3
     sheet = Image.new("RGB", (width, line * count + 4), WHITE)
@@ -180,7 +180,7 @@ def _bars(panel: BarsPanel, index: int, classes: Classes, width: int) -> list[Im
         middle = top + (line - 3) / 2
         if panel.names is None:
             draw.rectangle((0, middle - 5, 10, middle + 5), fill=classes.color(i), outline=FAINT)
-        name = shorten(names[i], left - 20, face)
+        name = shorten(names[i], left - 22, face)
         draw.text((left - 5, middle), name, fill=INK, font=face, anchor="rm")
         for k, values in enumerate(rows.values()):
             if i >= len(values) or not np.isfinite(values[i]):

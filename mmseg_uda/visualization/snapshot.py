@@ -58,7 +58,7 @@ def _keep(panel: Panel, images: int, side: int) -> Panel:
     if isinstance(panel, ImagePanel):
         full = panel.image
         small = _reduce(full[:images].detach().float(), side, "area")
-        shown: Panel = replace(
+        shown: Any = replace(
             panel, image=_to_host((small.clamp(0, 1) * 255).round().to(torch.uint8))
         )
     elif isinstance(panel, LabelPanel):
@@ -81,7 +81,7 @@ def _keep_boxes(boxes: Boxes, factor: float) -> Boxes:
     scale = torch.tensor([1.0, factor, factor, factor, factor])
     if boxes.corners.is_cuda:
         scale = scale.pin_memory().to(boxes.corners.device, non_blocking=True)
-    optional = {
+    optional: dict[str, Any] = {
         name: None if (value := getattr(boxes, name)) is None else _to_host(value.detach())
         for name in ("classes", "scores", "accepted")
     }

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import nn
 
 from mmseg_uda.engine.compilation import check_compile_options, compile_network
 from mmseg_uda.engine.optim_wrapper import AMP_DTYPES
@@ -71,13 +70,16 @@ class Execution:
     def prepare(self, segmentor: Any) -> None:
         """Change a newly built segmentor; teachers become copies of it."""
         recompute_activations(segmentor, self.recompute)
-        if self.channels_last:
-            segmentor.to(memory_format=torch.channels_last)
 
-    def start(self, segmentor: nn.Module) -> None:
-        """Compile the student; called before the first step, when it is on its device."""
+    def start(self, trainer: Any) -> None:
+        """Change layouts and compile; called before the first step, on the final device.
+
+        Not earlier: initialisation draws weights in the order in which they lie in memory.
+        """
+        if self.channels_last:
+            trainer.to(memory_format=torch.channels_last)
         if self.compile is not None:
-            compile_network(segmentor, self.compile)
+            compile_network(trainer.model, self.compile)
 
     def prediction(self) -> AbstractContextManager[Any]:
         """Region for validation: images of other sizes are not worth a compilation."""

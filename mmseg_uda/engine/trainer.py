@@ -115,7 +115,7 @@ class Trainer(BaseModel):
                 "Set optim_wrapper.type to 'StepOptimWrapper'.",
             )
         if not self._started:
-            self.execution.start(self.model)
+            self.execution.start(self)
             self._started = True
         self._scalars = {}
         self.panels = []

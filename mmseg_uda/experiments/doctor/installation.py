@@ -223,7 +223,8 @@ def _numpy_bridge() -> list[Finding]:
         ]
     try:
         found, code = cv2.imencode(".png", back)
-        same = found and np.array_equal(cv2.imdecode(code, cv2.IMREAD_COLOR), picture)
+        decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        same = found and decoded is not None and np.array_equal(decoded, picture)
         text = "a PNG does not come back as it was written"
     except Exception as error:
         same, text = False, str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,7 +33,7 @@ class JobFilesHook(Hook):
 
     ``progress.json``: ``iter``, ``max_iters``, ``seconds_per_iter``, ``eta_seconds`` and the
     time of writing. ``evaluations.json``: one entry per validation with ``iter``, the scalar
-    metrics and ``IoU`` by class in per cent.
+    metrics and ``IoU`` by class in per cent, null for a class that is nowhere.
 
     Args:
         interval: Iterations between two updates of the progress.
@@ -85,12 +86,17 @@ class JobFilesHook(Hook):
         entry: dict[str, Any] = {"iter": runner.iter, "IoU": {}}
         for name, value in metrics.items():
             if name.startswith("IoU."):
-                entry["IoU"][name.removeprefix("IoU.")] = float(value)
+                entry["IoU"][name.removeprefix("IoU.")] = _number(value)
             else:
-                entry[name] = float(value)
+                entry[name] = _number(value)
         path = Path(runner.work_dir)
         kept = [e for e in read_evaluations(path) if e["iter"] != entry["iter"]]
         write_json(path / EVALUATIONS, [*kept, entry])
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 @HOOKS.register_module()

@@ -42,6 +42,9 @@ TRACKERS = {
     "mlflow": ["mlflow>=2.11"],  # the first whose client logs images by step
 }
 
+# run_experiments.py --executor slurm.
+SLURM = ["submitit>=1.5"]  # the line of releases that the tests run with
+
 setup(
     name="mmseg_uda",
     version=VERSION,
@@ -56,10 +59,12 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         **TRACKERS,
+        "slurm": SLURM,
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",  # two test processes on two cores
             *TRACKERS["tensorboard"],
+            *SLURM,
             "ruff>=0.9",
             "mypy>=1.13",
         ],

@@ -60,7 +60,10 @@ def test_validation_counts_every_image_once(tmp_path):
     assert expected["mIoU"] > 0
 
 
-@pytest.mark.parametrize("kind, term", [("nan", "alone.loss"), ("slope", "gradient norm")])
+@pytest.mark.parametrize(
+    "kind, term",
+    [("nan", "alone.loss"), ("logged", "alone.loss"), ("slope", "gradient norm")],
+)
 def test_a_bad_step_in_one_process_stops_all_before_it(tmp_path, kind, term):
     changes = {"uda.late": dict(type="LossInOneProcess", kind=kind)}
     _, results = start(run_config, tmp_path, 6, changes)

@@ -66,8 +66,9 @@ class LossInOneProcess(Component):
     """A further loss and backward pass, in the second process only.
 
     Args:
-        kind: ``labels``: the labelled images once more; ``nan``: a loss that is not finite, from
-            step 2 on; ``slope``: a finite loss with a gradient that is not, from step 2 on.
+        kind: ``labels``: the labelled images once more. From step 2 on ``nan``: a loss that is
+            not finite; ``logged``: one that is logged only; ``slope``: a finite loss with a
+            gradient that is not.
     """
 
     runs_alone = True
@@ -78,6 +79,9 @@ class LossInOneProcess(Component):
 
     def late_losses(self, ctx, source, target, pseudo):
         if ctx.random.rank != 1 or (self.kind != "labels" and ctx.step < 2):
+            return {}
+        if self.kind == "logged":
+            ctx.log("alone.loss", torch.tensor(torch.inf))
             return {}
         host = ctx.host
         losses = host.loss(host.forward_student(source.image), source.label)

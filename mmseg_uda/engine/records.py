@@ -128,10 +128,23 @@ def source_batch(raw: Mapping[str, Any], preprocessor: nn.Module) -> SourceBatch
 
 
 def target_batch(raw: Mapping[str, Any], preprocessor: nn.Module) -> TargetBatch:
-    """Collated target samples to a record; a label, should there be one, is left unread."""
+    """Collated target samples to a record; a label, should there be one, is left unread.
+
+    Without a mask of the data set, what the preprocessor padded is not valid.
+    """
     image, maps, metas = read_batch(raw, preprocessor)
     maps.pop(LABEL_FIELD, None)
     valid = maps.pop(VALID_FIELD, None)
-    if valid is not None:
-        valid = valid.squeeze(1).to(image.dtype)
+    valid = _unpadded(image, metas) if valid is None else valid.squeeze(1).to(image.dtype)
     return TargetBatch(image, valid, normalization_of(preprocessor), metas, maps)
+
+
+def _unpadded(image: Tensor, metas: Sequence[Mapping[str, Any]]) -> Tensor | None:
+    size = tuple(image.shape[-2:])
+    extents = [tuple(meta.get("img_shape", size))[:2] for meta in metas]
+    if all(extent == size for extent in extents):
+        return None
+    valid = image.new_zeros(image.shape[0], *size)
+    for mask, (height, width) in zip(valid, extents, strict=True):
+        mask[:height, :width] = 1
+    return valid

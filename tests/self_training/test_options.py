@@ -79,6 +79,27 @@ def test_margins_apply_after_the_share_was_counted():
     assert pseudo.label[0].tolist() == [[0, 0, 0, 0], [3, 3, 3, 0]]
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_padding_has_no_weight(masked):
+    """A target image smaller than the crop; the mask of the data set, if any, is padded with 0."""
+    trainer = build(pseudo_threshold=0.0)
+    seen = []
+    label_target = trainer.label_target
+    trainer.label_target = lambda *args: seen.append(label_target(*args)) or seen[-1]
+    batch = random_batch(0)
+    small = random_batch(1, size=(24, 32), valid=torch.ones(24, 32) if masked else None)
+    for name in ("inputs", "data_samples"):
+        batch["target"][name][1] = small["target"][name][1]
+        if masked:
+            batch["target"][name][0] = small["target"][name][0]
+    trainer.train_step(batch, optimizer(trainer))
+    weight = seen[0].weight
+    assert weight[1, :24].eq(1).all() and weight[1, 24:].eq(0).all()
+    assert weight[0, 24:].eq(0).all().item() is masked
+    trainer.train_step(random_batch(0), optimizer(trainer))
+    assert seen[1].weight.eq(1).all()
+
+
 @pytest.mark.parametrize("norm", ["batch", "running"])
 def test_statistics_of_the_teacher(norm):
     trainer = build(teacher_norm=norm)

@@ -4,7 +4,8 @@ runner_type = "AdaptationRunner"
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    dist_cfg=dict(backend="nccl"),
+    # Seconds that processes wait for each other: the first one counts classes or builds banks.
+    dist_cfg=dict(backend="nccl", timeout=7200),
 )
 randomness = dict(seed=0)
 vis_backends = [dict(type="LocalVisBackend")]

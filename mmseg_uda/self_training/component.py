@@ -72,7 +72,7 @@ class Component(nn.Module):
     smallest: ClassVar[tuple[str, ...]] = ()
     #: Whether the student or a teacher may run in some processes only. Synchronised BatchNorm
     #: would wait for the others for ever, so the two cannot be combined.
-    runs_alone: ClassVar[bool] = False
+    runs_alone: bool = False
     _shown: tuple[Panel, ...] = ()
 
     def __init__(self) -> None:

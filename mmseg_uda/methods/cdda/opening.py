@@ -10,6 +10,7 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from mmseg_uda.engine.processes import from_main_process
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.bank import META, PUBLISHED, DepthBank
 from mmseg_uda.methods.cdda.bank_builder import build_bank
@@ -42,14 +43,18 @@ def open_bank(path: Path, build: Mapping[str, Any] | None, data: Dataset | None)
     Raises:
         UserError: There is no bank, it cannot be built, or it is damaged.
     """
-    if build is not None and data is not None and not bank_exists(path):
-        options = dict(build)
-        workers = options.pop("workers", 4)
-        print_log(
-            f"Building the bank of source crops in {path}, once for all trainings.", "current"
-        )
-        build_bank(draws_of_training(data, **options), path, workers, strict=False)
+    if build is not None and data is not None:
+        from_main_process(lambda: _build_missing(path, build, data))
     return DepthBank.open(path)
+
+
+def _build_missing(path: Path, build: Mapping[str, Any], data: Dataset) -> None:
+    if bank_exists(path):
+        return
+    options = dict(build)
+    workers = options.pop("workers", 4)
+    print_log(f"Building the bank of source crops in {path}, once for all trainings.", "current")
+    build_bank(draws_of_training(data, **options), path, workers, strict=False)
 
 
 def make_search(

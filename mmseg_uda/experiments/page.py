@@ -63,7 +63,7 @@ def page(experiment: Experiment, rows: Sequence[RowResult], profile: str, folder
             dots=Markup(_dots(rows, published=not mini)),
             row_notes=[(row.number, row.row.note) for row in rows if row.row.note],
             notes=[] if mini else list(experiment.notes),
-            classes=_class_table(rows, examples),
+            classes=_class_table(rows, examples, published=not mini),
             legend=_legend(examples),
             curves=_overview(rows, scalars),
             row_legend=[
@@ -173,8 +173,10 @@ def _job(
     }
 
 
-def _class_table(rows: Sequence[RowResult], examples: Examples) -> dict[str, Any] | None:
-    """IoU per class with the depth of each cell's colour."""
+def _class_table(
+    rows: Sequence[RowResult], examples: Examples, published: bool
+) -> dict[str, Any] | None:
+    """IoU per class with the depth of each cell's colour, and reported values below their row."""
     names = class_names(rows)
     if not names:
         return None
@@ -193,7 +195,13 @@ def _class_table(rows: Sequence[RowResult], examples: Examples) -> dict[str, Any
                     "heat": 0.0 if mean is None else min(mean.value / FULL_HEAT, 1.0),
                 }
             )
-        lines.append({"number": row.number, "label": report_tables.row_label(row), "cells": cells})
+        label = f"{row.number} {report_tables.row_label(row)}"
+        lines.append({"label": label, "cells": cells})
+        values = [report_tables.reported(row, f"IoU.{name}") for name in names]
+        if published and any(value is not None for value in values):
+            given = ["–" if value is None else f"{value:.1f}" for value in values]
+            cells = [{"value": value, "spread": "", "heat": 0.0} for value in given]
+            lines.append({"label": f"{row.number} reported", "cells": cells})
     return {"names": [(name, _css(colors.get(name))) for name in names], "rows": lines}
 
 

@@ -6,13 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
-from mmseg_uda.experiments.grid import find_experiment
+from mmseg_uda.experiments.grid import Reported, find_experiment
 from mmseg_uda.experiments.jobs import JobFolder, State
 from mmseg_uda.experiments.profiles import mini_experiment
 from mmseg_uda.experiments.report import write_report
@@ -138,6 +139,14 @@ def test_the_class_table_shades_cells_and_names_colors(page):
     assert 'style="--heat: 0.70">70.0</td>' in page  # road, row 2
     assert '--heat: 0.63">63.0<small>± 4.2</small>' in page  # road, row 1, two seeds
     assert "background: rgb(0 80 100)" in page  # train
+
+
+def test_reported_values_of_classes_stand_below_their_row(table, folder):
+    reported = Reported({"mIoU": 51.28, "IoU.road": 87.6})
+    rows = (replace(table.rows[0], reported=reported), *table.rows[1:])
+    page = write_report(replace(table, rows=rows), folder, "paper")[3].read_text(encoding="utf-8")
+    line = re.search(r'<td class="name">1 reported</td>(.*?)</tr>', page, re.S)[1]
+    assert re.findall(r">([\d.–]+)</td>", line) == ["87.6", "–"]
 
 
 def test_charts_are_well_formed_and_carry_the_curves(page):

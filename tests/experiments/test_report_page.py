@@ -142,7 +142,7 @@ def test_the_class_table_shades_cells_and_names_colors(page):
 
 
 def test_reported_values_of_classes_stand_below_their_row(table, folder):
-    reported = Reported({"mIoU": 51.28, "IoU.road": 87.6})
+    reported = Reported({"mIoU": 51.28, "IoU.road": 87.6}, origin="the paper")
     rows = (replace(table.rows[0], reported=reported), *table.rows[1:])
     page = write_report(replace(table, rows=rows), folder, "paper")[3].read_text(encoding="utf-8")
     line = re.search(r'<td class="name">1 reported</td>(.*?)</tr>', page, re.S)[1]

@@ -25,7 +25,7 @@ REPLACED = {
     "range_of_collect_mapping_info": "uda.relabel.collect",
     "patch_bank_capacity": "uda.relabel.bank_capacity",
     "ckpt_for_obj_det": "uda.relabel.detector.checkpoint",
-    "debug_img_interval": "default_hooks.visualization.interval",
+    "debug_img_interval": "default_hooks.debug_panels.interval",
     "print_grad_magnitude": "nothing: it is not offered",
 }
 

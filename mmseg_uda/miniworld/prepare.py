@@ -81,7 +81,7 @@ def ensure_miniworld(
     Args:
         root: Folder of the data sets.
         weights: Folder of the miniature weights; None makes none.
-        options: The world; default: the development world.
+        options: The world; default: the reported world.
         domains: Data sets to make.
         weight_options: How to train the weights.
         workers: Number of processes; default all cores.

@@ -1,75 +1,21 @@
 """Nano segmentors with checkpoints of a training, and a few images."""
 
-import copy
+from functools import partial
 
-import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
-from mmseg.registry import MODELS
-from nano import nano_config, nano_hrda_config
-from tiny_data import write_image, write_label
-
-import mmseg_uda.register_all  # noqa: F401
-from mmseg_uda.engine.testing import test_config as segmentor_config
-
-SLIDE = dict(mode="slide", crop_size=(64, 64), stride=(32, 32), batched_slide=True)
+from trained_nano import save_trained, trained_config, write_frames
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
     """Root of a Cityscapes with three validation frames of 80 x 40."""
-    root = tmp_path_factory.mktemp("cityscapes")
-    for i in range(3):
-        name = f"ulm/ulm_{i:06d}_000019"
-        write_image(root / f"leftImg8bit/val/{name}_leftImg8bit.png", 40, 80, seed=i)
-        label = np.tile(np.arange(80) // 5 % 19, (40, 1))
-        write_label(root / f"gtFine/val/{name}_gtFine_labelTrainIds.png", label)
-    return root
+    return write_frames(tmp_path_factory.mktemp("cityscapes"))
 
 
 @pytest.fixture(scope="session")
 def config_of(images):
     """The config of a training, by the kind of network."""
-
-    def make(kind, **changes):
-        cfg = Config.fromfile("configs/_base_/default_runtime.py")
-        model = nano_config(19) if kind == "daformer" else nano_hrda_config(19)
-        if kind == "hrda":
-            model["test_cfg"] = dict(SLIDE)
-        pipeline = [
-            dict(type="LoadFrame"),
-            dict(type="ResizeFields", scale=(192, 96)),
-            dict(type="LoadTrainIds"),
-            dict(type="PackFields"),
-        ]
-        loader = dict(
-            batch_size=1,
-            num_workers=0,
-            sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
-            dataset=dict(
-                type="Cityscapes",
-                data_root=str(images),
-                split="val",
-                test_mode=True,
-                pipeline=pipeline,
-            ),
-        )
-        cfg.merge_from_dict(
-            dict(
-                model=model,
-                uda=dict(type="SelfTraining"),
-                test_pipeline=copy.deepcopy(pipeline),
-                test_dataloader=loader,
-                test_evaluator=dict(type="StreamingIoU"),
-                test_cfg=dict(type="TestLoop"),
-                log_level="ERROR",
-                **changes,
-            )
-        )
-        return cfg
-
-    return make
+    return partial(trained_config, frames=images)
 
 
 @pytest.fixture(scope="session")
@@ -79,23 +25,9 @@ def trained(tmp_path_factory, config_of):
 
     def make(kind):
         cfg, config, checkpoint = config_of(kind), folder / f"{kind}.py", folder / f"{kind}.pth"
-        if checkpoint.is_file():
-            return config, checkpoint
-        cfg.dump(config)
-        state = {}
-        for seed, part in enumerate(("model", "ema_model")):
-            torch.manual_seed(seed)
-            network = MODELS.build(segmentor_config(cfg).model)
-            network.init_weights()
-            for name, value in network.state_dict().items():
-                # Statistics and classifiers that tell classes apart.
-                if name.endswith("running_mean"):
-                    value.normal_(0, 0.1)
-                elif "conv_seg" in name:
-                    value.normal_(0, 1)
-                state[f"{part}.{name}"] = value
-        meta = dict(cfg=cfg.pretty_text, iter=7, format_version=1)
-        torch.save(dict(meta=meta, state_dict=state), checkpoint)
+        if not checkpoint.is_file():
+            cfg.dump(config)
+            save_trained(cfg, checkpoint)
         return config, checkpoint
 
     return make

@@ -1,33 +1,49 @@
-"""Time the training step of one config, or compare several in one run.
+"""Time the training step of configs, each run in one or several ways, and its peak memory.
 
     python tools/benchmark.py configs/daformer/A.py configs/mic/B.py --encoder b0 --crop 256 256
+    python tools/benchmark.py configs/daformer/A.py --variants fp32 bf16 bf16+compile low-memory
 
-Random data: no data set and no weights are needed. Each config runs in a process of its own, so
-that its peak memory is its own.
+Random data and random weights: nothing has to be downloaded. Every measurement has a process of
+its own, so that its peak memory is its own; one that fails or runs out of time is shown as such.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
+import time
 from pathlib import Path
+from queue import Empty
+from typing import Any
 
 from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
+from mmseg_uda.files import write_json
+
+PRESETS = Path(__file__).parents[1] / "configs" / "_base_" / "execution"
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("configs", nargs="+", help="config files to compare")
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        metavar="NAME",
+        help="ways to run them, joined by '+': fp32 bf16 fp16 compile recompute recompute-all "
+        "channels-last fused foreach low-memory (default: as the config says)",
+    )
+    parser.add_argument("--amp", choices=["bf16", "fp16"], help="the same as one variant")
     parser.add_argument("--steps", type=int, default=5, help="measured steps")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="crop size")
     parser.add_argument("--encoder", choices=[f"b{i}" for i in range(6)], help="MiT variant")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
-    parser.add_argument("--amp", choices=["bf16", "fp16"])
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after this time; what is left out is said"
+    )
     parser.add_argument(
         "--loader", type=int, default=0, metavar="N", help="also time N batches of the data loader"
     )
@@ -39,8 +55,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_one(args: argparse.Namespace, path: str, results) -> None:
-    """Measure one config and put the numbers on the queue."""
+def measure_one(args: argparse.Namespace, path: str, variant: str | None, results: Any) -> None:
+    """Measure one config in one way and put the numbers on the queue; in a process of its own."""
     import os
 
     if args.data_root:
@@ -48,87 +64,161 @@ def measure_one(args: argparse.Namespace, path: str, results) -> None:
     import torch
     from mmengine.logging import MMLogger
 
-    from mmseg_uda.engine.benchmark import loader_speed, measure, scale_config
+    from mmseg_uda.engine.benchmark import apply_variant, measure, scale_config
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.errors import UserError
 
-    # Initialisation writes a paragraph per parameter.
-    MMLogger.get_instance("benchmark", log_level="ERROR")
+    # Initialisation writes a paragraph per parameter; warnings (no compiler) shall be seen.
+    MMLogger.get_instance("benchmark", log_level="WARNING")
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    cuda = torch.cuda.is_available() if args.device is None else args.device == "cuda"
     try:
-        original = load_config(path, args.cfg_options)
-        cfg = scale_config(original, tuple(args.crop) if args.crop else None, args.encoder)
-        if args.amp:
-            cfg.optim_wrapper.amp = args.amp
-        cost = measure(cfg, args.batch_size, args.steps, args.warm_up, device)
-        speed = loader_speed(original, args.loader) if args.loader else None
+        cfg = load_config(path, args.cfg_options)
+        cfg = scale_config(cfg, tuple(args.crop) if args.crop else None, args.encoder)
+        if variant is not None:
+            cfg = apply_variant(cfg, variant, PRESETS)
+        cost = measure(cfg, args.batch_size, args.steps, args.warm_up, "cuda" if cuda else "cpu")
     except UserError as error:
-        results.put(str(error))
+        results.put(dict(user_error=str(error)))
+        return
+    except Exception as error:  # such as out of memory: the other measurements go on
+        text = str(error).strip().splitlines()
+        results.put(dict(error=f"{type(error).__name__}: {text[0] if text else ''}"))
         return
     results.put(
         dict(
-            config=path,
             seconds_per_step=cost.seconds,
+            steps_per_second=1 / cost.seconds,
+            first_step_seconds=cost.first_seconds,
             phases=cost.phases,
             peak_mib=cost.peak_bytes / 2**20,
-            loader_images_per_second=speed,
-            device=device,
+            optimizer=cost.optimizer,
+            batch_size=args.batch_size,
+            crop=list(cfg.crop_size),
+            device=torch.cuda.get_device_name() if cuda else "cpu",
             threads=torch.get_num_threads(),
+            torch=torch.__version__,
         )
     )
 
 
-def show(results: list[dict]) -> None:
-    """Print one table: a column per config, a row per phase."""
+def measure_loader(args: argparse.Namespace, path: str, _: str | None, results: Any) -> None:
+    """Measure a config's data loader; in a process of its own."""
+    import os
+
+    if args.data_root:
+        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    from mmseg_uda.engine.benchmark import loader_speed
+    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.errors import UserError
+
+    try:
+        speed = loader_speed(load_config(path, args.cfg_options), args.loader)
+    except UserError as error:
+        results.put(dict(user_error=str(error)))
+        return
+    results.put(dict(loader_images_per_second=speed))
+
+
+def in_process(target: Any, args: argparse.Namespace, *rest: Any, deadline: float | None) -> dict:
+    """Call ``target(args, *rest, queue)`` in a new process; returns what it puts on the queue."""
+    if deadline is not None and time.monotonic() > deadline:
+        return dict(error="left out: the time is over")
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=target, args=(args, *rest, queue))
+    start = time.monotonic()
+    process.start()
+    result = None
+    while result is None:
+        alive = process.is_alive()
+        try:
+            result = queue.get(timeout=0.2)
+        except Empty:
+            if not alive:
+                result = dict(error=f"the process ended with status {process.exitcode}")
+            elif deadline is not None and time.monotonic() > deadline:
+                process.terminate()
+                seconds = time.monotonic() - start
+                result = dict(error=f"stopped after {seconds:.0f} s: the time is over")
+    process.join()
+    return result
+
+
+def show(results: list[dict], title: str) -> None:
+    """Print one table: a column per measurement, a row per phase."""
     from rich.console import Console
     from rich.table import Table
 
-    first = results[0]
-    table = Table(title=f"Training step on {first['device']}, {first['threads']} CPU threads")
-    table.add_column("")
+    done = [result for result in results if "error" not in result]
+    console = Console(width=max(100, 28 + 24 * len(results)))
+    if done:
+        first = done[0]
+        table = Table(
+            title=f"{title}: training step on {first['device']}, {first['threads']} CPU threads, "
+            f"batch {first['batch_size']}+{first['batch_size']}"
+        )
+        table.add_column("")
+        for result in done:
+            table.add_column(result["name"], justify="right", overflow="fold")
+        for phase in dict.fromkeys(name for result in done for name in result["phases"]):
+            cells = [result["phases"].get(phase) for result in done]
+            table.add_row(phase, *("–" if c is None else f"{c * 1000:.1f} ms" for c in cells))
+        table.add_section()
+        table.add_row("step", *(f"{r['seconds_per_step']:.3f} s" for r in done))
+        table.add_row("steps per second", *(f"{r['steps_per_second']:.2f}" for r in done))
+        table.add_row(
+            "time, relative",
+            *(f"{r['seconds_per_step'] / first['seconds_per_step']:.2f}" for r in done),
+        )
+        table.add_row("peak memory", *(f"{r['peak_mib']:.0f} MiB" for r in done))
+        table.add_row(
+            "memory, relative", *(f"{r['peak_mib'] / first['peak_mib']:.2f}" for r in done)
+        )
+        table.add_row("first step", *(f"{r['first_step_seconds']:.1f} s" for r in done))
+        table.add_row("optimizer", *(r["optimizer"] for r in done))
+        if any("loader_images_per_second" in result for result in done):
+            speeds = [result.get("loader_images_per_second") for result in done]
+            table.add_row("loader", *("–" if s is None else f"{s:.1f} img/s" for s in speeds))
+        console.print(table)
     for result in results:
-        table.add_column(Path(result["config"]).stem, justify="right", overflow="fold")
-    phases = dict.fromkeys(name for result in results for name in result["phases"])
-    for phase in phases:
-        cells = [result["phases"].get(phase) for result in results]
-        table.add_row(phase, *("–" if c is None else f"{c * 1000:.1f} ms" for c in cells))
-    table.add_section()
-    table.add_row("step", *(f"{r['seconds_per_step']:.3f} s" for r in results))
-    table.add_row(
-        "relative", *(f"{r['seconds_per_step'] / first['seconds_per_step']:.2f}" for r in results)
-    )
-    table.add_row("peak memory", *(f"{r['peak_mib']:.0f} MiB" for r in results))
-    if first["loader_images_per_second"] is not None:
-        table.add_row("loader", *(f"{r['loader_images_per_second']:.1f} img/s" for r in results))
-    Console(width=max(100, 34 + 36 * len(results))).print(table)
+        if "error" in result:
+            console.print(f"{result['name']}: {result['error']}", markup=False, soft_wrap=True)
 
 
 def main() -> int:
     """Measure and print."""
+    from mmseg_uda.progress import track
+
     args = parse_args()
-    context = multiprocessing.get_context("spawn")
-    results = []
-    for path in args.configs:
-        queue = context.Queue()
-        process = context.Process(target=measure_one, args=(args, path, queue))
-        process.start()
-        while process.is_alive() and queue.empty():
-            process.join(0.1)
-        if queue.empty():
-            print(f"Measuring {path} failed; the reason stands above.")
-            return 1
-        result = queue.get()
-        process.join()
-        if isinstance(result, str):
-            print(f"Error: {result}")
+    deadline = None if args.minutes is None else time.monotonic() + 60 * args.minutes
+    variants: list[str | None] = list(args.variants or [args.amp])
+    # The ways of the first kind for all configs come first, should the time not suffice.
+    pairs = [(path, variant) for variant in variants for path in args.configs]
+    results: list[dict] = []
+    loaders: dict[str, dict] = {}
+    for path, variant in track(pairs, "Measuring"):
+        result = in_process(measure_one, args, path, variant, deadline=deadline)
+        if args.loader and path not in loaders and "error" not in result:
+            loaders[path] = in_process(measure_loader, args, path, None, deadline=deadline)
+        result.update(loaders.get(path, {}) if "user_error" not in result else {})
+        if "user_error" in result:
+            print(f"Error: {result['user_error']}")
             return 2
+        stem = Path(path).stem
+        result.update(config=path, variant=variant, name=variant or stem)
+        if len(args.configs) > 1 and len(variants) == 1:
+            result["name"] = stem
         results.append(result)
-    show(results)
-    if args.json:
-        Path(args.json).write_text(json.dumps(results, indent=1))
-    return 0
+        if args.json:
+            write_json(Path(args.json), results)
+    if len(variants) == 1:
+        show(results, variants[0] or "As configured")
+    else:
+        for path in args.configs:
+            show([r for r in results if r["config"] == path], Path(path).stem)
+    return 1 if any("error" in result for result in results) else 0
 
 
 if __name__ == "__main__":

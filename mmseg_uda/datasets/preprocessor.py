@@ -26,6 +26,11 @@ class DomainDataPreProcessor(SegDataPreProcessor):
     Args: those of ``SegDataPreProcessor``.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Copies to a GPU are queued; what uses them there runs after them.
+        self._non_blocking = True
+
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Returns the batch with ``inputs`` as one float32 tensor (B, 3, H, W) per domain."""
         if "inputs" not in data:
@@ -56,7 +61,7 @@ class DomainDataPreProcessor(SegDataPreProcessor):
 
     def _normalised(self, image: torch.Tensor) -> torch.Tensor:
         if self._channel_conversion:
-            image = image[[2, 1, 0]]
+            image = image.flip(0)  # an index list would have to be copied to the device first
         image = image.float()
         return (image - self.mean) / self.std if self._enable_normalize else image
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +15,26 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmseg.structures import SegDataSample
 
+from mmseg_uda.engine.memory import PeakMemory
 from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.engine.step_timer import StepTimer
+from mmseg_uda.errors import UserError
 
 MIT_CHANNELS = {"b0": [32, 64, 160, 256]} | {f"b{i}": [64, 128, 320, 512] for i in range(1, 6)}
+
+#: Changes to a config by name, which ``--variants`` joins with ``+``.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "fp32": {"execution.amp": None},
+    "bf16": {"execution.amp": "bf16"},
+    "fp16": {"execution.amp": "fp16"},
+    "compile": {"execution.compile": True},
+    "recompute": {"execution.recompute": ["backbone"]},
+    "recompute-all": {"execution.recompute": ["backbone", "decode_head"]},
+    "channels-last": {"execution.channels_last": True},
+    "fused": {"optim_wrapper.optimizer.fused": True},
+    "foreach": {"optim_wrapper.optimizer.foreach": True},
+}
+PRESETS = {"low-memory": "low_memory.py"}
 
 
 @dataclass(frozen=True)
@@ -26,23 +43,60 @@ class StepCost:
 
     Attributes:
         seconds: Per step, mean over the measured steps.
-        phases: Seconds per step by phase; they sum up to ``seconds``.
-        peak_bytes: Peak memory: allocated on the GPU, or the process' resident size on a CPU.
+        first_seconds: The first step of the warm-up, compilation included.
+        phases: Seconds per step by phase; they sum up to ``seconds``, on a GPU nearly.
+        peak_bytes: Peak memory of the measured steps: allocated on the GPU, or on a CPU what the
+            process holds more than before the networks were built.
+        optimizer: Its implementation: ``fused``, ``foreach`` or ``default``.
     """
 
     seconds: float
+    first_seconds: float
     phases: dict[str, float]
     peak_bytes: int
+    optimizer: str
+
+
+def apply_variant(cfg: Config, variant: str, presets: Path) -> Config:
+    """A config in one of the ways to run it.
+
+    Args:
+        cfg: Config; it is not changed.
+        variant: Names of :data:`VARIANTS` and :data:`PRESETS`, joined by ``+``.
+        presets: Folder of the preset files, ``configs/_base_/execution``.
+
+    Raises:
+        UserError: For an unknown name.
+    """
+    cfg = Config(cfg.to_dict())
+    for name in variant.split("+"):
+        if name in PRESETS:
+            cfg.merge_from_dict(Config.fromfile(presets / PRESETS[name]).to_dict())
+        elif name in VARIANTS:
+            cfg.merge_from_dict(VARIANTS[name])
+        else:
+            raise UserError(
+                f"--variants {variant!r}: there is no {name!r}.",
+                f"Join some of these by '+': {', '.join([*VARIANTS, *PRESETS])}.",
+            )
+    return cfg
 
 
 def scale_config(cfg: Config, crop: tuple[int, int] | None, encoder: str | None) -> Config:
     """Change a paper config's crop and MiT encoder, for machines that are no data centre.
 
     HRDA's detail crop becomes half of the crop. Weights are left out: speed needs none.
+
+    Raises:
+        UserError: ``encoder`` is given and the config's is no MiT.
     """
-    cfg = cfg.copy()
+    cfg = Config(cfg.to_dict())
     cfg.model.backbone.pop("init_cfg", None)
     if encoder is not None:
+        if cfg.model.backbone.type != "MiT":
+            raise UserError(
+                f"--encoder {encoder} does not fit {cfg.model.backbone.type}.", "Leave it out."
+            )
         cfg.model.backbone.variant = encoder
         cfg.model.decode_head.in_channels = MIT_CHANNELS[encoder]
     if crop is not None:
@@ -55,7 +109,7 @@ def scale_config(cfg: Config, crop: tuple[int, int] | None, encoder: str | None)
     return cfg
 
 
-def random_batch(crop: tuple[int, int], batch_size: int, classes: int, with_target: bool) -> dict:
+def random_batch(crop: Sequence[int], batch_size: int, classes: int, with_target: bool) -> dict:
     """A collated batch of noise with labels in blocks of 32 pixels."""
     generator = torch.Generator().manual_seed(0)
     rows, columns = (side // 32 + 1 for side in crop)
@@ -78,42 +132,60 @@ def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str)
     """Build a config's trainer and time its steps.
 
     Args:
-        cfg: Config with ``model``, ``uda`` and ``optim_wrapper``.
+        cfg: Config with ``model``, ``uda``, ``optim_wrapper`` and perhaps ``execution``.
         batch_size: Images per domain.
         steps: Measured steps.
-        warm_up: Steps before them.
+        warm_up: Steps before them, at least 1.
         device: ``cpu`` or ``cuda``.
     """
     init_default_scope("mmseg")
-    crop = tuple(cfg.crop_size)
     where = torch.device(device)
+    torch.backends.cudnn.benchmark = bool(cfg.get("env_cfg", {}).get("cudnn_benchmark"))
+    memory = PeakMemory(where)
     with_target = cfg.uda.type != "Supervised"
-    trainer = MODELS.build(wrap_model(cfg).model)
+    crop = tuple(cfg.crop_size)
+    cfg = wrap_model(cfg)
+    trainer = MODELS.build(cfg.model)
     trainer.init_weights()
     trainer = trainer.to(where).train()
-    wrapper_cfg = cfg.optim_wrapper.to_dict()
-    constructor = wrapper_cfg.pop("constructor", "ReferenceNameConstructor")
-    paramwise = wrapper_cfg.pop("paramwise_cfg", None)
-    optim_wrapper = OPTIM_WRAPPER_CONSTRUCTORS.build(
-        dict(type=constructor, optim_wrapper_cfg=wrapper_cfg, paramwise_cfg=paramwise)
-    )(trainer)
+    optim_wrapper = _optim_wrapper(cfg.optim_wrapper.to_dict(), trainer)
     batch = random_batch(crop, batch_size, trainer.num_classes, with_target)
-    for _ in range(warm_up):
+
+    start = time.perf_counter()
+    trainer.train_step(batch, optim_wrapper)
+    _wait(where)
+    first = time.perf_counter() - start
+    for _ in range(warm_up - 1):
         trainer.train_step(batch, optim_wrapper)
-    if where.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    _wait(where)
+    memory.restart()
     timer = StepTimer(trainer, optim_wrapper, where)
     start = time.perf_counter()
     for _ in range(steps):
         with timer.step():
             trainer.train_step(batch, optim_wrapper)
+    _wait(where)
     seconds = (time.perf_counter() - start) / steps
-    if where.type == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     phases = {name: total / steps for name, total in timer.seconds.items()}
-    return StepCost(seconds, phases, peak)
+    return StepCost(seconds, first, phases, memory.peak_bytes(), _kernels(optim_wrapper.optimizer))
+
+
+def _optim_wrapper(config: dict, trainer: Any) -> Any:
+    constructor = config.pop("constructor", "ReferenceNameConstructor")
+    paramwise = config.pop("paramwise_cfg", None)
+    return OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(type=constructor, optim_wrapper_cfg=config, paramwise_cfg=paramwise)
+    )(trainer)
+
+
+def _kernels(optimizer: torch.optim.Optimizer) -> str:
+    chosen: Mapping[str, Any] = optimizer.defaults
+    return next((name for name in ("fused", "foreach") if chosen.get(name)), "default")
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def loader_speed(cfg: Config, batches: int) -> float:

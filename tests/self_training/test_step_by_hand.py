@@ -54,6 +54,7 @@ CASES = {
     "DAFormer": (daformer(), {}, dict(top=3, bottom=12)),
     "DAFormer, MIC, augmented": (daformer(), masked("separatetrgaug"), dict(augmented=True)),
     "HRDA": (hrda(), {}, dict(valid=True)),
+    "HRDA, distance at both scales": (hrda(feature_scale="all"), {}, {}),
     "HRDA, MIC": (hrda(), masked(loss_weight=0.5), dict(top=5)),
     "HRDA, MIC on both domains": (hrda(), masked("separate"), {}),
     "HRDA, MIC on the source": (hrda(), masked("separatesrc"), {}),

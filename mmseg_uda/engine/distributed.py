@@ -10,7 +10,9 @@ optimizer's step the processes exchange, once:
 * the running statistics of all normalisation layers (student and teachers), averaged, so that
   these stay the same in all processes. Averaging them is exact for the means; for the variances
   it leaves out the spread of the processes' means, as a batch split over processes does anyway;
-* flags on which all processes must agree: a loss that is not finite, a wish to stop.
+* whether a loss of any process is not finite, so that all of them stop before the step.
+
+What is logged is the first process's.
 
 Why not torch's DistributedDataParallel? It reduces gradients by hooks during backward passes, and
 so needs to know beforehand which pass is the last and which parameters it reaches. Here a step is
@@ -92,9 +94,13 @@ class StepExchange:
         flags, shares, *statistics = extras.split(
             [flags.numel(), len(present), *(b.numel() for b in self._statistics)]
         )
-        for buffer, mean in zip(self._statistics, statistics, strict=True):
-            mean = mean if buffer.is_floating_point() else mean.round()  # counted batches
-            buffer.copy_(mean.view_as(buffer))
+        means = [
+            # Counted batches are whole.
+            (mean if buffer.is_floating_point() else mean.round()).view_as(buffer)
+            for buffer, mean in zip(self._statistics, statistics, strict=True)
+        ]
+        if means:
+            torch._foreach_copy_(self._statistics, means)
         if filled:
             found = shares.tolist()  # the host has to know where grad stays None
             for i, gradient in filled.items():
@@ -149,14 +155,17 @@ def _buckets(parameters: Sequence[nn.Parameter], limit: int) -> list[list[int]]:
 
 
 def running_statistics(network: nn.Module) -> list[Tensor]:
-    """The buffers of all normalisation layers that keep statistics of what they have seen."""
-    return [
-        buffer
-        for module in network.modules()
-        if isinstance(module, nn.modules.batchnorm._NormBase)
-        for buffer in (module.running_mean, module.running_var, module.num_batches_tracked)
-        if buffer is not None
-    ]
+    """The buffers of all normalisation layers that keep statistics of what they have seen.
+
+    Counters of batches are among them where statistics depend on them (``momentum=None``).
+    """
+    found = []
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            found += [module.running_mean, module.running_var]
+            if module.momentum is None:
+                found.append(module.num_batches_tracked)
+    return [buffer for buffer in found if buffer is not None]
 
 
 def choose_sync_bn(cfg: Config, model: nn.Module) -> None:

@@ -95,12 +95,7 @@ class FiniteCheck:
         found = (anywhere | bad_norm).float().squeeze(0)
         self.found = found if self.found is None else torch.maximum(self.found, found)
         bad = torch.cat([bad, bad_norm, anywhere])
-        event = None
-        if bad.is_cuda:
-            bad = bad.to("cpu", non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
-        self._pending.append(_Verdict(batches, bad, event))
+        self._pending.append(_Verdict(batches, *to_host(bad)))
         while self._pending and self._is_due(self._pending[0], shared):
             self._read(self._pending.popleft())
 
@@ -146,6 +141,16 @@ class FiniteCheck:
             reports = [(batch, ["gradient norm"]) for batch in verdict.batches]
         texts = all_gather_object("\n".join(_report(*report) for report in reports))
         raise NonFiniteError("\n".join([*filter(None, texts), ADVICE]))
+
+
+def to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """A copy on the host, and the event after which it holds the values; None if it does."""
+    if not values.is_cuda:
+        return values, None
+    copy = values.to("cpu", non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return copy, event
 
 
 def _pixel_maps(sample: Any) -> list[tuple[str, Tensor]]:

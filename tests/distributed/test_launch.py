@@ -2,27 +2,39 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from fixed_run import config, with_validation
 
+from mmseg_uda.errors import REQUEUE_STATUS
+
 ROOT = Path(__file__).parents[2]
+
+
+def begin(script, *args):
+    """Starts a script of tools/ with this interpreter."""
+    helpers = str(ROOT / "tests/helpers")
+    environment = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=helpers)
+    environment.update(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1")
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [ROOT / "tools" / script, *map(str, args)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
 
 @pytest.fixture(scope="module")
 def call():
-    """Runs a script of tools/ with this interpreter; returns the finished process."""
+    """Runs a script of tools/ to its end; returns it as finished."""
 
     def run(script, *args):
-        helpers = str(ROOT / "tests/helpers")
-        environment = dict(os.environ, PYTHON=sys.executable, PYTHONPATH=helpers)
-        environment.update(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1")
-        command = [ROOT / "tools" / script, *map(str, args)]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        process = begin(script, *args)
+        output, errors = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     return run
 
@@ -69,6 +81,23 @@ def test_a_user_error_is_one_message_and_status_2(trained, call):
     assert result.returncode == 2
     assert result.stderr.count("uda.masking.mode='upside_down' is unknown") == 1
     assert "Traceback" not in result.stderr
+
+
+def test_a_stop_signal_saves_once_and_asks_to_be_run_again(trained):
+    folder, _ = trained
+    options = ["train_cfg.max_iters=100000", "default_hooks.checkpoint.interval=100000"]
+    options += ["train_cfg.val_interval=100000"]
+    command = ["dist_train.sh", folder / "config.py", 2, "--work-dir", folder / "stopped"]
+    process = begin(*command, "--cfg-options", *options)
+    while not (folder / "stopped/progress.json").exists():
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == REQUEUE_STATUS, errors[-3000:]
+    assert "Traceback" not in errors
+    (saved,) = (folder / "stopped").glob("iter_*.pth")
+    assert int(torch.load(saved)["state_dict"]["step"]) == int(saved.stem[5:])
 
 
 def test_usage(call):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,8 @@ def _model(setup: Setup) -> dict[str, Any]:
             "crop_size": (height, width),
             "stride": (height // 2, width // 2),
         }
+    elif hrda is not None:  # their bases slide
+        model["test_cfg"] = {"_delete_": True, "mode": "whole"}
     return model
 
 
@@ -201,13 +203,15 @@ def _apply_hrda_option(option: str, model: dict[str, Any], head: dict[str, Any])
         head.update(HRDA_OPTIONS[option])
     elif option == "samescale":
         model.update(scales=[1, 1], feature_scale=1)
+    elif option.startswith("grid"):
+        model["crop_coord_divisible"] = int(option[4:])
     elif option.startswith("sc"):
         scale = float(option[2:])
         model.update(scales=[1, scale], feature_scale=scale)
     else:
         raise UserError(
             f"Unknown HRDA option '{option}' in an architecture name.",
-            fix=f"Known: {', '.join(HRDA_OPTIONS)}, samescale, sc<scale>.",
+            fix=f"Known: {', '.join(HRDA_OPTIONS)}, samescale, sc<scale>, grid<pixels>.",
         )
 
 
@@ -228,7 +232,21 @@ def _uda(setup: Setup) -> dict[str, Any]:
         }
     if setup.relabelling is not None and setup.relabelling.active:
         uda["relabel"] = _relabel(setup.relabelling)
+    if setup.subdomains:
+        uda["subdomains"] = nested(setup.subdomains)
     return uda
+
+
+def nested(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns dotted options as dicts inside each other."""
+    result: dict[str, Any] = {}
+    for key, value in options:
+        *groups, name = key.split(".")
+        inner = result
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[name] = value
+    return result
 
 
 def _relabel(relabelling: Relabelling) -> dict[str, Any]:

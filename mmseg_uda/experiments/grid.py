@@ -86,6 +86,8 @@ class Setup:
         margins: Excluded borders of pseudo-labels, 'v1' (rows of the crop) or 'v2' (native pixels).
         masking: MIC's settings.
         relabelling: CSI's settings; None leaves CSI's part out of the name.
+        subdomains: Options of SSDA's component (``uda.subdomains``) that differ from those of the
+            self-training base, by dotted name.
         inference: 'whole' or 'slide'.
         schedule: Learning-rate schedule of the name.
         recipe: 'core' = DAFormer's curve and a loss averaged over all pixels; 'csi' = CSI's curve
@@ -110,6 +112,7 @@ class Setup:
     margins: Literal["v1", "v2"] | None = None
     masking: Masking | None = None
     relabelling: Relabelling | None = None
+    subdomains: tuple[tuple[str, str | float | bool], ...] = ()
     inference: Literal["whole", "slide"] = "whole"
     schedule: str = "poly10warm"
     recipe: Literal["core", "csi"] = "core"

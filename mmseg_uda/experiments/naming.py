@@ -52,7 +52,7 @@ def masking_token(masking: Masking) -> str:
 
 def uda_token(setup: Setup) -> str:
     """Returns the adaptation part of the name, e.g. 'dacs_rcs0.01-2.0_cpl2'."""
-    parts = [setup.uda]
+    parts = [setup.uda, *(f"{key}{value}" for key, value in setup.subdomains)]
     if setup.rcs_temperature is not None:
         token = f"rcs{setup.rcs_temperature}"
         if setup.rcs_min_crop != DEFAULT_RCS_MIN_CROP:

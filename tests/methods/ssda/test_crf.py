@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from operations import Operations
 
 from mmseg_uda.methods.ssda import Kernel, crf_energy, pool_gate, truncated_crf_loss
 
@@ -329,6 +330,17 @@ def test_compiled_without_a_break(backend):
     (expected,) = torch.autograd.grad(plain, logits)
     assert value.item() == pytest.approx(plain.item(), rel=1e-6)
     assert torch.allclose(grad, expected, atol=1e-7)
+
+
+def test_nothing_larger_than_the_probabilities_is_made():
+    logits, image, seeds = maps(2, 19, 12, 16)
+    p = logits.softmax(1).requires_grad_()
+    with Operations() as operations:
+        truncated_crf_loss(p, {"rgb": image}, seeds, ~seeds).backward()
+    assert max(size for _, size in operations.sizes) == p.numel() * 4
+    large = [name for name, size in operations.sizes if size == p.numel() * 4]
+    made = [name for name in large if "addcmul" not in str(name)]  # those sum up in place
+    assert len(made) <= 8
 
 
 @pytest.mark.gpu

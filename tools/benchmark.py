@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="the same as one variant")
     parser.add_argument("--steps", type=int, default=5, help="measured steps")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
-    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, help="images per domain (default: the config's)")
     parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="crop size")
     parser.add_argument("--encoder", choices=[f"b{i}" for i in range(6)], help="MiT variant")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
@@ -64,7 +64,7 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
     import torch
     from mmengine.logging import MMLogger
 
-    from mmseg_uda.engine.benchmark import apply_variant, measure, scale_config
+    from mmseg_uda.engine.benchmark import apply_variant, crop_of, measure, scale_config
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.errors import UserError
 
@@ -78,7 +78,8 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
         cfg = scale_config(cfg, tuple(args.crop) if args.crop else None, args.encoder)
         if variant is not None:
             cfg = apply_variant(cfg, variant, PRESETS)
-        cost = measure(cfg, args.batch_size, args.steps, args.warm_up, "cuda" if cuda else "cpu")
+        batch_size = args.batch_size or cfg.train_dataloader.batch_size
+        cost = measure(cfg, batch_size, args.steps, args.warm_up, "cuda" if cuda else "cpu")
     except UserError as error:
         results.put(dict(user_error=str(error)))
         return
@@ -94,8 +95,8 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
             phases=cost.phases,
             peak_mib=cost.peak_bytes / 2**20,
             optimizer=cost.optimizer,
-            batch_size=args.batch_size,
-            crop=list(cfg.crop_size),
+            batch_size=batch_size,
+            crop=list(crop_of(cfg)),
             device=torch.cuda.get_device_name() if cuda else "cpu",
             threads=torch.get_num_threads(),
             torch=torch.__version__,
@@ -157,7 +158,7 @@ def show(results: list[dict], title: str) -> None:
         first = done[0]
         table = Table(
             title=f"{title}: training step on {first['device']}, {first['threads']} CPU threads, "
-            f"batch {first['batch_size']}+{first['batch_size']}"
+            f"{first['batch_size']} images per domain, {'x'.join(map(str, first['crop']))}"
         )
         table.add_column("")
         for result in done:

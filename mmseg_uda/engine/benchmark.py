@@ -109,6 +109,11 @@ def scale_config(cfg: Config, crop: tuple[int, int] | None, encoder: str | None)
     return cfg
 
 
+def crop_of(cfg: Config) -> tuple[int, int]:
+    """Height and width of training crops; of ``run_experiments.py``'s configs, too."""
+    return tuple(cfg.get("crop_size") or cfg.model.data_preprocessor.size)
+
+
 def random_batch(crop: Sequence[int], batch_size: int, classes: int, with_target: bool) -> dict:
     """A collated batch of noise with labels in blocks of 32 pixels."""
     generator = torch.Generator().manual_seed(0)
@@ -143,7 +148,7 @@ def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str)
     torch.backends.cudnn.benchmark = bool(cfg.get("env_cfg", {}).get("cudnn_benchmark"))
     memory = PeakMemory(where)
     with_target = cfg.uda.type != "Supervised"
-    crop = tuple(cfg.crop_size)
+    crop = crop_of(cfg)
     cfg = wrap_model(cfg)
     trainer = MODELS.build(cfg.model)
     trainer.init_weights()

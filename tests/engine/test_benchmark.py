@@ -22,14 +22,8 @@ PRESETS = ROOT / "configs" / "_base_" / "execution"
 HOSTS = ("daformer/gta2cs_daformer", "hrda/gtaHR2csHR_hrda", "mic/gtaHR2csHR_mic_hrda")
 
 
-def nano(folder):
-    cfg = config(folder)
-    cfg.crop_size = (32, 32)
-    return cfg
-
-
 def test_phases_sum_up_to_the_step(tmp_path):
-    cost = measure(nano(tmp_path), batch_size=2, steps=3, warm_up=1, device="cpu")
+    cost = measure(config(tmp_path), batch_size=2, steps=3, warm_up=1, device="cpu")
     assert sum(cost.phases.values()) == pytest.approx(cost.seconds, rel=0.02)
     expected = {
         "teacher update",
@@ -59,7 +53,7 @@ def test_peak_memory_of_a_stretch():
 
 
 def test_variants_change_the_config(tmp_path):
-    cfg = nano(tmp_path)
+    cfg = config(tmp_path)
     short = apply_variant(cfg, "bf16+recompute+channels-last+fused", PRESETS)
     assert short.execution == dict(amp="bf16", recompute=["backbone"], channels_last=True)
     assert short.optim_wrapper.optimizer.fused is True
@@ -107,7 +101,7 @@ def run_tool(*arguments):
 def test_the_tool_compares_ways_to_run_a_config(tmp_path):
     folder = tmp_path / "work"
     folder.mkdir()
-    cfg = nano(folder)
+    cfg = config(folder)
     cfg.custom_imports = dict(imports=["mmseg_uda.register_all"], allow_failed_imports=False)
     path, numbers = tmp_path / "nano.py", tmp_path / "numbers.json"
     cfg.dump(path)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.engine.panels import Boxes, ImagePanel, LabelPanel, Panel
+from mmseg_uda.methods.csi.patch_bank import PatchBank
 from mmseg_uda.methods.csi.relabel import Region
 
 UNCHANGED = 255  # outside every taxonomy: drawn as unlabelled
@@ -43,3 +44,15 @@ def relabel_panels(
         ImagePanel("CSI: boxes (dashed: rejected)", image, boxes=boxes),
         LabelPanel("CSI: relabelled pixels", changed),
     ]
+
+
+def bank_panels(bank: PatchBank | None, names: Sequence[str]) -> list[Panel]:
+    """The latest relabelled patches of each new class; none without a bank.
+
+    Args:
+        bank: The bank.
+        names: New class per entry of the relabelling map.
+    """
+    if bank is None:
+        return []
+    return [ImagePanel(f"CSI: last patches, {n}", bank.sheet(i)) for i, n in enumerate(names)]

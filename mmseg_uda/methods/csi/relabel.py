@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 PASTE_MODES = ("rect", "masked")
+#: Order of appearance of what never appeared.
+NEVER = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,44 @@ def majority_classes(
         count, best = counts.max(dim=0)
         found.append(torch.where(count > ratio * region.area, best, num_classes))
     return torch.stack(found)
+
+
+def count_majorities(
+    label: Tensor,
+    regions: Sequence[Region],
+    accepted: Tensor,
+    entries: int,
+    num_classes: int,
+    step: int,
+    ratio: float = 0.5,
+) -> tuple[Tensor, Tensor]:
+    """How many accepted boxes each class covers, and when the first one was seen.
+
+    Args:
+        label: (B, H, W) int64.
+        regions: n boxes.
+        accepted: (n,) bool on the labels' device; the others are not counted.
+        entries: E, number of entries of the relabelling map.
+        num_classes: C.
+        step: Completed optimizer steps.
+        ratio: Share of a box that a class must exceed; see :func:`majority_classes`.
+
+    Returns:
+        (E, C) int64 counts, and (E, C) int64 order of appearance (:data:`NEVER` for none).
+    """
+    # What is not counted goes to the column after the last class.
+    found = torch.zeros(entries * (num_classes + 1), dtype=torch.int64, device=label.device)
+    first = torch.full_like(found, NEVER)
+    if regions:
+        majority = majority_classes(label, regions, num_classes, ratio)
+        majority = torch.where(accepted, majority, num_classes)
+        entry = torch.tensor([r.entry for r in regions]).to(label.device, non_blocking=True)
+        cell = entry * (num_classes + 1) + majority
+        found.scatter_add_(0, cell, torch.ones_like(cell))
+        seen = step * 2**20 + torch.arange(len(regions), device=label.device)
+        first.scatter_reduce_(0, cell, seen, "amin")
+    counted, appeared = (t.view(entries, -1)[:, :num_classes] for t in (found, first))
+    return counted.contiguous(), appeared.contiguous()
 
 
 def resolve_source(

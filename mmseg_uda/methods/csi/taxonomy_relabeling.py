@@ -16,11 +16,13 @@ from mmseg_uda.foundation import CropClassifier, Detector
 from mmseg_uda.foundation.lazy import full_precision
 from mmseg_uda.methods.csi.boxes import NMS_MODES, count_pixels, select_boxes
 from mmseg_uda.methods.csi.mapping import OFF, Entry, read_mapping, read_phases
-from mmseg_uda.methods.csi.panels import relabel_panels
+from mmseg_uda.methods.csi.panels import bank_panels, relabel_panels
+from mmseg_uda.methods.csi.patch_bank import PatchBank
 from mmseg_uda.methods.csi.relabel import (
+    NEVER,
     PASTE_MODES,
     Region,
-    majority_classes,
+    count_majorities,
     paste,
     resolve_source,
 )
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from mmseg_uda.self_training.self_training import SelfTraining
 
 UNKNOWN, DROPPED = -1, -2
-_NEVER = torch.iinfo(torch.int64).max
 
 
 @COMPONENTS.register_module()
@@ -79,6 +80,7 @@ class TaxonomyRelabeling(Component):
         vlm_dtype: ``fp32`` (published), ``bf16`` or ``fp16`` for the towers of both models.
         clip_chunk: Crops per forward pass of the classifier.
         every_n: Work only in every n-th step; labels stay as they are in the others.
+        bank_capacity: Relabelled patches of each new class to keep for debug pictures.
 
     Raises:
         UserError: For a configuration that cannot work, when the trainer is built.
@@ -108,6 +110,7 @@ class TaxonomyRelabeling(Component):
         vlm_dtype: str = "fp32",
         clip_chunk: int = 128,
         every_n: int = 1,
+        bank_capacity: int = 0,
     ) -> None:
         super().__init__()
         self.phases = read_phases(collect, relabel)
@@ -118,7 +121,9 @@ class TaxonomyRelabeling(Component):
         _check("min_box", min_box, min_box >= 1, "at least 1 pixel")
         _check("candidate_ratio", candidate_ratio, 0.5 <= candidate_ratio < 1, "0.5 or more")
         _check("every_n", every_n, every_n >= 1, "at least 1")
+        _check("bank_capacity", bank_capacity, bank_capacity >= 0, "0 (off) or more")
         self.config = list(mapping)
+        self.bank = PatchBank(len(self.config), bank_capacity) if bank_capacity else None
         self.taxonomy_name = taxonomy
         self.nms, self.nms_iou, self.paste = nms, nms_iou, paste
         self.clip_score = clip_score
@@ -165,7 +170,7 @@ class TaxonomyRelabeling(Component):
         self.register_buffer("source", torch.tensor(given))
         #: Boxes per entry and majority class, and when each pair was seen first.
         self.register_buffer("counts", torch.zeros(n, classes, dtype=torch.int64))
-        self.register_buffer("first_seen", torch.full((n, classes), _NEVER))
+        self.register_buffer("first_seen", torch.full((n, classes), NEVER))
         #: Boxes relabelled so far per entry.
         self.register_buffer("relabelled", torch.zeros(n, dtype=torch.int64))
         # The host's copy of ``source``, because the step branches on it.
@@ -205,11 +210,14 @@ class TaxonomyRelabeling(Component):
             if relabelling:
                 edited = paste(label, regions, accepted, self.sources, targets, self.paste)
             if pseudo.primary:
+                if relabelling and self.bank is not None:
+                    self.bank.add(images, regions, accepted)
                 if collecting:
                     self._count(ctx.step, label, regions, accepted)
                 self._log(ctx, stats, regions, accepted, label, edited, relabelling)
                 if ctx.draws:
                     self.show(*relabel_panels(images, regions, accepted, targets, label, edited))
+                    self.show(*bank_panels(self.bank, [self.taxonomy.classes[t] for t in targets]))
         return pseudo if edited is label else replace(pseudo, label=edited)
 
     def _find(self, target: TargetBatch, active: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -276,23 +284,14 @@ class TaxonomyRelabeling(Component):
     def _count(self, step: int, label: Tensor, regions: Sequence[Region], accepted: Tensor) -> None:
         """Adds the majority classes of verified boxes of entries without a source."""
         open_ = [i for i, r in enumerate(regions) if self.sources[r.entry] == UNKNOWN]
-        n, classes = self.counts.shape
-        found = torch.zeros(n * (classes + 1), dtype=torch.int64, device=label.device)
-        first = torch.full_like(found, _NEVER)
-        if open_:
-            index = send(open_, torch.int64, label.device)
-            entry = send([regions[i].entry for i in open_], torch.int64, label.device)
-            chosen = [regions[i] for i in open_]
-            majority = majority_classes(label, chosen, classes, self.candidate_ratio)
-            # Rejected boxes are counted in the column after the last class, as those without a
-            # majority are.
-            majority = torch.where(accepted[index], majority, classes)
-            cell = entry * (classes + 1) + majority
-            found.scatter_add_(0, cell, torch.ones_like(cell))
-            seen = step * 2**20 + torch.arange(len(open_), device=label.device)
-            first.scatter_reduce_(0, cell, seen, "amin")
-        found = found.view(n, -1)[:, :classes].contiguous()
-        first = first.view(n, -1)[:, :classes].contiguous()
+        found, first = count_majorities(
+            label,
+            [regions[i] for i in open_],
+            accepted[send(open_, torch.int64, label.device)],
+            *self.counts.shape,
+            step=step,
+            ratio=self.candidate_ratio,
+        )
         self.counts += found
         torch.minimum(self.first_seen, first, out=self.first_seen)
 

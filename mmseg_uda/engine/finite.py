@@ -14,6 +14,7 @@ from mmengine.logging import MessageHub
 from torch import Tensor
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.errors import UserError
 
 ADVICE = (
     "  The parameters are those before that step. A lower learning rate, gradient clipping "
@@ -21,8 +22,11 @@ ADVICE = (
 )
 
 
-class NonFiniteError(RuntimeError):
-    """A loss or the gradient is NaN or infinite."""
+class NonFiniteError(UserError):
+    """A loss or the gradient is NaN or infinite.
+
+    The message says all that there is to say, so tools end with it instead of a traceback.
+    """
 
 
 @dataclass(frozen=True)

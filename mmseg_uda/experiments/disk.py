@@ -141,7 +141,8 @@ def estimate(
     sizes = [path.stat().st_size for p in siblings for path in p.folder.path.glob("iter_*.pth")]
     checkpoint = max(sizes) if sizes else None if weights is None else weights * copies
     steps = (config.get("train_cfg") or {}).get("max_iters", 0)
-    written = steps // max(1, hook.get("interval") or 1) + bool(hook.get("save_last", True))
+    interval = max(1, hook.get("interval") or 1)
+    written = steps // interval + (hook.get("save_last", True) and steps % interval > 0)
     kept = hook.get("max_keep_ckpts", -1) if keep is None else keep
     best = 0.0
     if hook.get("save_best") and checkpoint:

@@ -39,11 +39,11 @@ def test_kill_9_in_the_middle_of_the_write(tmp_path, monkeypatch, keep):
         put = LocalBackend.put
 
         def put_half(self, content, path):
-            if "iter_4" not in str(path):
-                return put(self, content, path)
-            put(self, content[: len(content) // 2], path)
-            half_written.touch()
-            signal.pause()
+            half = "iter_4" in str(path)
+            put(self, content[: len(content) // 2] if half else content, path)
+            if half:
+                half_written.touch()
+                signal.pause()
 
         monkeypatch.setattr(LocalBackend, "put", put_half)
         train(cut, **options)

@@ -35,7 +35,7 @@ def command(tables, tmp_path, monkeypatch, capsys):
     def call(*arguments: str) -> tuple[int, str]:
         status = cli.main(
             tables,
-            [*arguments, "--work-dir", str(tmp_path)],
+            ["--work-dir", str(tmp_path), *arguments],
             train=FAKE_TRAIN,
             make_world=NO_WORLD,
         )

@@ -60,6 +60,52 @@ def test_the_training_gets_config_folder_and_options(run, tmp_path):
     assert (folder / ROW_1 / "threads.txt").read_text() == "3"
 
 
+def fingerprint_of(folder):
+    return json.loads((folder / "status.json").read_text())["fingerprint"]
+
+
+def test_options_that_change_numbers_have_fingerprints_of_their_own(run, tmp_path):
+    """In work directories of their own, so that no run is refused."""
+    options = {
+        "plain": (),
+        "amp": ("--amp",),
+        "fp16": ("--amp", "fp16"),
+        "changed": ("--cfg-options", "uda.alpha=0.9"),
+        "two processes": ("--gpus-per-job", "2", "--startup-test"),
+        "one process": ("--startup-test",),
+        "kept": ("--keep", "1"),
+    }
+    prints = {}
+    for name, arguments in options.items():
+        status, text = run(*MINI, "--rows", "7", *arguments, "--work-dir", str(tmp_path / name))
+        assert status == 0, text
+        variant = "exp90-mini-startup" if "--startup-test" in arguments else "exp90-mini"
+        prints[name] = fingerprint_of(tmp_path / name / variant / SOURCE_ONLY)
+    assert prints["plain"] == prints["kept"]  # keeping fewer checkpoints changes no number
+    assert len(set(prints.values())) == len(options) - 1
+    # The same folder with another option is another run.
+    plain = ("--rows", "7", "--work-dir", str(tmp_path / "plain"))
+    for name in ("amp", "changed"):
+        status, text = run(*MINI, *plain, *options[name])
+        assert status == 2 and "another config" in text
+    assert run(*MINI, *plain, "--keep", "1")[0] == 0
+
+
+def test_a_job_on_several_gpus_runs_under_torchrun(run, tmp_path):
+    status, text = run(*MINI, "--rows", "7", "--gpus", "cpu", "--gpus-per-job", "2")
+    folder = tmp_path / "exp90-mini" / SOURCE_ONLY
+    assert status == 0
+    ranks = sorted((folder / "ranks.txt").read_text().split())
+    assert ranks == sorted(["0", "2", "-", "1", "2", "-"])
+    assert "'--launcher', 'pytorch', '--work-dir'" in (folder / "calls.txt").read_text()
+    assert "2 GPUs × 4 images = 8 images per domain, the published one 4" in text
+    assert "train_dataloader.batch_size=2" in text
+    # the published batch, shared out: nothing to say
+    more = ("--cfg-options", "train_dataloader.batch_size=2", "--work-dir", str(tmp_path / "b"))
+    _, text = run(*MINI, "--rows", "7", "--gpus-per-job", "2", "--dry-run", *more)
+    assert "published" not in text
+
+
 def test_a_failure_shows_the_log_and_stops_nothing_else(run, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_FAIL", "fdthings")
     status, text = run(*MINI, "--rows", "1", "7")

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.jobs import Action, JobFolder, State, fingerprint
+from mmseg_uda.experiments.jobs import Action, JobFolder, State, fingerprint, outcome
 from mmseg_uda.files import read_json, tail, write_text
 
 
@@ -69,8 +69,32 @@ def test_the_fingerprint_follows_what_changes_numbers_and_nothing_else():
     config = {"a": {"b": (1, 2)}, "work_dir": "x", "log_level": "INFO"}
     same = {"log_level": "DEBUG", "a": {"b": (1, 2)}, "work_dir": "y"}
     assert fingerprint(config) == fingerprint(same)
+    hooks = {"checkpoint": {"max_keep_ckpts": 2}, "param_scheduler": {"type": "P"}}
+    kept = {**config, "default_hooks": hooks, "vis_backends": ["local"]}
+    other = {**kept, "default_hooks": {**hooks, "checkpoint": {"max_keep_ckpts": 1}}}
+    assert fingerprint(kept) == fingerprint({**other, "vis_backends": ["local", "wandb"]})
+    no_schedule = {**kept, "default_hooks": {**hooks, "param_scheduler": None}}
+    assert fingerprint(kept) != fingerprint(no_schedule)
     assert fingerprint(config) != fingerprint({"a": {"b": (1, 3)}})
     assert fingerprint(config) != fingerprint(config, ("amp=bf16",))
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "expected"),
+    [
+        (0, "", (State.DONE, "")),
+        (0, "by the user", (State.DONE, "")),
+        (1, "", (State.FAILED, "exit status 1")),
+        (1, "by the user", (State.INTERRUPTED, "by the user")),
+        (75, "", (State.INTERRUPTED, "state saved")),
+        (75, "by the user", (State.INTERRUPTED, "by the user, state saved")),
+        (-9, "", (State.INTERRUPTED, "by SIGKILL")),
+        (128 + 9, "", (State.INTERRUPTED, "by SIGKILL")),  # a rank of torchrun
+        (-11, "", (State.FAILED, "exit status -11")),
+    ],
+)
+def test_what_an_exit_status_means(code, asked, expected):
+    assert outcome(code, asked) == expected
 
 
 def test_a_damaged_status_file_is_a_new_job(tmp_path):

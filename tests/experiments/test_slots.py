@@ -51,3 +51,20 @@ def test_cpu_options_win(monkeypatch):
     monkeypatch.setattr(slots, "usable_cores", lambda: 2)
     found = make_slots("cpu", 3, 5, jobs=8, small=True)
     assert [slot.environment["OMP_NUM_THREADS"] for slot in found] == ["5"] * 3
+
+
+def test_groups_of_gpus(gpus):
+    found = make_slots(None, None, None, jobs=18, small=False, gpus_per_job=2)
+    assert visible(found) == ["0,1"]  # the third GPU makes no pair
+    assert [(slot.name, slot.processes) for slot in found] == [("GPU 0+1", 2)]
+    assert visible(make_slots("2,0,1", None, None, 18, False, gpus_per_job=3)) == ["2,0,1"]
+    with pytest.raises(UserError, match="only 1 GPU to use"):
+        make_slots("1", None, None, jobs=18, small=False, gpus_per_job=2)
+
+
+def test_processes_share_the_cores(monkeypatch):
+    monkeypatch.setattr(slots, "usable_cores", lambda: 8)
+    (slot,) = make_slots("cpu", None, None, jobs=5, small=False, gpus_per_job=2)
+    assert (slot.processes, slot.environment["OMP_NUM_THREADS"]) == (2, "4")
+    found = make_slots("cpu", None, None, jobs=2, small=True, gpus_per_job=2)
+    assert [slot.environment["OMP_NUM_THREADS"] for slot in found] == ["2", "2"]

@@ -25,7 +25,7 @@ def start(function, *args, **kwargs):
     return process
 
 
-def wait_for(condition, process=None, seconds=60):
+def wait_for(condition, process=None, seconds=300):
     """Waits until the condition holds; fails when the process ends before."""
     end = time.monotonic() + seconds
     while not condition():
@@ -34,7 +34,7 @@ def wait_for(condition, process=None, seconds=60):
         time.sleep(0.01)
 
 
-def end_of(process, seconds=60):
+def end_of(process, seconds=300):
     """Returns the exit status (negative: the signal) of a process that is about to end."""
     process.join(seconds)
     assert process.exitcode is not None, "still running"

@@ -50,7 +50,9 @@ def sbatch(script):
     for job in jobs:
         set_state(job, "PENDING")
     line = [sys.executable, __file__, "node", number, array[2] if array else "1", *jobs]
-    subprocess.Popen(line, start_new_session=True, stdout=subprocess.DEVNULL)
+    # With nothing of sbatch's own output, which its caller reads to the end.
+    quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.Popen(line, start_new_session=True, **quiet)
     print(f"Submitted batch job {number}")
 
 

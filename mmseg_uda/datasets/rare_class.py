@@ -84,6 +84,7 @@ class RareClassSampling:
         self.min_pixels = min_pixels
         self.min_share = min_share
         self.min_crop_ratio = min_crop_ratio
+        self.class_temp = class_temp
         self.before, self.crop, self.after = _split_pipeline(dataset)
         counts = class_pixel_counts(dataset)
         classes, probabilities = rare_class_probabilities(counts.sum(0), class_temp)

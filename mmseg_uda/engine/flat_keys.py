@@ -25,6 +25,13 @@ REPLACED = {
     "range_of_collect_mapping_info": "uda.relabel.collect",
     "patch_bank_capacity": "uda.relabel.bank_capacity",
     "ckpt_for_obj_det": "uda.relabel.detector.checkpoint",
+    "matrix_path": "uda.depth.bank (a folder, or the .pth file)",
+    "croped_images_path": "uda.depth.bank (the folder that holds images/)",
+    "croped_labels_path": "uda.depth.bank (the folder that holds labels/)",
+    "dataset": "nothing: a bank tells its source",
+    "reweight_threshold": "uda.depth.reweight_threshold",
+    "relabel_threshold": "uda.depth.relabel_threshold",
+    "threshold_decay": "uda.depth.threshold_decay",
     "debug_img_interval": "default_hooks.debug_panels.interval",
     "print_grad_magnitude": "nothing: it is not offered",
 }

@@ -16,6 +16,7 @@ from mmseg_uda.errors import DISK_FULL, UserError, no_space
 from mmseg_uda.experiments import disk, preflight, profiles
 from mmseg_uda.experiments.arguments import check, cluster_options, parse_numbers, parser
 from mmseg_uda.experiments.cluster import make_cluster
+from mmseg_uda.experiments.banks import build_missing_banks
 from mmseg_uda.experiments.cluster_executor import ClusterExecutor
 from mmseg_uda.experiments.configs import ROOT
 from mmseg_uda.experiments.display import make_display
@@ -149,6 +150,7 @@ class _Session:
             gpus_per_job=self.options.gpus_per_job,
         )
         tasks = self.prepare(len(slots))
+        build_missing_banks(self.planned, self.options.cfg_options)
         with make_display(self.console) as display:
             finished = LocalExecutor(
                 slots, self.command, display, arguments.retry_failed, arguments.force

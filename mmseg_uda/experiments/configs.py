@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.grid import Relabelling, Setup
+from mmseg_uda.experiments.grid import DepthMatching, Relabelling, Setup
 from mmseg_uda.experiments.naming import DEFAULT_CROP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +18,6 @@ BASE_FOLDER = ROOT / "configs" / "_base_"
 RCS_MIN_PIXELS = 3000
 MARGINS_V1 = {"pseudo_weight_ignore_top": 15, "pseudo_weight_ignore_bottom": 120}
 MARGINS_V2 = [30, 240, 30, 30]  # top, bottom, left, right; native pixels of the target image
-EVALUATIONS_PER_RUN = 10
 
 SUPERVISED = ("source-only", "target-only")
 
@@ -59,6 +58,7 @@ def base_files(setup: Setup) -> list[str]:
         data = f"{setup.target}_{setup.crop}"
     else:
         data = f"uda_{setup.source}_to_{setup.target}_{setup.crop}"
+        data += "" if setup.depth is None else "_depth"
     files = [
         "default_runtime.py",
         f"models/{scales}{decoder}_{setup.backbone}.py",
@@ -83,12 +83,14 @@ def overrides(setup: Setup) -> dict[str, Any]:
         "randomness": {"seed": setup.seed},
         "train_cfg": {
             "max_iters": setup.iterations,
-            "val_interval": max(1, setup.iterations // EVALUATIONS_PER_RUN),
+            "val_interval": max(1, setup.iterations // setup.evaluations),
         },
         "train_dataloader": {"batch_size": setup.batch_size, "dataset": _data(setup)},
         "model": _model(setup),
         "uda": _uda(setup),
     }
+    if setup.save_best:
+        config["default_hooks"] = {"checkpoint": {"save_best": "mIoU", "rule": "greater"}}
     optimizer = _optimizer(setup)
     if optimizer:
         config["optim_wrapper"] = optimizer
@@ -234,7 +236,26 @@ def _uda(setup: Setup) -> dict[str, Any]:
         uda["relabel"] = _relabel(setup.relabelling)
     if setup.subdomains:
         uda["subdomains"] = nested(setup.subdomains)
+    if setup.depth is not None:
+        uda["depth"] = _depth(setup.depth)
     return uda
+
+
+def _depth(depth: DepthMatching) -> dict[str, Any]:
+    return {
+        "type": "DepthSimilarity",
+        "bank": depth.bank,
+        "reweight_threshold": depth.reweight,
+        "relabel_threshold": depth.relabel,
+        "threshold_decay": depth.decay,
+        "decay_begin": 10000,
+        "decay_end": 40000,
+        "decay_interval": 1000,
+        **{use: use in depth.uses for use in ("reweight", "replace_source", "guidance")},
+        "reweight_mask": depth.mask,
+        "guidance_trigger": depth.trigger,
+        "build": {"count": depth.count, "sampling": "rcs", "seed": 0},
+    }
 
 
 def nested(options: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -67,6 +67,35 @@ class Relabelling:
 
 
 @dataclass(frozen=True)
+class DepthMatching:
+    """CDDA's settings.
+
+    Attributes:
+        bank: Folder of the bank of source crops.
+        count: Crops in it.
+        reweight: Score above which pseudo-labels are reweighted and source images replaced.
+        relabel: Score above which missing classes guide.
+        decay: Taken off both at each decrement.
+        uses: What a match is used for.
+        mask: Pixels that are reweighted: 'class', or 'first_row' as the released code does.
+        trigger: Of the guidance: 'any', or 'last' as the released code does.
+    """
+
+    bank: str
+    count: int
+    reweight: float
+    relabel: float
+    decay: float
+    uses: tuple[Literal["reweight", "replace_source", "guidance"], ...] = (
+        "reweight",
+        "replace_source",
+        "guidance",
+    )
+    mask: Literal["class", "first_row"] = "class"
+    trigger: Literal["any", "last"] = "any"
+
+
+@dataclass(frozen=True)
 class Setup:
     """Everything that tells one training from another; name and config derive from it.
 
@@ -88,6 +117,7 @@ class Setup:
         relabelling: CSI's settings; None leaves CSI's part out of the name.
         subdomains: Options of SSDA's component (``uda.subdomains``) that differ from those of the
             self-training base, by dotted name.
+        depth: CDDA's settings.
         inference: 'whole' or 'slide'.
         schedule: Learning-rate schedule of the name.
         recipe: 'core' = DAFormer's curve and a loss averaged over all pixels; 'csi' = CSI's curve
@@ -97,6 +127,8 @@ class Setup:
         pmult: Whether the head learns ten times faster.
         iterations: Optimizer steps.
         batch_size: Source images (and target images) per step.
+        evaluations: Validations per run.
+        save_best: Whether the weights of the best validation are kept beside the last.
         seed: Seed of the run; None leaves it out of the name.
     """
 
@@ -113,6 +145,7 @@ class Setup:
     masking: Masking | None = None
     relabelling: Relabelling | None = None
     subdomains: tuple[tuple[str, str | float | bool], ...] = ()
+    depth: DepthMatching | None = None
     inference: Literal["whole", "slide"] = "whole"
     schedule: str = "poly10warm"
     recipe: Literal["core", "csi"] = "core"
@@ -121,6 +154,8 @@ class Setup:
     pmult: bool = True
     iterations: int = 40000
     batch_size: int = 2
+    evaluations: int = 10
+    save_best: bool = False
     seed: int | None = 0
 
 
@@ -129,7 +164,7 @@ class Reported:
     """A number from a paper beside which ours stands.
 
     Attributes:
-        values: Percent by metric name ('mIoU', 'mIoU_16', ...).
+        values: Percent by metric name ('mIoU', 'mIoU_16', 'IoU.road', ...).
         origin: Where it is from; numbers that were computed say so.
     """
 

@@ -6,7 +6,7 @@ suffix), so that runs can be compared with theirs at a glance.
 
 from __future__ import annotations
 
-from mmseg_uda.experiments.grid import Masking, Setup
+from mmseg_uda.experiments.grid import DepthMatching, Masking, Setup
 
 DEFAULT_CROP = "512x512"
 DEFAULT_RCS_MIN_CROP = 0.5
@@ -50,6 +50,21 @@ def masking_token(masking: Masking) -> str:
     return "-".join(parts)
 
 
+def depth_token(depth: DepthMatching) -> str:
+    """Returns e.g. 'cdda0.56-0.54-0.003': thresholds, decay, and what differs from the full method.
+
+    CDDA's own repository has no generator of names.
+    """
+    parts = [f"cdda{depth.reweight}", str(depth.relabel), str(depth.decay)]
+    if len(depth.uses) < 3:
+        parts.append("".join({"replace_source": "s"}.get(use, use[0]) for use in depth.uses))
+    if depth.mask != "class":
+        parts.append("row")
+    if depth.trigger != "any":
+        parts.append(depth.trigger)
+    return "-".join(parts)
+
+
 def uda_token(setup: Setup) -> str:
     """Returns the adaptation part of the name, e.g. 'dacs_rcs0.01-2.0_cpl2'."""
     parts = [setup.uda, *(f"{key}{value}" for key, value in setup.subdomains)]
@@ -64,6 +79,8 @@ def uda_token(setup: Setup) -> str:
         parts.append({"v1": "cpl", "v2": "cpl2"}[setup.margins])
     if setup.masking is not None:
         parts.append(masking_token(setup.masking))
+    if setup.depth is not None:
+        parts.append(depth_token(setup.depth))
     return "_".join(parts)
 
 

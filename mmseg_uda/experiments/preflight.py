@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.experiments.banks import missing_bank
 from mmseg_uda.taxonomy import MissingPath, missing_paths
 
 LOADERS = ("train_dataloader", "val_dataloader")
@@ -77,6 +78,10 @@ def missing_data(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
         for loader in LOADERS:
             dataset = (config.get(loader) or {}).get("dataset")
             for path in missing_paths(dataset):
+                found.setdefault(path.path, path)
+        if missing_bank(config) is not None:  # drawing it reads the source's depth
+            source = config["train_dataloader"]["dataset"].get("source")
+            for path in missing_paths(source, depth=True):
                 found.setdefault(path.path, path)
     return list(found.values())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
@@ -99,6 +100,12 @@ CLASSIFIER = {"type": "OpenClip", "checkpoint": CLIP_FOLDER}
 # (agnostic, rect, max_prompt).
 RELABEL_OPTIONS = {"nms": "class", "paste": "masked", "clip_score": "sum_class"}
 
+# CDDA's bank: crops per source, drawn once for all hosts, which crop alike here. It lies inside the
+# source's folder, which is made anew when the world changes.
+BANK = f"{WORLD}/{{source}}/depth_bank"
+BANK_CROPS = 400  # 9400 or 24 966
+DECAY_BEGIN, DECAY_END, DECAY_INTERVAL = 300, ITERATIONS, 30  # 10 000, 40 000, 1000
+
 # --- How it is applied ---
 
 # Variables of the base files that the resolved config no longer refers to.
@@ -160,7 +167,7 @@ def mini_experiment(experiment: Experiment) -> Experiment:
     first = experiment.rows[0]
     if first.config_file is not None:
         return replace(experiment, seeds=SEEDS)
-    plain = replace(first.setup, margins=None, masking=None, relabelling=None)
+    plain = replace(first.setup, margins=None, masking=None, relabelling=None, depth=None)
     references = (
         Row("source-only", replace(plain, uda="dacs_srconly"), counts=False),
         Row("target-only", replace(plain, uda="target-only", source=""), counts=False),
@@ -250,6 +257,16 @@ def _scale_uda(uda: dict[str, Any]) -> None:
         }
     if uda.get("masking"):
         uda["masking"]["block_size"] = MASK_BLOCK
+    if uda.get("depth"):
+        depth = uda["depth"]
+        source = Path(depth["bank"]).name.partition("_")[0]  # gta_mic, synthia_hrda, ...
+        depth |= {
+            "bank": BANK.format(source=source),
+            "decay_begin": DECAY_BEGIN,
+            "decay_end": DECAY_END,
+            "decay_interval": DECAY_INTERVAL,
+            "build": {**(depth.get("build") or {}), "count": BANK_CROPS, "workers": 0},
+        }
     if uda.get("relabel"):
         uda["relabel"] |= {
             "collect": COLLECT,

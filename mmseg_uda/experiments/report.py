@@ -66,7 +66,7 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
     # The notes are about the paper's jobs and numbers.
     parts += [f"Note: {note}" for note in experiment.notes if not mini]
     if class_names(rows):
-        parts += ["## IoU per class", class_table(rows).markdown()]
+        parts += ["## IoU per class", class_table(rows, published=not mini).markdown()]
     parts += [
         "## Best validation beside the last",
         BEST,

@@ -103,13 +103,17 @@ def main_table(experiment: Experiment, rows: Sequence[RowResult], published: boo
     return Table(head, lines)
 
 
-def class_table(rows: Sequence[RowResult]) -> Table:
-    """IoU of every class."""
+def class_table(rows: Sequence[RowResult], published: bool = False) -> Table:
+    """IoU of every class; if ``published``, with the reported values below a row that has them."""
     classes = class_names(rows)
-    return Table(
-        ["#", "row", *classes],
-        [[str(r.number), r.row.label, *(text(r.class_iou(c)) for c in classes)] for r in rows],
-    )
+    lines = []
+    for row in rows:
+        lines.append([str(row.number), row.row.label, *(text(row.class_iou(c)) for c in classes)])
+        values = [reported(row, f"IoU.{c}") for c in classes]
+        if published and any(value is not None for value in values):
+            cells = [UNKNOWN if value is None else f"{value:.1f}" for value in values]
+            lines.append(["", f"{row.row.label}, reported", *cells])
+    return Table(["#", "row", *classes], lines)
 
 
 def best_table(rows: Sequence[RowResult]) -> Table:

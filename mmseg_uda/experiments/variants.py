@@ -9,12 +9,16 @@ from copy import deepcopy
 from typing import Any
 
 STARTUP_ITERATIONS = 2
+STARTUP_BANK = 8
 DEBUG_LOG_INTERVAL = 10
 DEBUG_VAL_INTERVAL = 200
 
 
 def startup(config: dict[str, Any]) -> dict[str, Any]:
-    """Two steps with the target, through both phases of CSI; no validation, no checkpoint."""
+    """Two steps with the target, through both phases of CSI, with a small bank for CDDA.
+
+    There is no validation and no checkpoint.
+    """
     config = deepcopy(config)
     config["train_cfg"] |= {
         "max_iters": STARTUP_ITERATIONS,
@@ -31,6 +35,11 @@ def startup(config: dict[str, Any]) -> dict[str, Any]:
     relabel = uda.get("relabel")
     if relabel:
         relabel |= {"collect": (0, 1), "relabel": (1, STARTUP_ITERATIONS)}
+    depth = uda.get("depth")
+    if depth and depth.get("build") is not None:
+        # A small bank of its own, so that two steps do not wait for hours.
+        depth["bank"] += "_startup"
+        depth["build"] = {**depth["build"], "count": STARTUP_BANK}
     return config
 
 

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[2] / "configs/_base_/datasets"
 CONFIGS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 # (source scale, target scale, evaluation scale, crop)
-SCALES = {
+PAIRS = {
     "uda_gta_to_cityscapes_512x512": ((1280, 720), (1024, 512), (1024, 512), 512),
     "uda_synthia_to_cityscapes_512x512": ((1280, 760), (1024, 512), (1024, 512), 512),
     "uda_gta16_to_cityscapes_512x512": ((1280, 720), (1024, 512), (1024, 512), 512),
@@ -32,6 +32,16 @@ SCALES = {
     "uda_gtaCAugHR_to_cityscapesHR_1024x1024": ((2560, 1440), (2048, 1024), (2048, 1024), 1024),
     "uda_cityscapes_to_cityscapes_512x512": ((1024, 512), (1024, 512), (1024, 512), 512),
     "uda_cityscapesCAug_to_cityscapesCAug_512x512": ((1024, 512), (1024, 512), (1024, 512), 512),
+}
+# CDDA's pairs add depth and change nothing else.
+WITH_DEPTH = [
+    f"uda_{source}{resolution}"
+    for source in ("gta", "synthia")
+    for resolution in ("_to_cityscapes_512x512", "HR_to_cityscapesHR_1024x1024")
+]
+SCALES = {
+    **PAIRS,
+    **{f"{name}_depth": PAIRS[name] for name in WITH_DEPTH},
     "gta_to_cityscapes_512x512": ((1280, 720), None, (1024, 512), 512),
     "gta16_to_cityscapes_512x512": ((1280, 720), None, (1024, 512), 512),
     "synthia_to_cityscapes_512x512": ((1280, 760), None, (1024, 512), 512),
@@ -76,6 +86,9 @@ def data_root(tmp_path_factory):
             for s in ("train/night", "val", "test")
         ],
     }
+    for city in ("train", "val"):
+        depth = root / f"cityscapes/depth_any/{city}/c/c_0_depth.png"
+        write_label(depth, np.tile(np.arange(64), (36, 1)))
     for name, files in frames.items():
         for image, label in files:
             write_image(root / name / image, 36, 64)
@@ -135,6 +148,20 @@ def test_every_config_builds_and_loads(name, data_root, monkeypatch):
     validation = DATASETS.build(cfg.val_dataloader.dataset)[0]
     assert validation["data_samples"].gt_sem_seg.data.shape == (1, 36, 64)
     METRICS.build(cfg.val_evaluator)
+
+
+@pytest.mark.parametrize("name", WITH_DEPTH)
+def test_depth_comes_after_the_resize(name, data_root, monkeypatch):
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data_root))
+    with_depth = Config.fromfile(FOLDER / f"{name}_depth.py").train_dataloader.dataset
+    without = Config.fromfile(FOLDER / f"{name}.py").train_dataloader.dataset
+    pipeline = list(with_depth.target.pipeline)
+    loader = step(pipeline, "LoadRemappedDepth")
+    assert pipeline.pop(names(pipeline).index("ResizeFields") + 1) == loader
+    assert pipeline == without.target.pipeline and with_depth.source == without.source
+    assert loader.get("remap") == "exp" and loader.get("rate") == 6.0
+    target = DATASETS.build(with_depth)[0, 0]["target"]
+    assert target["data_samples"].gt_depth_map.data.shape[1:] == target["inputs"].shape[1:]
 
 
 def test_gta16_is_a_remap(data_root, monkeypatch):

@@ -99,6 +99,7 @@ def test_scalars_are_logged_as_means_of_the_interval(tmp_path):
         ("imnet_feature_dist_lambda", "uda.feature_distance.loss_weight"),
         ("color_jitter_probability", "uda.jitter_probability"),
         ("relabeling_cfg", "uda.relabel.mapping"),
+        ("matrix_path", "uda.depth.bank"),
     ],
 )
 def test_flat_keys_are_answered(tmp_path, key, answer):

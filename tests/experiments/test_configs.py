@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 from mmengine.config import Config
@@ -27,17 +28,19 @@ def planned(tables, tmp_path_factory):
 
 
 def test_every_paper_config_parses_and_names_its_parts(planned):
-    assert len(planned) == 20
-    for one in planned.values():
-        config = one.resolved
+    rows = {number: len(list(group)) for number, group in groupby(planned, key=lambda key: key[0])}
+    assert {90: 6, 91: 5, 92: 1, 93: 4, 94: 4, 300: 6, 301: 6, 302: 6}.items() <= rows.items()
+    for (number, _), one in planned.items():
+        config, csi = one.resolved, number < 100
         assert config["randomness"]["seed"] == 1
         assert config["uda"]["type"] == "SelfTraining"
         assert config["train_cfg"]["max_iters"] == 40000
-        assert config["train_cfg"]["val_interval"] == 4000
+        assert config["train_cfg"]["val_interval"] == (4000 if csi else 1000)
         assert config["train_dataloader"]["batch_size"] == 2
         assert {"backbone", "decode_head"} <= set(config["model"])
-        # CSI's curve: the base rate is reached at 1500, 0 at 40000
-        assert [s["end"] for s in config["param_scheduler"]] == [1500, 40000]
+        # CSI's curve: the base rate is reached at 1500, 0 at 40000; mmengine ends a step earlier
+        ends = [1500, 40000] if csi else [1501, 40001]
+        assert [s["end"] for s in config["param_scheduler"]] == ends
 
 
 def test_a_written_config_reads_as_it_was_planned(planned, tmp_path):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmseg_uda.experiments.grid import Masking, Relabelling, Setup
+from mmseg_uda.experiments.grid import DepthMatching, Masking, Relabelling, Setup
 from mmseg_uda.experiments.naming import job_name
 
 FINAL = Setup(uda="dacs_a999_fdthings", rcs_temperature=0.01, margins="v1")
@@ -46,6 +46,21 @@ FINAL = Setup(uda="dacs_a999_fdthings", rcs_temperature=0.01, margins="v1")
         (  # HRDA, experiment 43, first row
             Setup(source="", crop="128x128", uda="target-only", inference="slide"),
             "2cs_128x128_target-only_daformer_sepaspp_sl_mitb5_poly10warm_s0",
+        ),
+        (  # ours: CDDA's thresholds and decay
+            replace(FINAL, depth=DepthMatching("bank", 24966, 0.56, 0.54, 0.0025)),
+            "gta2cs_dacs_a999_fdthings_rcs001_cpl_cdda056-054-00025_"
+            "daformer_sepaspp_mitb5_poly10warm_s0",
+        ),
+        (
+            replace(
+                FINAL,
+                depth=DepthMatching(
+                    "bank", 9400, 0.49, 0.47, 0.001, ("replace_source",), "first_row", "last"
+                ),
+            ),
+            "gta2cs_dacs_a999_fdthings_rcs001_cpl_cdda049-047-0001-s-row-last_"
+            "daformer_sepaspp_mitb5_poly10warm_s0",
         ),
         (  # MIC, experiment 83: no confidence weight
             replace(FINAL, masking=Masking("separatetrgaug", 0.7, 32, threshold=None)),

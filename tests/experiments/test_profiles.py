@@ -64,6 +64,42 @@ def test_the_method_stays_the_papers(paper):
     assert config["uda"]["feature_distance"] == paper[5]["uda"]["feature_distance"]
 
 
+@pytest.fixture(scope="module")
+def cdda(tables, tmp_path_factory):
+    """Resolved config of GTA → Cityscapes, MIC + CDDA."""
+    experiment = find_experiment(tables, 301)
+    options = Options(work_dir=tmp_path_factory.mktemp("work"))
+    return plan(experiment, experiment.jobs([6], [0]), options)[0].resolved
+
+
+def test_the_bank_belongs_to_the_world_and_thresholds_fall_during_the_run(cdda):
+    config = profiles.mini(cdda)
+    depth, paper = config["uda"]["depth"], cdda["uda"]["depth"]
+    source = config["train_dataloader"]["dataset"]["source"]
+    # inside the source's folder, which is made anew when the world changes
+    assert depth["bank"].startswith(source["data_root"] + "/")
+    assert depth["build"]["count"] == profiles.BANK_CROPS
+    assert 0 < depth["decay_begin"] < depth["decay_end"] <= profiles.ITERATIONS
+    decrements = (depth["decay_end"] - depth["decay_begin"]) / depth["decay_interval"]
+    assert decrements == 30
+    for name in ("reweight_threshold", "relabel_threshold", "threshold_decay", "guidance_trigger"):
+        assert depth[name] == paper[name]
+    names = [step["type"] for step in config["train_dataloader"]["dataset"]["target"]["pipeline"]]
+    assert names.index("LoadRemappedDepth") == names.index("ResizeFields") + 1
+
+
+def test_startup_draws_a_small_bank_of_its_own(cdda):
+    depth = variants.startup(cdda)["uda"]["depth"]
+    assert depth["bank"] == cdda["uda"]["depth"]["bank"] + "_startup"
+    assert depth["build"] == {"count": 8, "sampling": "rcs", "seed": 0}
+
+
+def test_reference_rows_do_without_the_method(tables):
+    for number in (300, 301):
+        rows = profiles.mini_experiment(find_experiment(tables, number)).rows[6:]
+        assert [row.setup.depth for row in rows] == [None] * 3
+
+
 def test_reference_rows_do_not_count(tables):
     experiment = profiles.mini_experiment(find_experiment(tables, 90))
     assert experiment.seeds == (0,)

@@ -16,7 +16,19 @@ MIC = (
     "hrda1-512-01_daformer_sepaspp_sl_mitb5_poly10warm"
 )
 DLV2 = "dacs_a999_fdthings_rcs001_cpl_dlv2red_r101v1c_poly10warm"
+SPTA = MIC.replace("-sep_", "-spta_")
+CDDA = {"gta": "cdda056-054", "syn": "cdda049-047"}
 OFF, LONG, SHORT = "rl_-1_to_-1", "rl_11999_to_40000", "rl_11999_to_39999"
+
+
+def with_cdda(name, source, rest):
+    """The adaptation part ends before the architecture."""
+    for architecture in ("_hrda1", "_daformer"):
+        before, found, after = name.partition(architecture)
+        if found:
+            return f"{before}_{CDDA[source]}-{rest}{found}{after}"
+    raise AssertionError(name)
+
 
 NAMES = {
     90: [
@@ -41,6 +53,27 @@ NAMES = {
         f"gta16HR2csHR_{MIC}_{OFF}",
         f"gta16HR2csHR_{MIC}_{SHORT}",
     ],
+    **{
+        number: [
+            f"{source}2cs_{LR}",
+            f"{source}2cs_{with_cdda(LR, source, decays[0])}",
+            f"{source}HR2csHR_{HR}",
+            f"{source}HR2csHR_{with_cdda(HR, source, decays[1])}",
+            f"{source}HR2csHR_{SPTA}",
+            f"{source}HR2csHR_{with_cdda(SPTA, source, decays[1])}",
+        ]
+        for number, source, decays in (
+            (300, "syn", ("0001", "0002")),
+            (301, "gta", ("00025", "0003")),
+        )
+    },
+    302: [
+        f"gta2cs_{LR}",
+        *(
+            f"gta2cs_{with_cdda(LR, 'gta', f'00025{tag}')}"
+            for tag in ("-r", "-s", "-g", "", "-row-last")
+        ),
+    ],
     94: [
         f"syn2acdc_{LR}_{OFF}",
         f"synHR2acdcHR_{HR}_{OFF}",
@@ -48,7 +81,7 @@ NAMES = {
         f"synHR2acdcHR_{MIC}_{SHORT}",
     ],
 }
-JOBS = {90: 18, 91: 15, 92: 3, 93: 12, 94: 12}
+JOBS = {90: 18, 91: 15, 92: 3, 93: 12, 94: 12, 300: 18, 301: 18, 302: 18}
 
 
 @pytest.mark.parametrize("number", NAMES)
@@ -62,7 +95,7 @@ def test_collection_runs_wherever_a_source_class_is_discovered(tables):
     for experiment in tables:
         for row in experiment.rows:
             csi = row.setup.relabelling
-            if csi.active and any(pair.source is None for pair in csi.pairs):
+            if csi is not None and csi.active and any(pair.source is None for pair in csi.pairs):
                 assert csi.collect == (7999, 11999)
                 assert csi.relabel[0] == csi.collect[1]
 
@@ -88,6 +121,38 @@ def test_derived_numbers_are_labelled(tables):
     dacs = find_experiment(tables, 91).rows[0].reported
     assert dacs.values["mIoU"] == 40.67
     assert dacs.origin == "derived, other code base"
+
+
+# Means over the printed classes: 19, or 16 and 13 of them.
+MEANS = {
+    300: [(60.90, 67.4), (63.27, 69.7), (65.79, 72.4), (67.32, 74.0), (67.29, 74.0), (68.76, 75.6)],
+    301: [(68.25,), (69.64,), (73.79,), (75.17,), (75.86,), (76.91,)],
+}
+SMALL = ("wall", "fence", "pole")
+
+
+@pytest.mark.parametrize("number", MEANS)
+def test_published_classes_of_cdda_give_the_published_means(tables, number):
+    for row, means in zip(find_experiment(tables, number).rows, MEANS[number], strict=True):
+        values = row.reported.values
+        ious = {k.removeprefix("IoU."): v for k, v in values.items() if k.startswith("IoU.")}
+        assert len(ious) == (19 if number == 301 else 16)
+        assert sum(ious.values()) / len(ious) == pytest.approx(means[0], abs=0.005)
+        printed = values["mIoU" if number == 301 else "mIoU_16"]
+        # rounded, or truncated where CDDA is at work
+        assert 0 <= means[0] - printed < 0.1 or abs(means[0] - printed) <= 0.05
+        if number == 300:
+            large = [v for name, v in ious.items() if name not in SMALL]
+            assert sum(large) / 13 == pytest.approx(means[1], abs=0.06)
+        assert row.reported.origin.startswith("best of 40" if "CDDA" in row.label else "last")
+
+
+def test_a_scaled_mean_over_16_classes_is_right_only_without_the_missing_ones(tables):
+    """MIC + CDDA: 19 classes of which three score 0, scaled by 19/16."""
+    values = find_experiment(tables, 300).rows[5].reported.values
+    ious = [v for k, v in values.items() if k.startswith("IoU.")]
+    assert sum(ious) / 19 == pytest.approx(57.905, abs=0.001)
+    assert sum(ious) / 19 * 19 / 16 == pytest.approx(68.76, abs=0.005)
 
 
 def test_unknown_ids_and_rows_are_answered(tables):

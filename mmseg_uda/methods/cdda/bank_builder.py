@@ -281,6 +281,10 @@ def count_bank(folder: str | Path, meta: BankMeta) -> Path:
         meta = BankMeta.from_json(content, folder / META)
         if meta.counts_sha256:
             return folder
+    fix = "Draw the crops first: leave --not_get_images out."
+    absent = [f for f in _crop_files(folder, meta.count) if not f.is_file()]
+    if absent:
+        raise UserError(f"{absent[0]} is missing ({len(absent)} files in all).", fix)
     counts = _new_counts(folder, meta)
     title = f"Counting the crops in {folder.name}"
     for n in track(range(meta.count), title):
@@ -288,7 +292,6 @@ def count_bank(folder: str | Path, meta: BankMeta) -> Path:
         try:
             label, depth = _read_one_channel(paths[0]), read_depth(str(paths[1]))
         except UserError as error:
-            fix = "Draw the crops first: leave --not_get_images out."
             raise UserError(error.message, fix) from error
         fits = all(a <= b for a, b in zip(label.shape, meta.crop_size, strict=True))
         if depth.shape != label.shape or not fits:
@@ -301,6 +304,11 @@ def count_bank(folder: str | Path, meta: BankMeta) -> Path:
         counts[:, n] = count_pixels(label, depth, meta.num_classes)
     _seal(meta, folder, counts)
     return folder
+
+
+def _crop_files(folder: Path, count: int) -> Iterator[Path]:
+    for n in range(count):
+        yield from (folder / kind / f"{n}.png" for kind in (LABELS, DEPTH))
 
 
 def _read_one_channel(path: Path) -> np.ndarray:

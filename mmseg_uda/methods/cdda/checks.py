@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.bank import BUILD, DepthBank
-from mmseg_uda.methods.cdda.drawing import depth_transform
+from mmseg_uda.methods.cdda.drawing import depth_transform, meta_of_training
 from mmseg_uda.methods.cdda.opening import BUILD_OPTIONS
 
 if TYPE_CHECKING:
@@ -84,9 +84,10 @@ def check_bank(
             f"its crops have {_pixels(meta.crop_size)} pixels, those of the training "
             f"{_pixels(size)}"
         )
-    wanted = (build or {}).get("count")
-    if wanted is not None and wanted != meta.count:
-        problems.append(f"it has {meta.count} entries, uda.depth.build.count is {wanted}")
+    count = (build or {}).get("count")
+    if count is not None and count != meta.count:
+        problems.append(f"it has {meta.count} entries, uda.depth.build.count is {count}")
+    problems += _drawn_otherwise(bank, data, build)
     depth = depth_transform(getattr(data, "target", None))
     if depth is not None and meta.remap and (depth.remap, depth.rate) != (meta.remap, meta.rate):
         problems.append(
@@ -99,7 +100,8 @@ def check_bank(
     if problems:
         raise UserError(
             f"The bank in {bank.path} does not fit the training: {'; '.join(problems)}.",
-            f"Build one with this config: {BUILD.format(path=bank.path)} --force",
+            f"Build one with this config: {BUILD.format(path=bank.path)} --force"
+            + (" (uda.depth.build=None takes a bank of other draws as it is)" if build else ""),
         )
     if needs_exact_depth and depth is not None and depth.dtype != "float32":
         raise UserError(
@@ -107,6 +109,31 @@ def check_bank(
             f"LoadRemappedDepth(dtype={depth.dtype!r}) truncates.",
             "Set its dtype to 'float32', or guidance_trigger='any'.",
         )
+
+
+def _drawn_otherwise(
+    bank: DepthBank, data: Dataset | None, build: Mapping[str, Any] | None
+) -> list[str]:
+    """What of the source data and the draws differs from what the config says."""
+    found = bank.meta
+    if build is None or data is None or not found.dataset or not found.sampling:
+        return []
+    options = {k: v for k, v in build.items() if k in ("sampling", "seed")}
+    wanted = meta_of_training(data, **options)
+    if wanted is None:
+        return []
+    problems = [
+        f"its {name} is {getattr(found, name)}, uda.depth.build says {getattr(wanted, name)}"
+        for name in ("sampling", "seed")
+        if getattr(found, name) != getattr(wanted, name)
+    ]
+    ours, theirs = (set(meta.dataset.split("; ")) for meta in (wanted, found))
+    if ours != theirs:
+        problems.append(
+            f"it was drawn from other data or otherwise ({', '.join(sorted(theirs - ours))} "
+            f"instead of {', '.join(sorted(ours - theirs))})"
+        )
+    return problems
 
 
 def _pixels(size: tuple[int, ...]) -> str:

@@ -30,6 +30,7 @@ from mmseg_uda.models.views import upsample
 from mmseg_uda.self_training.component import Component, StepContext
 from mmseg_uda.self_training.records import PseudoLabels, SourceBatch, TargetBatch
 from mmseg_uda.self_training.registry import COMPONENTS
+from mmseg_uda.taxonomy import resolve_data_root
 
 if TYPE_CHECKING:
     from mmseg_uda.self_training.self_training import SelfTraining
@@ -65,7 +66,8 @@ class DepthSimilarity(Component):
     device once per step, for the decisions; not at all with ``reweight`` alone.
 
     Args:
-        bank: Folder of the bank of source crops, or a ``.pth`` matrix of CDDA's own tool.
+        bank: Folder of the bank of source crops, or a ``.pth`` matrix of CDDA's own tool. A
+            leading ``data/`` follows MMSEG_UDA_DATA_ROOT.
         reweight_threshold: Score above which pseudo-labels are reweighted and the source replaced.
         relabel_threshold: Score above which missing classes guide the student.
         threshold_decay: Taken off both at each decrement.
@@ -138,7 +140,7 @@ class DepthSimilarity(Component):
             min_class_pixels=min_class_pixels,
             build=build,
         )
-        self.bank_path = Path(bank)
+        self.bank_path = Path(resolve_data_root(bank))
         self.start = (reweight_threshold, relabel_threshold)
         self.decay = (threshold_decay, decay_begin, decay_end, decay_interval)
         self.sim_range = (sim_low, sim_high)

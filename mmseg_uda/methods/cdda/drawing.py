@@ -67,35 +67,12 @@ class BankDraws(Dataset):
         seed: int = 0,
         sync_crop_size: Sequence[int] | None = None,
     ) -> None:
-        if sampling not in SAMPLINGS:
-            raise UserError(
-                f"uda.depth.build.sampling={sampling!r} is unknown.", f"Use one of {SAMPLINGS}."
-            )
-        if sampling == "rcs" and rare_class is None:
-            raise UserError(
-                "The bank is to be drawn by rare class sampling, which the config switches off.",
-                "Set train_dataloader.dataset.rare_class_sampling, or "
-                "uda.depth.build.sampling='uniform'.",
-            )
-        if count is not None and count < 1:
-            raise UserError(f"uda.depth.build.count={count} is not positive.", "Published: 24966.")
+        self.meta = bank_meta(source, rare_class, depth, count, sampling, seed, sync_crop_size)
         self.source = source.with_pipeline(_pipeline(source, depth))
         self.rare_class = None if sampling == "uniform" else rare_class.on(self.source)  # type: ignore[union-attr]
-        self.count = len(source) if count is None else count
+        self.count = self.meta.count
         self.seed = seed
         self.sync_crop_size = None if sync_crop_size is None else tuple(sync_crop_size)
-        (outer,) = (t for t in source.pipeline.transforms if isinstance(t, CropFields))
-        self.meta = BankMeta(
-            count=self.count,
-            num_classes=len(source.taxonomy),
-            crop_size=self.sync_crop_size or outer.crop_size,  # type: ignore[arg-type]
-            classes=tuple(source.taxonomy.classes),
-            remap=depth.remap,
-            rate=depth.rate,
-            dataset=_describe(source, rare_class if sampling == "rcs" else None),
-            sampling=sampling,
-            seed=seed,
-        )
 
     def __len__(self) -> int:
         return self.count
@@ -123,17 +100,78 @@ class BankDraws(Dataset):
         return BankCrop(image.astype(np.uint8), label, depth.astype(np.uint8), origin)
 
 
-def draws_of_training(data: Dataset, **options: Any) -> BankDraws:
+def bank_meta(
+    source: TaxonomyDataset,
+    rare_class: RareClassSampling | None,
+    depth: LoadRemappedDepth,
+    count: int | None = None,
+    sampling: str = "rcs",
+    seed: int = 0,
+    sync_crop_size: Sequence[int] | None = None,
+) -> BankMeta:
+    """The description of a bank, without any depth file; see :class:`BankDraws`."""
+    if sampling not in SAMPLINGS:
+        raise UserError(
+            f"uda.depth.build.sampling={sampling!r} is unknown.", f"Use one of {SAMPLINGS}."
+        )
+    if sampling == "rcs" and rare_class is None:
+        raise UserError(
+            "The bank is to be drawn by rare class sampling, which the config switches off.",
+            "Set train_dataloader.dataset.rare_class_sampling, or "
+            "uda.depth.build.sampling='uniform'.",
+        )
+    if count is not None and count < 1:
+        raise UserError(f"uda.depth.build.count={count} is not positive.", "Published: 24966.")
+    crops = [t for t in source.pipeline.transforms if isinstance(t, CropFields)]
+    if not crops:
+        raise UserError(
+            "The source pipeline has no CropFields, so there are no crops to make a bank of.",
+            "Add dict(type='CropFields', crop_size=..., cat_max_ratio=0.75) after the resize.",
+        )
+    return BankMeta(
+        count=len(source) if count is None else count,
+        num_classes=len(source.taxonomy),
+        crop_size=tuple(sync_crop_size or crops[0].crop_size),  # type: ignore[arg-type]
+        classes=tuple(source.taxonomy.classes),
+        remap=depth.remap,
+        rate=depth.rate,
+        dataset=_describe(source, rare_class if sampling == "rcs" else None),
+        sampling=sampling,
+        seed=seed,
+    )
+
+
+def draws_of_training(
+    data: Dataset, depth: LoadRemappedDepth | None = None, **options: Any
+) -> BankDraws:
     """The bank that belongs to a training data set (``DomainPairDataset``).
 
     Args:
-        data: Source with or without rare class sampling; the target's pipeline tells how depth is
-            remapped.
+        data: Source with or without rare class sampling.
+        depth: How depth is remapped; None: as in the target's pipeline, else as published.
         options: ``count``, ``sampling`` and ``seed`` of :class:`BankDraws`.
 
     Raises:
         UserError: The data set is of another kind, or see :class:`BankDraws`.
     """
+    source, rare_class, depth, sync_crop_size = _parts(data, depth)
+    return BankDraws(source, rare_class, depth, sync_crop_size=sync_crop_size, **options)
+
+
+def meta_of_training(data: Dataset, **options: Any) -> BankMeta | None:
+    """What a bank that belongs to a training data set is; None if none can be drawn from it.
+
+    Args: those of :func:`draws_of_training`.
+    """
+    if not isinstance(getattr(data, "source", None), TaxonomyDataset):
+        return None
+    source, rare_class, depth, sync_crop_size = _parts(data, None)
+    return bank_meta(source, rare_class, depth, sync_crop_size=sync_crop_size, **options)
+
+
+def _parts(
+    data: Any, depth: LoadRemappedDepth | None
+) -> tuple[TaxonomyDataset, RareClassSampling | None, LoadRemappedDepth, Sequence[int] | None]:
     source = getattr(data, "source", None)
     if not isinstance(source, TaxonomyDataset):
         raise UserError(
@@ -141,14 +179,8 @@ def draws_of_training(data: Dataset, **options: Any) -> BankDraws:
             f"the training reads {type(source or data).__name__}.",
             "Use mmseg_uda's data sets, or give uda.depth.bank a finished bank.",
         )
-    depth = depth_transform(getattr(data, "target", None)) or LoadRemappedDepth()
-    return BankDraws(
-        source,
-        data.rare_class_sampling,  # type: ignore[attr-defined]
-        depth,
-        sync_crop_size=data.sync_crop_size,  # type: ignore[attr-defined]
-        **options,
-    )
+    depth = depth or depth_transform(data.target) or LoadRemappedDepth()
+    return source, data.rare_class_sampling, depth, data.sync_crop_size
 
 
 def depth_transform(dataset: Any) -> LoadRemappedDepth | None:
@@ -162,11 +194,6 @@ def _pipeline(source: TaxonomyDataset, depth: LoadRemappedDepth) -> list:
     steps = [
         t for t in source.pipeline.transforms if not isinstance(t, (PackFields, LoadRemappedDepth))
     ]
-    if not any(isinstance(t, CropFields) for t in steps):
-        raise UserError(
-            "The source pipeline has no CropFields, so there are no crops to make a bank of.",
-            "Add dict(type='CropFields', crop_size=..., cat_max_ratio=0.75) after the resize.",
-        )
     sizes = [i for i, t in enumerate(steps) if isinstance(t, ResizeFields)]
     loads = [i for i, t in enumerate(steps) if isinstance(t, CropFields)]
     position = sizes[-1] + 1 if sizes else loads[0]
@@ -180,9 +207,12 @@ def _describe(source: TaxonomyDataset, rare_class: RareClassSampling | None) -> 
     parts = [location.title, location.img_dir, f"{len(source)} images", f"label map {labels}"]
     parts += [f"{type(t).__name__} {_plain(t)}" for t in source.pipeline.transforms]
     if rare_class is not None:
+        frames = hashlib.sha256()
+        for class_id, files in sorted(rare_class.files.items()):
+            frames.update(f"{class_id} {files.tolist()}".encode())
         parts.append(
             f"rcs {rare_class.min_pixels} {rare_class.min_share} {rare_class.min_crop_ratio} "
-            + hashlib.sha256(rare_class.probabilities.tobytes()).hexdigest()[:8]
+            f"{rare_class.class_temp} frames {frames.hexdigest()[:8]}"
         )
     return "; ".join(parts)
 

@@ -1,0 +1,61 @@
+"""Draw the bank of source crops that CDDA compares target images with.
+
+    python tools/build_depth_bank.py --config configs/cdda/gta2cs_cdda_daformer.py \\
+        --out preprocessed/gta_daformer
+
+A training builds a missing bank by itself; this builds it beforehand. The same command goes on
+after an interruption, and does nothing when the bank is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
+from mmseg_uda.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw CDDA's bank of source crops.")
+    parser.add_argument("--config", required=True, help="config of the training")
+    parser.add_argument("--out", help="folder of the bank (default: uda.depth.bank of the config)")
+    parser.add_argument(
+        "--count", type=int, help="crops (default: the config's; else one per image)"
+    )
+    parser.add_argument(
+        "--sampling", choices=("rcs", "uniform"), help="by class as published, or image by image"
+    )
+    parser.add_argument("--seed", type=int, help="of the draws (default: the config's, else 0)")
+    parser.add_argument("--workers", type=int, help="processes (default: the config's, else 4)")
+    parser.add_argument("--force", action="store_true", help="replace a bank of other settings")
+    parser.add_argument(
+        "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"
+    )
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Build."""
+    args = parse_args()
+    if args.data_root:
+        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+
+    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.methods.cdda import build_bank
+    from mmseg_uda.methods.cdda.command import bank_folder, build_options, draws_of_config
+
+    cfg = load_config(args.config, args.cfg_options)
+    out = args.out or bank_folder(cfg)
+    if out is None:
+        raise UserError(f"{args.config} names no uda.depth.bank.", "Give --out DIR.")
+    workers = build_options(cfg).get("workers", 4) if args.workers is None else args.workers
+    draws = draws_of_config(cfg, count=args.count, sampling=args.sampling, seed=args.seed)
+    build_bank(draws, out, workers, force=args.force)
+    print(f"{len(draws)} crops are in {out}; uda.depth.bank={out} uses them.")
+
+
+if __name__ == "__main__":
+    run_tool(main)

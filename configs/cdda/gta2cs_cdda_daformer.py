@@ -1,5 +1,5 @@
 # CDDA (2025, no paper known; values of its repository) on DAFormer.
-# GTA → Cityscapes. Published: 69.6 mIoU, the best of 40 checkpoints with one seed.
+# GTA → Cityscapes. Published: 69.6 mIoU (best of 40 checkpoints, one seed).
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/daformer_sepaspp_mitb5.py",

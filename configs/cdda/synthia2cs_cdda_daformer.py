@@ -1,5 +1,5 @@
 # CDDA (2025, no paper known; values of its repository) on DAFormer.
-# SYNTHIA → Cityscapes. Published: 63.2 mIoU over 16 classes, the best of 40 checkpoints with one seed.
+# SYNTHIA → Cityscapes. Published: 63.2 mIoU over 16 classes (best of 40 checkpoints, one seed).
 _base_ = [
     "../_base_/default_runtime.py",
     "../_base_/models/daformer_sepaspp_mitb5.py",

@@ -15,8 +15,8 @@ from rich.console import Console
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 from mmseg_uda.experiments import disk, preflight, profiles
 from mmseg_uda.experiments.arguments import check, cluster_options, parse_numbers, parser
-from mmseg_uda.experiments.cluster import make_cluster
 from mmseg_uda.experiments.banks import build_missing_banks
+from mmseg_uda.experiments.cluster import make_cluster
 from mmseg_uda.experiments.cluster_executor import ClusterExecutor
 from mmseg_uda.experiments.configs import ROOT
 from mmseg_uda.experiments.display import make_display

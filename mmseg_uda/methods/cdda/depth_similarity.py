@@ -198,6 +198,7 @@ class DepthSimilarity(Component):
         if self._search is None:
             if self.bank is None:  # a trainer used without a runner
                 self.before_training(host, None)
+            assert self.bank is not None
             self._search = make_search(self.bank, self.search_device, device, self.min_class_pixels)
             self._reader = CropReader(
                 self.bank, pinned=device.type == "cuda", background=self.prefetch

@@ -40,6 +40,7 @@ class BankSearch(ABC):
     """Finds best matches; :class:`ResidentSearch` and ``PrunedSearch`` differ in what they read."""
 
     device: torch.device
+    norms: BankNorms
 
     @abstractmethod
     def __call__(self, target: Tensor, floor: float = 0.0) -> Match:

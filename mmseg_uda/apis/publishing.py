@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 
 import torch
@@ -72,7 +71,7 @@ def publish(
     buffer = io.BytesIO()
     torch.save({"meta": meta, "state_dict": state}, buffer)
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:HASH_DIGITS]
-    target = _target(Path(out), Path(checkpoint), digest)
+    target = _target(out, Path(checkpoint), digest)
     try:
         with replacing(target) as temporary:
             temporary.write_bytes(buffer.getbuffer())
@@ -109,7 +108,9 @@ def _half(name: str, value: torch.Tensor) -> torch.Tensor:
     return half
 
 
-def _target(out: Path, checkpoint: Path, digest: str) -> Path:
-    if out.is_dir() or str(out).endswith(os.sep):
+def _target(place: str | Path, checkpoint: Path, digest: str) -> Path:
+    out = Path(place)
+    # A path object has lost the slash that tells a folder which is not there yet.
+    if out.is_dir() or str(place).endswith("/"):
         out = out / checkpoint.name
     return out.with_name(f"{out.name.removesuffix('.pth')}-{digest}.pth")

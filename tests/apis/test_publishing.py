@@ -104,6 +104,9 @@ def test_equal_weights_give_equal_files_and_a_folder_takes_the_name(trained, tmp
     second = publish(checkpoint, tmp_path)
     assert second.name.startswith(f"{checkpoint.stem}-")
     assert first.read_bytes() == second.read_bytes()
+    # one that is not there yet is told by its slash
+    third = publish(checkpoint, f"{tmp_path}/later/")
+    assert third == tmp_path / "later" / second.name
 
 
 def test_half_precision(trained, tmp_path):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor.content import check_content, check_duplicates
 from mmseg_uda.experiments.doctor.findings import Finding, Level
 from mmseg_uda.experiments.doctor.statistics import check_statistics
@@ -72,6 +73,7 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
         decode: Read all files: sizes, ids, classes, copies across splits, statistics.
         workers: Processes that read.
     """
+    configs = list(configs)
     findings: list[Finding] = []
     data_sets = _collect(configs, findings)
     for one in data_sets:
@@ -91,7 +93,20 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
                 findings += check_statistics(one)
         except UserError as error:  # its taxonomy or label map
             findings.append(Finding(AREA, Level.PROBLEM, error.message, error.fix or ""))
-    return findings + check_duplicates(data_sets)
+    return [*findings, *_further(configs, findings), *check_duplicates(data_sets)]
+
+
+def _further(configs: Iterable[Mapping[str, Any]], before: Sequence[Finding]) -> list[Finding]:
+    """What methods need beyond the files that their pipelines load, as a training finds it."""
+    try:
+        missing = preflight.missing_data(configs)
+    except UserError:
+        return []  # a data set's options are wrong; told above
+    findings = [
+        Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
+        for path in missing
+    ]
+    return [finding for finding in findings if finding not in before]
 
 
 def _collect(configs: Iterable[Mapping[str, Any]], findings: list[Finding]) -> list[DataSet]:

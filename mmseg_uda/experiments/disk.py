@@ -27,6 +27,10 @@ ENCODERS = {
 DECODERS = {"DLV2Head": 1.4, "NanoBackbone": 0.2}
 OTHER_DECODER = 4.2
 LOGS = 20e6
+VALIDATION_IMAGES = 500  # Cityscapes'; the data set is not opened for an estimate
+PREDICTION_BYTES = 0.1e6  # a 2048×1024 palette PNG
+PANELS = 25  # of a step with every component, per image
+PANEL_BYTES = {"png": 1.5, "jpg": 0.2}  # per pixel
 ALMOST_FULL = 0.9
 
 
@@ -38,6 +42,7 @@ class Estimate:
         checkpoint: Bytes of one checkpoint; None if neither known nor measured.
         kept: How many of them stay.
         best: Bytes of the best checkpoint, 0 if none is kept.
+        pictures: Bytes of debug pictures and predictions.
         present: Bytes of checkpoints that are there already.
         measured: Whether ``checkpoint`` is the size of a file.
     """
@@ -45,13 +50,15 @@ class Estimate:
     checkpoint: float | None
     kept: int
     best: float
+    pictures: float
     present: float
     measured: bool
 
     @property
     def to_come(self) -> float:
         """Bytes that the job will still add."""
-        return max(0.0, self.kept * (self.checkpoint or 0) + self.best + LOGS - self.present)
+        checkpoints = self.kept * (self.checkpoint or 0) + self.best
+        return max(0.0, checkpoints - self.present) + self.pictures + LOGS
 
 
 @dataclass(frozen=True)
@@ -151,9 +158,24 @@ def estimate(
         checkpoint=checkpoint,
         kept=min(kept, written) if kept > 0 else written,
         best=best,
+        pictures=picture_bytes(config),
         present=sum(path.stat().st_size for path in one.folder.path.glob("*iter_*.pth")),
         measured=bool(sizes),
     )
+
+
+def picture_bytes(config: Mapping[str, Any]) -> float:
+    """Returns about how much the pictures of a training take that are switched on."""
+    hooks = config.get("default_hooks") or {}
+    predictions, panels = hooks.get("visualization") or {}, hooks.get("debug_panels") or {}
+    total = 0.0
+    if predictions.get("interval"):
+        total += VALIDATION_IMAGES / predictions["interval"] * PREDICTION_BYTES
+    if panels.get("interval"):
+        steps = (config.get("train_cfg") or {}).get("max_iters", 0) // panels["interval"]
+        pixels = panels.get("images", 2) * PANELS * panels.get("tile", 320) ** 2
+        total += steps * pixels * PANEL_BYTES.get(panels.get("format", "png"), 1.5)
+    return total
 
 
 def network_bytes(config: Mapping[str, Any]) -> float | None:

@@ -81,7 +81,10 @@ FINGERPRINT_EXCLUDES = (
     *("work_dir", "log_level", "filename", "launcher", "resume"),
     *("visualizer", "vis_backends", "log_processor"),
 )
-SILENT_HOOKS = ("checkpoint", "logger", "job_files", "visualization", "debug_panels", "timer")
+SILENT_HOOKS = (
+    *("checkpoint", "logger", "job_files", "timer"),
+    *("visualization", "examples", "debug_panels"),
+)
 
 # A training that one of these ended did not fail by itself; it resumes at the next call.
 CUT_OFF_SIGNALS = (

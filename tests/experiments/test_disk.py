@@ -69,6 +69,21 @@ def test_files_that_are_there_are_measured_and_not_counted_twice(tables, tmp_pat
     assert not other.measured and other.checkpoint < 1.5e9
 
 
+def test_pictures_count(tables, tmp_path):
+    changes = (
+        "default_hooks.debug_panels.interval=100",
+        "default_hooks.visualization.interval=5",
+    )
+    (plain, *_), _ = planned(tables, tmp_path, [1])
+    (drawn, *_), _ = planned(tables, tmp_path, [1], cfg_options=changes)
+    assert disk.picture_bytes(plain.effective) == 0
+    # 400 pictures of 2 × 25 tiles of 320 pixels, and a fifth of 500 predictions
+    assert disk.picture_bytes(drawn.effective) == pytest.approx(400 * 7.68e6 + 10e6)
+    more = disk.estimate(drawn).to_come - disk.estimate(plain).to_come
+    assert more == pytest.approx(disk.picture_bytes(drawn.effective))
+    assert drawn.fingerprint == plain.fingerprint  # pictures change no number
+
+
 def test_a_short_run_writes_fewer_files(tables, tmp_path):
     jobs, _ = planned(tables, tmp_path, [1], variant="startup")
     assert disk.estimate(jobs[0]).kept == 0

@@ -228,7 +228,7 @@ def hash_counts(counts: np.ndarray) -> str:
     """SHA-256 of counts, read class by class."""
     digest = hashlib.sha256()
     for part in counts:
-        digest.update(memoryview(np.ascontiguousarray(part)))
+        digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 

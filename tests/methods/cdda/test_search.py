@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmseg_uda.methods.cdda import PrunedSearch, ResidentSearch, image_similarity
+from mmseg_uda.methods.cdda.search import exact_float32
 
 
 @pytest.fixture(params=["resident", "pruned"])
@@ -132,18 +133,47 @@ def test_the_result_does_not_depend_on_how_much_is_done_at_once(random_bank):
         assert torch.equal(results[0].score, other.score)
 
 
-def test_reduced_precision_of_the_training_does_not_reach_the_search(random_bank):
+def set_older(value):
+    torch.set_float32_matmul_precision(value)
+
+
+def set_newer(value):
+    torch.backends.cuda.matmul.fp32_precision = value
+
+
+@pytest.mark.parametrize(
+    ("set_precision", "reduced", "normal", "name"),
+    [
+        (set_older, "high", "highest", "float32_matmul_precision"),
+        (set_older, "medium", "highest", "float32_matmul_precision"),
+        (set_newer, "tf32", "none", "fp32_precision"),
+    ],
+)
+def test_reduced_precision_of_the_training_does_not_reach_the_search(
+    random_bank, set_precision, reduced, normal, name
+):
+    if set_precision is set_newer and not hasattr(torch.backends.cuda.matmul, name):
+        pytest.skip("torch 2.9 brought these settings")
     bank, target = random_bank
     bank, target = bank * 200, target * 200  # beyond float16
-    expected = ResidentSearch(bank)(target)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    search = ResidentSearch(bank)
+    expected = search(target)
+    inside = []
+    set_precision(reduced)
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            found = ResidentSearch(bank)(target)
-        assert torch.get_float32_matmul_precision() == "medium"
+            found = search(target)
+            with exact_float32(torch.device("cpu")):
+                inside.append(torch.get_float32_matmul_precision())
+                inside.append(torch.is_autocast_enabled("cpu"))
+        if set_precision is set_older:
+            assert torch.get_float32_matmul_precision() == reduced
+        else:
+            assert torch.backends.cuda.matmul.fp32_precision == reduced
     finally:
-        torch.set_float32_matmul_precision(before)
+        set_precision(normal)
+    assert inside == ["highest", False]
+    assert torch.get_float32_matmul_precision() == "highest"
     assert torch.equal(found.index, expected.index) and torch.equal(found.score, expected.score)
 
 

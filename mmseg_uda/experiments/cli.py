@@ -190,11 +190,12 @@ class _Session:
         arguments, folder = self.arguments, self.options.folder(self.experiment)
         if not arguments.force:
             check_fingerprints(self.planned)
+        # Data sets before disk space: who has none wants to hear that first.
+        _provide_data(self.planned, self.options, self.make_world)
         need = disk.demand(self.planned, folder, parallel, arguments.keep)
         if not arguments.ignore_disk_space:
             _say(self.console, disk.require_space(need, folder))
         _say(self.console, batch_note(self.planned, self.options.gpus_per_job))
-        _provide_data(self.planned, self.options, self.make_world)
         for one in self.planned:
             one.write()
         return [one.task() for one in self.planned]

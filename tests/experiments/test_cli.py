@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.jobs import JobFolder
 
 HERE = Path(__file__).parent
@@ -261,6 +262,17 @@ def test_without_data_sets_the_paper_profile_says_what_to_get(command, tmp_path)
     assert "--profile mini" in text
     assert "Traceback" not in text
     assert not (tmp_path / "exp90" / ROW_1).exists()
+
+
+def test_missing_data_sets_come_before_a_full_disk(command, monkeypatch):
+    monkeypatch.setattr("mmseg_uda.experiments.disk.require_space", _no_space)
+    status, text = command("--exp", "90", "--rows", "1")
+    assert status == 2
+    assert "SYNTHIA:" in text
+
+
+def _no_space(need, folder):
+    raise UserError("The disk is full.", fix="free space")
 
 
 def test_data_root_moves_the_data_sets(command, tmp_path):

@@ -2,6 +2,7 @@
 
     python tools/benchmark.py configs/daformer/A.py configs/mic/B.py --encoder b0 --crop 256 256
     python tools/benchmark.py configs/daformer/A.py --variants fp32 bf16 bf16+compile low-memory
+    python tools/benchmark.py cdda --threads 2   # histogram and search, beside the plain formulas
 
 Random data and random weights: nothing has to be downloaded. Every measurement has a process of
 its own, so that its peak memory is its own; one that fails or runs out of time is shown as such.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import sys
 import time
 from pathlib import Path
 from queue import Empty
@@ -190,6 +192,10 @@ def show(results: list[dict], title: str) -> None:
 
 def main() -> int:
     """Measure and print."""
+    if sys.argv[1:2] == ["cdda"]:
+        from mmseg_uda.methods.cdda.benchmark import main as measure_cdda
+
+        return measure_cdda(sys.argv[2:])
     from mmseg_uda.progress import track
 
     args = parse_args()

@@ -45,7 +45,7 @@ def pool_gate(gate: Tensor, size: Sequence[int], rule: str = "full_block") -> Te
     """Reduce a gate to a coarser grid.
 
     Args:
-        gate: (N, H, W) of any type, values in [0, 1]; it is not changed.
+        gate: (N, H, W) or (N, 1, H, W) of any type, values in [0, 1]; it is not changed.
         size: Height and width of the grid, at most H and W.
         rule: ``full_block``: 1 where the whole block is 1 (a block of seeds and non-seeds takes
             no part); ``half_block``: 1 where at least half is; ``nearest``: one pixel decides.
@@ -59,6 +59,7 @@ def pool_gate(gate: Tensor, size: Sequence[int], rule: str = "full_block") -> Te
     if rule not in GATE_RULES:
         raise ValueError(f"gate rule {rule!r} is none of {GATE_RULES}")
     gate = _full_precision(gate).nan_to_num(0.0)
+    gate = gate[:, 0] if gate.dim() == 4 else gate
     if rule == "nearest":
         _check_size("gate", gate, size)
         return (F.interpolate(gate[:, None], size=tuple(size), mode="nearest")[:, 0] >= 1).to(gate)

@@ -26,6 +26,11 @@ class CrfInputs:
     maps: tuple[Tensor, dict[str, Tensor], Tensor, Tensor]
     options: dict[str, Any]
 
+    @property
+    def active(self) -> Tensor:
+        """0-dim share of cells that send or receive; the others are mixed or not valid."""
+        return (self.maps[2] + self.maps[3]).clamp(max=1).mean()
+
     @staticmethod
     def create(
         options: CrfOptions,

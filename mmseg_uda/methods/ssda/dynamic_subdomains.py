@@ -163,6 +163,7 @@ class DynamicSubdomains(Component):
         self.opinion_pass: OpinionPass
         self._uncertainty: Tensor | None = None
         self._pasted: Tensor | None = None
+        self._names: tuple[str, ...] = ()
 
     def bind(self, host: SelfTraining) -> None:
         """Choose the uncertainty for the network and compute the quotas."""
@@ -203,6 +204,8 @@ class DynamicSubdomains(Component):
         """Count the source's classes, where the prior comes from them."""
         if self.class_prior == "source_stats":
             self._use_prior(host, source_prior(data))
+        if host.taxonomy is None:
+            self._names = tuple(getattr(data, "metainfo", {}).get("classes", ()))
 
     def _use_prior(self, host: SelfTraining, prior: Sequence[float]) -> None:
         quota = quotas(prior, host.num_classes, self.quota, self.beta, self.absent_class)
@@ -264,6 +267,7 @@ class DynamicSubdomains(Component):
                 *crf.maps, **crf.options, detach_source=self.crf.detach_source
             )
             losses["target.loss_crf"] = share * self.crf_loss_weight * energy
+            ctx.log("ssda.crf_cells", crf.active)
         self._log(ctx, uncertainty, pseudo, seeds)
         if ctx.draws:
             crf = CrfInputs.create(self.crf, main.logits.detach(), target, seeds, valid)
@@ -315,7 +319,7 @@ class DynamicSubdomains(Component):
         if self.debug_interval and ctx.step % self.debug_interval == 0:
             classes = self.quota_by_class.shape[0]
             ratios = seed_ratios(pseudo.label, seeds, classes)
-            for index, name in enumerate(_class_names(ctx.host)):
+            for index, name in enumerate(self._class_names(ctx.host)):
                 ctx.log(f"ssda.seed_ratio.{name}", ratios[index])
 
     def _show(
@@ -336,8 +340,7 @@ class DynamicSubdomains(Component):
             MapPanel("CRF energy", crf_energy(*crf.maps, **crf.options), limits=None),
         )
 
-
-def _class_names(host: SelfTraining) -> Sequence[str]:
-    if host.taxonomy is not None and len(host.taxonomy) == host.num_classes:
-        return host.taxonomy.classes
-    return [str(index) for index in range(host.num_classes)]
+    def _class_names(self, host: SelfTraining) -> Sequence[str]:
+        names = self._names if host.taxonomy is None else host.taxonomy.classes
+        count = host.num_classes
+        return names if len(names) == count else [str(index) for index in range(count)]

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from depth_tasks import OPEN, car_bank, component, depth_batch
 from fixed_run import config
-from nano import nano_config, nano_hrda_config
-from process_tasks import alone, train
+from nano import nano_config, nano_hrda_config, optimizer
+from process_tasks import alone, main_job, train
 from processes import together
-from subdomains import subdomains
+from subdomains import Recorder, cross_entropy, subdomains
 from tiny_data import write_image, write_label
 
 from mmseg_uda.datasets import DomainPairDataset, TaxonomyDataset
 from mmseg_uda.engine import build_runner
 from mmseg_uda.errors import UserError
-from mmseg_uda.methods.ssda import class_quota
+from mmseg_uda.methods.ssda import GTA_PRIOR, class_quota, seed_mask
 
 
 def state_after(work_dir, steps, **changes):
@@ -104,3 +105,34 @@ def test_the_runner_shows_the_data_set(tmp_path):
     }
     with pytest.raises(UserError, match="label files, not NoneType"):
         build_runner(config(tmp_path, 2, **changes)).train()
+
+
+@pytest.mark.parametrize("hrda", [True, False])
+def test_csi_cdda_ssda_and_mic_in_one_config(tmp_path, hrda):
+    """Seeds learn the labels that CSI edited, with the weights that CDDA gave."""
+    depth = component(car_bank(tmp_path / "bank"), **OPEN)
+    ssda = dict(type="DynamicSubdomains", absent_class="all")
+    options = dict(subdomains=ssda, depth=depth, pseudo_threshold=0.285)
+    trainer = main_job(hrda=hrda, **options)
+    assert list(trainer.components) == [
+        "feature_distance",
+        "relabel",
+        "depth",
+        "subdomains",
+        "masking",
+    ]
+    record, wrapper = Recorder(trainer), optimizer(trainer)
+    for step in range(3):  # CSI relabels from step 2 on
+        log = trainer.train_step(depth_batch(step), wrapper)
+    assert log["csi.pixels.truck"] > 0 and (record.pseudo.label == 14).any()
+    assert {"target.loss_crf", "target.decode.loss_seg", "masked.decode.loss_seg"} <= log.keys()
+    weights = record.pseudo.weight.unique()
+    assert len(weights) > 1  # not the confidence share alone
+    seeds = seed_mask(record.uncertainty, record.pseudo.label, class_quota(GTA_PRIOR, absent="all"))
+    weight = record.pseudo.weight * seeds
+    expected = [
+        0.01 * view.weight * cross_entropy(view, record.pseudo.label, weight)
+        for view in (output.logits[0] for output in record.outputs)
+    ]
+    found = record.losses["target.decode.loss_seg"].item()
+    assert any(found == pytest.approx(value.item(), rel=1e-5) for value in expected)

@@ -38,7 +38,7 @@ def test_logged_keys(build, step, network):
     parts = {"", ".hr"} if network == "hrda" else {""}
     expected = {f"target.decode{p}.{k}" for p in parts for k in ("loss_seg", "acc_seg")}
     expected |= {"target.loss_crf", "target.loss_uncertainty"}
-    expected |= {"ssda.uncertainty", "ssda.seed_ratio", "ssda.q"}
+    expected |= {"ssda.uncertainty", "ssda.seed_ratio", "ssda.q", "ssda.crf_cells"}
     expected |= {f"ssda.seed_ratio.{c}" for c in range(5)}  # in step 0
     found = {k for k in log if k.startswith(("target.", "ssda."))}
     assert found == expected

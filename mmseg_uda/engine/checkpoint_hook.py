@@ -32,6 +32,8 @@ class SafeCheckpointHook(CheckpointHook):
         UserError: If ``save_best`` lists several metrics.
     """
 
+    best_ckpt_path: str | None
+
     def __init__(
         self,
         *args: Any,

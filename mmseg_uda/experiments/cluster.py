@@ -110,7 +110,7 @@ def make_cluster(folder: Path, options: ClusterOptions) -> Cluster:
 
 class _Slurm:
     name = "Slurm"
-    capacity = None
+    capacity: int | None = None
 
     def __init__(self, folder: Path, options: ClusterOptions) -> None:
         from submitit import SlurmExecutor
@@ -187,7 +187,7 @@ class _Local:
     def __init__(self, folder: Path, options: ClusterOptions) -> None:
         from submitit import LocalExecutor
 
-        self.capacity = options.parallel or 1
+        self.capacity: int | None = options.parallel or 1
         self.executor = LocalExecutor(folder=folder, max_num_timeout=options.requeues)
         self.executor.update_parameters(
             timeout_min=options.minutes,

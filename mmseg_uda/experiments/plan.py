@@ -132,7 +132,7 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
     for job in jobs:
         text, resolved = _config(experiment, job, folder / "configs", options.transforms())
         effective = _merged(resolved, changes)
-        extra = (f"amp={options.amp}",) if options.amp else ()
+        extra: tuple[str, ...] = (f"amp={options.amp}",) if options.amp else ()
         if options.gpus_per_job > 1:
             extra += (f"gpus={options.gpus_per_job}",)
         planned.append(

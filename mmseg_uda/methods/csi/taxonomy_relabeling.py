@@ -288,9 +288,10 @@ class TaxonomyRelabeling(Component):
             label,
             [regions[i] for i in open_],
             accepted[send(open_, torch.int64, label.device)],
-            *self.counts.shape,
-            step=step,
-            ratio=self.candidate_ratio,
+            len(self.entries),
+            len(self.taxonomy),
+            step,
+            self.candidate_ratio,
         )
         self.counts += found
         torch.minimum(self.first_seen, first, out=self.first_seen)

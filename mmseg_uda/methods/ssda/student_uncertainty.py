@@ -100,6 +100,8 @@ class StudentUncertainty:
             # The crop lies on both grids; HRDA's stride is the crop's size over its logits'.
             stride = (box.y1 - box.y0) / hr.shape[-2]
             ratio = fused.shape[-2] / context.shape[-2]
-            fused = fused[(..., *box.scaled_slices(stride))]
-            context = context[(..., *box.scaled_slices(stride * ratio))]
+            rows, columns = box.scaled_slices(stride)
+            fused = fused[..., rows, columns]
+            rows, columns = box.scaled_slices(stride * ratio)
+            context = context[..., rows, columns]
         return views_disagreement((fused, context, hr), hr.shape[-2:]).mean()

@@ -66,13 +66,13 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def job(world, tmp_path):
-    """Writes the mini config of a row of experiment 90, cut down to a few iterations."""
+    """Writes the mini config of a row of an experiment, cut down to a few iterations."""
     from experiments import EXPERIMENTS
     from mmseg_uda.experiments.plan import Options, plan
 
-    def write(label, **changes):
+    def write(label, experiment=90, **changes):
         options = Options(profile="mini", work_dir=tmp_path / "plan")
-        table = options.table(next(e for e in EXPERIMENTS if e.id == 90))
+        table = options.table(next(e for e in EXPERIMENTS if e.id == experiment))
         chosen = next(j for j in table.jobs() if j.row.label == label)
         cfg = Config(plan(table, [chosen], options)[0].resolved)
         cfg.merge_from_dict(

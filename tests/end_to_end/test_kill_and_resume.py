@@ -33,14 +33,32 @@ def csi(world):
     }
 
 
+# Matches in most steps, thresholds that fall before and after the kill.
+CDDA = {
+    **ADAPT,
+    "experiment": 301,
+    "uda.pseudo_threshold": 0.06,  # some pixels of an untrained network are confident
+    "uda.depth.build.count": 12,
+    "uda.depth.reweight_threshold": 0.02,
+    "uda.depth.relabel_threshold": 0.01,
+    "uda.depth.threshold_decay": 0.001,
+    "uda.depth.decay_begin": 2,
+    "uda.depth.decay_end": 9,
+    "uda.depth.decay_interval": 1,
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("label", ["DAFormer", "MIC", "DAFormer + CSI"])
+@pytest.mark.parametrize("label", ["DAFormer", "MIC", "DAFormer + CSI", "MIC + CDDA"])
 def test_kill_and_resume(world, job, tmp_path, label):
-    config = job(label, **(csi(world) if "CSI" in label else ADAPT))
+    options = {"CSI": csi(world), "CDDA": CDDA}.get(label.partition(" + ")[2], ADAPT)
+    config = job(label, **options)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = ["tools/train.py", config, "--resume", "--work-dir"]
     done = world.python(*command, whole)
     assert done.returncode == 0, done.stderr[-3000:]
+    if "CDDA" in label:
+        assert_matched(world, whole)
 
     process = subprocess.Popen(
         [sys.executable, *map(str, command), str(killed)],
@@ -67,3 +85,15 @@ def test_kill_and_resume(world, job, tmp_path, label):
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
     evaluations = [json.loads((f / "evaluations.json").read_text()) for f in (whole, killed)]
     assert evaluations[0] == evaluations[1] and [e["iter"] for e in evaluations[0]] == [10]
+
+
+def assert_matched(world, folder):
+    """The bank was built on first use, and all three uses of a match took place."""
+    bank = world.root / "miniworld/gta/depth_bank"
+    assert len(list((bank / "images").iterdir())) == 12
+    (scalars,) = folder.glob("*/vis_data/scalars.json")
+    steps = [json.loads(line) for line in scalars.read_text().splitlines()]
+    steps = [step for step in steps if "cdda.match_rate" in step]
+    assert sum(step["cdda.match_rate"] for step in steps) > 0
+    assert any(step["tgt.loss_guidance"] > 0 for step in steps)
+    assert len({step["cdda.reweight_threshold"] for step in steps}) > 5

@@ -3,6 +3,7 @@
     python tools/benchmark.py configs/daformer/A.py configs/mic/B.py --encoder b0 --crop 256 256
     python tools/benchmark.py configs/daformer/A.py --variants fp32 bf16 bf16+compile low-memory
     python tools/benchmark.py cdda --threads 2   # histogram and search, beside the plain formulas
+    python tools/benchmark.py ssda --threads 2   # truncated CRF loss, beside unfolded windows
 
 Random data and random weights: nothing has to be downloaded. Every measurement has a process of
 its own, so that its peak memory is its own; one that fails or runs out of time is shown as such.
@@ -196,6 +197,10 @@ def main() -> int:
         from mmseg_uda.methods.cdda.benchmark import main as measure_cdda
 
         return measure_cdda(sys.argv[2:])
+    if sys.argv[1:2] == ["ssda"]:
+        from mmseg_uda.methods.ssda.benchmark import main as measure_ssda
+
+        return measure_ssda(sys.argv[2:])
     from mmseg_uda.progress import track
 
     args = parse_args()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
-import time
 from collections.abc import Callable
+from pathlib import Path
 
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 
 DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
+# Folder where the processes of a run note which messages have been printed.
+SAID_VARIABLE = "MMSEG_UDA_SAID"
+# What gloo says when the process at the other end is gone.
+PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
@@ -23,20 +28,31 @@ def run_tool(main: Callable[[], int | None]) -> None:
         if error.errno not in DISK_FULL:
             raise
         status = report_error(no_space(error.filename or "a file"))
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in PEER_LOST):
+            raise
+        print("Another process of this run has ended; its message says why.", file=sys.stderr)
+        status = 1
     except KeyboardInterrupt:
         status = 130
     sys.exit(status or 0)
 
 
 def report_error(error: UserError) -> int:
-    """Print an error's message and return its exit status."""
+    """Print an error's message and return its exit status.
+
+    Of several processes that fail alike, and share the folder of ``MMSEG_UDA_SAID``, one prints.
+    """
     from rich.console import Console
 
-    if os.environ.get("RANK", "0") != "0":
-        # Where all processes fail alike, torchrun ends this one when the first has said it.
-        time.sleep(10)
-    console = Console(stderr=True)
     text = f"Error: {error}"
+    if SAID_VARIABLE in os.environ:
+        name = hashlib.sha1(text.encode()).hexdigest()
+        try:
+            (Path(os.environ[SAID_VARIABLE]) / name).touch(exist_ok=False)
+        except FileExistsError:
+            return 2
+    console = Console(stderr=True)
     console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     return 2
 

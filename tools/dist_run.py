@@ -7,15 +7,19 @@ of the process that failed first: 2 after a user error, 75 (run it again) after 
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import get_args_parser, run
 
+from mmseg_uda.cli import SAID_VARIABLE
 from mmseg_uda.errors import REQUEUE_STATUS
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
@@ -32,9 +36,18 @@ def main() -> int:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
     # torchrun would print how each process ended; the processes have said why.
     logging.disable(logging.ERROR)
+    with tempfile.TemporaryDirectory() as said:
+        os.environ[SAID_VARIABLE] = said
+        return run_processes(args, Path(said))
+
+
+def run_processes(args: argparse.Namespace, said: Path) -> int:
+    """Run; ``said`` is where the processes note user errors. Returns the exit status."""
     try:
         run(args)
     except ChildFailedError as error:
+        if any(said.iterdir()):
+            return 2  # the first to end may be one that lost contact to the one with the error
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
             name = signal.Signals(-failure.exitcode).name

@@ -14,7 +14,7 @@ import mmengine.runner
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed, is_main_process
-from mmengine.model import is_model_wrapper
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner.loops import IterBasedTrainLoop
 from mmseg.registry import LOOPS, MODELS, RUNNERS
 from torch import nn
@@ -115,6 +115,8 @@ class Runner(mmengine.runner.Runner):
         """
         if self.distributed and not is_model_wrapper(model):
             choose_sync_bn(self.cfg, model)
+            if not torch.cuda.is_available():
+                model = revert_sync_batchnorm(model)  # of a config written for GPUs
             if isinstance(model, Trainer) or self._train_dataloader is None:
                 model_wrapper_cfg = wrapper_config(model_wrapper_cfg)
         return super().wrap_model(model_wrapper_cfg, model)

@@ -81,13 +81,23 @@ def test_what_is_exchanged(bucket_mib, calls):
         assert result["calls"] == calls
 
 
-def test_a_loss_in_one_process_only():
-    options = dict(hrda=False, late=dict(type="LossInOneProcess"))
+@pytest.mark.parametrize(
+    "component, term, where",
+    [
+        (dict(late=dict(type="LossInOneProcess")), "alone.loss", [False, True]),
+        (dict(subdomains=dict(type="DynamicSubdomains", target_weight=1.0)), "target.", [True] * 2),
+    ],
+)
+def test_further_losses(component, term, where):
+    """Those of one process only, too."""
+    options = dict(hrda=False, **component)
     found = together(train, 2, options)
-    assert ["alone.loss" in result["logs"][0] for result in found] == [False, True]
+    assert [any(term in n for n in result["logs"][1]) for result in found] == where
     state = found[0]["states"][1]
     each = [alone(state, rank, [1], options) for rank in range(2)]
     assert difference(found[0]["gradients"][1], mean(*each)) < 1e-5
+    without = alone(state, 1, [1], dict(hrda=False))
+    assert difference(each[1], without) > 0.01
 
 
 def test_accumulation_exchanges_at_the_update_only():

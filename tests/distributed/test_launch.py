@@ -47,7 +47,7 @@ def trained(call, tmp_path_factory):
     changes["test_dataloader"] = changes["val_dataloader"]
     changes["test_cfg"], changes["test_evaluator"] = dict(), changes["val_evaluator"]
     cfg = config(folder, 2, **changes)
-    cfg.custom_imports.imports.append("fixed_run")
+    cfg.custom_imports.imports.append("process_tasks")
     cfg.default_hooks.logger.interval = 1
     cfg.dump(folder / "config.py")
     result = call("dist_train.sh", folder / "config.py", 2, "--work-dir", folder / "run")
@@ -80,6 +80,15 @@ def test_a_user_error_is_one_message_and_status_2(trained, call):
     result = call("dist_train.sh", folder / "config.py", 2, "--work-dir", folder / "bad", *option)
     assert result.returncode == 2
     assert result.stderr.count("uda.masking.mode='upside_down' is unknown") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_an_error_in_one_process_ends_all_with_its_message(trained, call):
+    folder, _ = trained
+    option = ["--cfg-options", "train_dataloader.dataset.type=BrokenInOneProcess"]
+    result = call("dist_train.sh", folder / "config.py", 2, "--work-dir", folder / "one", *option)
+    assert result.returncode == 2, result.stderr[-3000:]
+    assert result.stderr.count("images/1.png is no picture") == 1
     assert "Traceback" not in result.stderr
 
 

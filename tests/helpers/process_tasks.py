@@ -5,7 +5,7 @@ import os
 import signal
 
 import torch
-from fixed_run import FixedImages, config
+from fixed_run import FixedBatches, FixedImages, config
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmseg.registry import DATASETS, HOOKS
@@ -256,6 +256,16 @@ class KilledHook(Hook):
 
 
 @DATASETS.register_module()
+class BrokenInOneProcess(FixedBatches):
+    """Has a file that only the second process comes to see."""
+
+    def __getitem__(self, index):
+        if get_rank() == 1:
+            raise UserError(f"images/{index}.png is no picture.")
+        return super().__getitem__(index)
+
+
+@DATASETS.register_module()
 class ThreeImages(FixedImages):
     """An odd number of images for validation."""
 
@@ -288,11 +298,13 @@ def dropped_pixels(trainer_type):
 
 
 def decide(fails):
-    """A decision of the first process."""
+    """A decision of the first process, and how often this one computed it."""
+    calls = []
 
     def compute():
+        calls.append(1)
         if fails:
             raise UserError("No file.", "Make one.")
         return get_rank() + 7
 
-    return from_main_process(compute)
+    return from_main_process(compute), len(calls)

@@ -228,14 +228,17 @@ def _write_shard(path: Path, counts: list[np.ndarray], lines: list[dict[str, Any
 def _check_space(folder: Path, crop_bytes: float, crops: int, meta: BankMeta) -> None:
     needed = crop_bytes * crops + meta.num_classes * meta.count * BINS * 4
     free = shutil.disk_usage(folder).free
-    print(f"The bank will take about {needed / 2**30:.1f} GiB in {folder.parent}.")
+    print(f"The bank will take about {_size(needed)} in {folder.parent}.")
     if needed * RESERVE > free:
         raise UserError(
-            f"The bank needs about {needed / 2**30:.1f} GiB, but {folder.parent} has "
-            f"{free / 2**30:.1f} GiB free.",
+            f"The bank needs about {_size(needed)}, but {folder.parent} has {_size(free)} free.",
             "Free some space, choose another folder, or draw fewer crops (--count); what has been "
             "drawn is kept.",
         )
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def _finish(meta: BankMeta, partial: Path, histograms: bool) -> None:

@@ -181,7 +181,7 @@ def test_a_full_disk_is_told_before_it_is_full(data, tmp_path, monkeypatch):
     monkeypatch.setattr(
         bank_builder.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000)
     )
-    with pytest.raises(UserError, match=r"needs about .* GiB, but .* free"):
+    with pytest.raises(UserError, match=r"needs about .* MiB, but .* 0\.0 MiB free"):
         build_bank(draws_of_training(data, count=9), tmp_path / "bank", workers=0)
 
 

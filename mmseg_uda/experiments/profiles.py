@@ -168,6 +168,7 @@ def mini_experiment(experiment: Experiment) -> Experiment:
     if first.config_file is not None:
         return replace(experiment, seeds=SEEDS)
     plain = replace(first.setup, margins=None, masking=None, relabelling=None, depth=None)
+    plain = replace(plain, subdomains=())
     references = (
         Row("source-only", replace(plain, uda="dacs_srconly"), counts=False),
         Row("target-only", replace(plain, uda="target-only", source=""), counts=False),

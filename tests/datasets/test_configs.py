@@ -42,6 +42,7 @@ WITH_DEPTH = [
 SCALES = {
     **PAIRS,
     **{f"{name}_depth": PAIRS[name] for name in WITH_DEPTH},
+    "gtaHR_to_cityscapesHR_1024x1024": ((2560, 1440), None, (2048, 1024), 1024),
     "gta_to_cityscapes_512x512": ((1280, 720), None, (1024, 512), 512),
     "gta16_to_cityscapes_512x512": ((1280, 720), None, (1024, 512), 512),
     "synthia_to_cityscapes_512x512": ((1280, 760), None, (1024, 512), 512),

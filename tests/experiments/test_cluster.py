@@ -92,9 +92,7 @@ def test_a_failed_job_shows_its_log(run, tmp_path, monkeypatch):
     assert calls(folders(tmp_path)[0]) == ["start", "resume"]
 
 
-def test_the_clusters_warning_makes_a_job_save_and_queue_again(
-    tables, tmp_path, monkeypatch, capfd
-):
+def test_the_clusters_warning_makes_a_job_save_and_queue_again(tables, tmp_path, monkeypatch):
     for name, value in (("FAKE_HANG", "s0"), ("FAKE_ONCE", "1"), ("FAKE_SAVES", "1")):
         monkeypatch.setenv(name, value)
     runner = begin(tables, tmp_path, monkeypatch, *LOCAL, "--rows", "7")
@@ -105,8 +103,8 @@ def test_the_clusters_warning_makes_a_job_save_and_queue_again(
     os.kill(family(controller)[1], signal.SIGUSR2)  # as before the end of the time limit
     assert end_of(runner) == 0
     assert calls(folder) == ["start", "resume"] and (folder / "saved").exists()
+    # The table may never show the time in between: a free machine goes on at once.
     assert (status(folder).state, status(folder).attempts) == (State.DONE, 2)
-    assert "state saved, queued again" in capfd.readouterr().out
 
 
 def test_a_training_that_asks_to_be_run_again_is(run, tmp_path, monkeypatch):

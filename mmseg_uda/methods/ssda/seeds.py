@@ -56,7 +56,7 @@ def class_quota(prior: Sequence[float] | Tensor, beta: float = 0.1, absent: str 
         raise ValueError(f"absent={absent!r} is none of {ABSENT}")
     if not beta > 0:
         raise ValueError(f"beta={beta} is not positive")
-    weights = torch.as_tensor(prior, dtype=torch.float64)
+    weights = torch.as_tensor(prior, dtype=torch.float64, device="cpu")
     if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
         raise ValueError("class frequencies must be finite and not negative")
     if not bool(weights.sum() > 0):
@@ -68,7 +68,7 @@ def class_quota(prior: Sequence[float] | Tensor, beta: float = 0.1, absent: str 
 
 def seed_share(prior: Sequence[float] | Tensor, quota: Tensor) -> float:
     """Share of all pixels that are seeds when classes occur as often as in ``prior``."""
-    weights = torch.as_tensor(prior, dtype=torch.float64)
+    weights = torch.as_tensor(prior, dtype=torch.float64, device="cpu")
     return float((weights * quota).sum() / weights.sum())
 
 

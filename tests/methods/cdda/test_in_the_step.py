@@ -271,7 +271,9 @@ def test_guidance_in_one_of_two_processes(bank):
         assert (together_ - mean).norm() / mean.norm() < 1e-5
     assert found[0]["reductions"] == [1, 1, 1]
     last = [result["states"][-1] for result in found]
-    assert all(torch.equal(last[0][n], last[1][n]) for n in last[0])
+    differ = [n for n in last[0] if not torch.equal(last[0][n], last[1][n])]
+    # The first process counts one pass more per step; nothing reads the count.
+    assert all(name.endswith("num_batches_tracked") for name in differ)
 
 
 def test_synchronised_batch_norm_is_refused(small_bank):

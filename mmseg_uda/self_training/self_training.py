@@ -169,11 +169,7 @@ class SelfTraining(Trainer):
             component.reduce()
 
     def check_sync_bn(self) -> None:
-        """Raise if a component runs a network in some processes only.
-
-        Raises:
-            UserError: Names the component.
-        """
+        """Raise a ``UserError`` if a component runs a network in some processes only."""
         for role, component in self.components.items():
             if component.runs_alone:
                 raise UserError(
@@ -220,7 +216,8 @@ class SelfTraining(Trainer):
         if self._step < self.target_start:
             return
         if self.source_only:
-            self._late_losses(ctx, source, target_or_none(data, preprocessor), None, optim_wrapper)
+            target = target_batch(data["target"], preprocessor) if "target" in data else None
+            self._late_losses(ctx, source, target, None, optim_wrapper)
             return
 
         target = target_batch(data["target"], preprocessor)
@@ -349,8 +346,3 @@ class SelfTraining(Trainer):
 def add_prefix(prefix: str, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Put ``prefix.`` before every key."""
     return {f"{prefix}.{name}": value for name, value in losses.items()}
-
-
-def target_or_none(data: Mapping[str, Any], preprocessor: nn.Module) -> TargetBatch | None:
-    """The target batch if the data loader gives one."""
-    return target_batch(data["target"], preprocessor) if "target" in data else None

@@ -47,11 +47,24 @@ CDDA = {
     "uda.depth.decay_interval": 1,
 }
 
+# Seeds and CRF from the second step on, quotas counted in the source, dropout masks drawn.
+SSDA = {
+    **ADAPT,
+    "experiment": 411,
+    "uda.pseudo_threshold": 0.06,
+    "uda.subdomains.class_prior": "source_stats",
+    "uda.subdomains.uncertainty.source": "mc_dropout",
+    "uda.subdomains.uncertainty.dropout": 0.2,
+    "model.backbone.strides": (2, 2, 1, 1),  # 1/8, as DeepLabV2's encoder
+    "model.decode_head.in_index": 3,
+    "model.decode_head.in_channels": 96,
+}
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("label", ["DAFormer", "MIC", "DAFormer + CSI", "MIC + CDDA"])
+@pytest.mark.parametrize("label", ["DAFormer", "MIC", "DAFormer + CSI", "MIC + CDDA", "SSDA"])
 def test_kill_and_resume(world, job, tmp_path, label):
-    options = {"CSI": csi(world), "CDDA": CDDA}.get(label.partition(" + ")[2], ADAPT)
+    options = {"CSI": csi(world), "CDDA": CDDA, "SSDA": SSDA}.get(label.split(" + ")[-1], ADAPT)
     config = job(label, **options)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     command = ["tools/train.py", config, "--resume", "--work-dir"]

@@ -2,17 +2,30 @@
 
 from mmseg_uda.foundation.base import CropClassifier, Detector
 from mmseg_uda.foundation.clip import OpenClip, TransformersClip
+from mmseg_uda.foundation.masks import (
+    ConnectedComponentProposer,
+    GridProposer,
+    MaskProposer,
+    MaskSet,
+    PrecomputedMaskProposer,
+)
 from mmseg_uda.foundation.owl import OwlDetector
 from mmseg_uda.foundation.proposal_detector import ProposalDetector
-from mmseg_uda.foundation.registry import CROP_CLASSIFIERS, DETECTORS
+from mmseg_uda.foundation.registry import CROP_CLASSIFIERS, DETECTORS, MASK_PROPOSERS
 
 __all__ = [
     "CROP_CLASSIFIERS",
     "DETECTORS",
+    "MASK_PROPOSERS",
+    "ConnectedComponentProposer",
     "CropClassifier",
     "Detector",
+    "GridProposer",
+    "MaskProposer",
+    "MaskSet",
     "OpenClip",
     "OwlDetector",
+    "PrecomputedMaskProposer",
     "ProposalDetector",
     "TransformersClip",
 ]

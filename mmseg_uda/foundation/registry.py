@@ -7,3 +7,4 @@ from mmengine.registry import Registry
 
 DETECTORS = Registry("detector", scope="mmseg", locations=["mmseg_uda.foundation"])
 CROP_CLASSIFIERS = Registry("crop_classifier", scope="mmseg", locations=["mmseg_uda.foundation"])
+MASK_PROPOSERS = Registry("mask_proposer", scope="mmseg", locations=["mmseg_uda.foundation"])

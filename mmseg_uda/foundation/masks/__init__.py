@@ -1,0 +1,15 @@
+"""Regions of images: their container, their codec, and where they come from."""
+
+from mmseg_uda.foundation.masks.base import MaskProposer
+from mmseg_uda.foundation.masks.mask_set import MaskSet
+from mmseg_uda.foundation.masks.partitions import ConnectedComponentProposer, GridProposer
+from mmseg_uda.foundation.masks.precomputed import PrecomputedMaskProposer, read_masks
+
+__all__ = [
+    "ConnectedComponentProposer",
+    "GridProposer",
+    "MaskProposer",
+    "MaskSet",
+    "PrecomputedMaskProposer",
+    "read_masks",
+]

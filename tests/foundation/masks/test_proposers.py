@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.foundation import MASK_PROPOSERS, MaskSet
+
+IMAGE = np.zeros((10, 14, 3), np.uint8)
+
+
+def build(kind, **options):
+    return MASK_PROPOSERS.build({"type": kind, **options})
+
+
+def test_grid_covers_the_image_once():
+    masks = build("GridProposer", cell=4).propose(IMAGE)
+    assert len(masks) == 3 * 4
+    assert masks.box[[0, 1, 11]].tolist() == [[0, 0, 3, 3], [4, 0, 7, 3], [12, 8, 13, 9]]
+    assert masks.area.sum() == 140
+
+
+def test_components_of_the_source_prediction():
+    labels = np.array([[0, 0, 1, 0], [0, 0, 1, 0], [255, 255, 255, 1]])
+    proposer = build("ConnectedComponentProposer", min_area=2)
+    assert proposer.needs_labels
+    masks = proposer.propose(IMAGE[:3, :4], labels)
+    # The two areas of class 0 are apart; the single pixel of class 1 touches the other by a corner
+    # only once column 2 ends in row 1, so 8 neighbours join them.
+    assert masks.area.tolist() == [4, 2, 3, 3]
+    four = build("ConnectedComponentProposer", min_area=2, connectivity=4)
+    assert four.propose(IMAGE[:3, :4], labels).area.tolist() == [4, 2, 2, 3]
+
+
+def test_components_of_colours():
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[:, 4:] = (200, 10, 10)
+    image[2:4, 4:] = (200, 12, 10)  # falls into the same of 8 levels
+    image[5, 0] = 255
+    proposer = build("ConnectedComponentProposer", source="colour", min_area=4)
+    assert not proposer.needs_labels
+    assert proposer.propose(image).area.tolist() == [23, 24]
+
+
+def test_masks_of_other_programs_are_read(tmp_path):
+    masks = MaskSet.from_label_map(np.arange(140).reshape(10, 14) // 35)
+    records = masks.to_coco()
+    (tmp_path / "city").mkdir()
+    (tmp_path / "city" / "plain.json").write_text(json.dumps(records))
+    (tmp_path / "city" / "ssa_semantic.json").write_text(
+        json.dumps({"annotations": records, "semantic_mask": {}})
+    )
+    masks.save(tmp_path / "own.npz")
+    proposer = build("PrecomputedMaskProposer", folder=str(tmp_path))
+    for name in ("city/plain", "city/ssa", "own"):
+        assert proposer.propose(IMAGE, name=name) == masks
+
+
+def test_masks_of_another_size_are_scaled(tmp_path):
+    half = MaskSet.from_label_map(np.arange(35).reshape(5, 7) // 7)
+    (tmp_path / "a.json").write_text(json.dumps(half.to_coco()))
+    proposer = build("PrecomputedMaskProposer", folder=str(tmp_path))
+    assert proposer.propose(IMAGE, name="a").area.tolist() == [28] * 5
+
+
+def test_a_file_without_records_means_no_region(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    masks = build("PrecomputedMaskProposer", folder=str(tmp_path)).propose(IMAGE, name="a")
+    assert len(masks) == 0 and masks.size == (10, 14)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", '{"masks": []}', '[{"area": 3}]', '[{"segmentation": {"size": [1, 2], "counts": [9]}}]'],
+)
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    proposer = build("PrecomputedMaskProposer", folder=str(tmp_path))
+    with pytest.raises(UserError, match=r"a\.json"):
+        proposer.propose(IMAGE, name="a")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    proposer = build("PrecomputedMaskProposer", folder=str(tmp_path))
+    with pytest.raises(UserError, match="city/b") as error:
+        proposer.propose(IMAGE, name="city/b")
+    assert "city/b.json" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"type": "GridProposer", "cell": 0},
+        {"type": "ConnectedComponentProposer", "source": "depth"},
+        {"type": "ConnectedComponentProposer", "connectivity": 6},
+    ],
+)
+def test_bad_options_fail_when_built(options):
+    with pytest.raises(UserError, match=str(list(options.values())[1])):
+        MASK_PROPOSERS.build(options)
+
+
+def test_keys_tell_settings_apart():
+    keys = {build("GridProposer", cell=c).cache_key for c in (8, 16)}
+    keys |= {
+        build("ConnectedComponentProposer", **o).cache_key
+        for o in ({}, {"min_area": 5}, {"source": "colour"}, {"source": "colour", "levels": 4})
+    }
+    assert len(keys) == 6

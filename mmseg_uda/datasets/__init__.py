@@ -6,16 +6,27 @@ from .preprocessor import DomainDataPreProcessor
 from .rare_class import RareClassSampling, rare_class_probabilities
 from .sampler import PairSampler
 from .statistics import class_pixel_counts
-from .taxonomy_dataset import ACDC, GTA, SYNTHIA, Cityscapes, DarkZurich, TaxonomyDataset
+from .taxonomy_dataset import (
+    ACDC,
+    BDD100K,
+    GTA,
+    SYNTHIA,
+    Cityscapes,
+    DarkZurich,
+    Mapillary,
+    TaxonomyDataset,
+)
 
 __all__ = [
     "ACDC",
+    "BDD100K",
     "GTA",
     "SYNTHIA",
     "Cityscapes",
     "DarkZurich",
     "DomainDataPreProcessor",
     "DomainPairDataset",
+    "Mapillary",
     "PairSampler",
     "RareClassSampling",
     "TaxonomyDataset",

@@ -30,6 +30,9 @@ class TaxonomyDataset(BaseSegDataset):
         label_dir: Label folder below the root, in place of the split's.
         img_suffix: End of image file names.
         label_suffix: What replaces it in label file names.
+        file_list: File below the root that lists the images in use, one name per line without
+            suffix (``tools/convert_datasets/splits.py`` writes those of GTA and SYNTHIA). None
+            uses all.
         images_only: Use no labels; nothing has to exist in the label folder.
         depth_dir: Folder of the depth files below the root. None: the image folder with its first
             part replaced by ``depth_any``. Depth files have to exist only where a
@@ -54,6 +57,7 @@ class TaxonomyDataset(BaseSegDataset):
         label_dir: str | None = None,
         img_suffix: str | None = None,
         label_suffix: str | None = None,
+        file_list: str | None = None,
         images_only: bool = False,
         depth_dir: str | None = None,
         depth_suffix: str | None = None,
@@ -71,6 +75,7 @@ class TaxonomyDataset(BaseSegDataset):
             label_dir=label_dir,
             img_suffix=img_suffix,
             label_suffix=label_suffix,
+            file_list=file_list,
             images_only=images_only,
             depth_dir=depth_dir,
             depth_suffix=depth_suffix,
@@ -182,6 +187,19 @@ class ACDC(TaxonomyDataset):
 @DATASETS.register_module()
 class DarkZurich(TaxonomyDataset):
     """Dark Zurich (Sakaridis et al., 2019): night-time frames, 1920x1080."""
+
+
+@DATASETS.register_module()
+class BDD100K(TaxonomyDataset):
+    """BDD100K (Yu et al., 2020): 7000 training and 1000 validation frames, 1280x720."""
+
+
+@DATASETS.register_module()
+class Mapillary(TaxonomyDataset):
+    """Mapillary Vistas v1.2 (Neuhold et al., 2017): 18 000 and 2000 photographs of any size.
+
+    Label files hold the 66 published ids: ``label_map="mapillary12"`` makes Cityscapes classes.
+    """
 
 
 def _check_margins(margins: Sequence[int] | None) -> tuple[int, ...] | None:

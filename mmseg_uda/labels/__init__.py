@@ -8,6 +8,7 @@ from .cityscapes import convert_cityscapes
 from .conversion import PUBLISHED_FILE, Counts
 from .gta import convert_gta, convert_gta16
 from .reading import count_ids, read_depth, read_image, read_label, read_train_ids
+from .split_lists import write_split_lists
 from .statistics_files import (
     cache_files,
     cached_counts,
@@ -35,4 +36,5 @@ __all__ = [
     "read_image",
     "read_label",
     "read_train_ids",
+    "write_split_lists",
 ]

@@ -16,6 +16,19 @@ DEPTH_LOADER = "LoadRemappedDepth"
 
 
 @dataclass(frozen=True)
+class Arrangement:
+    """Another folder layout under which a data set is in use.
+
+    Attributes:
+        splits: As those of ``Layout``.
+        label_suffix: As that of ``Layout``.
+    """
+
+    splits: Mapping[str, tuple[str, str | None]]
+    label_suffix: str
+
+
+@dataclass(frozen=True)
 class Layout:
     """The published folder layout of one data set.
 
@@ -30,6 +43,8 @@ class Layout:
         per_condition: The split folders also exist one level deeper, once per weather condition.
         depth_suffix: What replaces the image suffix in depth file names; None: only the file
             type changes, to PNG.
+        others: Further layouts; the first whose folders exist is taken in place of this one.
+        published_split: Entry of ``published_split`` with the lists of its frames.
     """
 
     title: str
@@ -41,6 +56,8 @@ class Layout:
     convert: str | None = None
     per_condition: bool = False
     depth_suffix: str | None = None
+    others: tuple[Arrangement, ...] = ()
+    published_split: str | None = None
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -54,6 +71,7 @@ LAYOUTS: dict[str, Layout] = {
         "https://download.visinf.tu-darmstadt.de/data/from_games/ and unpack them to "
         "{root}/images and {root}/labels",
         convert="python tools/convert_datasets/gta.py {root} --nproc 8",
+        published_split="gta",
     ),
     "SYNTHIA": Layout(
         title="SYNTHIA",
@@ -64,6 +82,7 @@ LAYOUTS: dict[str, Layout] = {
         obtain="download SYNTHIA-RAND-CITYSCAPES from http://synthia-dataset.net/downloads/ and "
         "unpack it to {root}, so that {root}/RGB and {root}/GT/LABELS exist",
         convert="python tools/convert_datasets/synthia.py {root} --nproc 8",
+        published_split="synthia",
     ),
     "Cityscapes": Layout(
         title="Cityscapes",
@@ -111,6 +130,50 @@ LAYOUTS: dict[str, Layout] = {
         obtain="download Dark_Zurich_train_anon.zip, Dark_Zurich_val_anon.zip and "
         "Dark_Zurich_test_anon_withoutGt.zip from "
         "https://www.trace.ethz.ch/publications/2019/GCMA_UIoU/ and unpack them to {root}",
+    ),
+    "BDD100K": Layout(
+        title="BDD100K",
+        root="data/bdd100k",
+        splits={
+            split: (f"images/10k/{split}", f"labels/sem_seg/masks/{split}")
+            for split in ("train", "val")
+        }
+        | {"test": ("images/10k/test", None)},
+        img_suffix=".jpg",
+        label_suffix=".png",  # trainIds as published
+        obtain="download '10K Images' and 'Segmentation' from http://bdd-data.berkeley.edu/ and "
+        "unpack both, so that {root}/images/10k/val and {root}/labels/sem_seg/masks/val exist",
+        # Of earlier releases, and of code for domain generalization.
+        others=tuple(
+            Arrangement(
+                {split: (f"images/{split}", f"labels/{split}") for split in ("train", "val")},
+                suffix,
+            )
+            for suffix in ("_train_id.png", ".png")
+        ),
+    ),
+    "Mapillary": Layout(
+        title="Mapillary Vistas v1.2",
+        root="data/mapillary",
+        splits={
+            "train": ("training/images", "training/v1.2/labels"),
+            "val": ("validation/images", "validation/v1.2/labels"),
+            "test": ("testing/images", None),
+        },
+        img_suffix=".jpg",
+        label_suffix=".png",  # the 66 ids as published; a label_map translates them
+        obtain="download Mapillary Vistas from https://www.mapillary.com/dataset/vistas and unpack "
+        "it to {root}, so that {root}/validation/images and {root}/validation/v1.2/labels (or "
+        "{root}/validation/labels of release 1.2) exist",
+        others=(
+            Arrangement(
+                {
+                    "train": ("training/images", "training/labels"),
+                    "val": ("validation/images", "validation/labels"),
+                },
+                ".png",
+            ),
+        ),
     ),
 }
 

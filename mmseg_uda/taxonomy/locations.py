@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
 
+from .file_lists import check_listed, entry_of, read_list
 from .layouts import (
     DEPTH_FOLDER,
     DEPTH_LOADER,
     LAYOUTS,
+    Arrangement,
     Layout,
     MissingPath,
     resolve_data_root,
@@ -43,6 +45,9 @@ class DataLocation:
         depth_dir: Folder of the depth files below the root.
         depth_suffix: End of depth file names.
         render: How to make the depth files.
+        file_list: File below the root with the names of the images in use, without suffix; a name
+            without folders stands for the one image of that name, wherever it lies. None: all.
+        make_list: How to make the list.
     """
 
     title: str
@@ -57,6 +62,8 @@ class DataLocation:
     depth_dir: str = DEPTH_FOLDER
     depth_suffix: str = ".png"
     render: str = ""
+    file_list: str | None = None
+    make_list: str = ""
 
     @classmethod
     def create(
@@ -71,6 +78,7 @@ class DataLocation:
         images_only: bool = False,
         depth_dir: str | None = None,
         depth_suffix: str | None = None,
+        file_list: str | None = None,
         **other: Any,
     ) -> DataLocation:
         """Completes the options of a data set with its published layout.
@@ -93,6 +101,9 @@ class DataLocation:
             raise UserError(
                 f"{layout.title} has no split '{split}'.", f"use {', '.join(layout.splits)}"
             )
+        root = resolve_data_root(data_root or layout.root)
+        if img_dir is None and label_dir is None:
+            layout = _as_found(layout, split, root, images_only)
         default_img, default_label = layout.splits.get(split, (None, None))
         label_dir = label_dir or default_label
         if label_dir is None and not images_only:
@@ -100,7 +111,6 @@ class DataLocation:
                 f"The {split} images of {layout.title} have no labels.",
                 fix="set images_only=True, or label_dir to your own label folder",
             )
-        root = resolve_data_root(data_root or layout.root)
         img_dir = img_dir if img_dir is not None else str(default_img)
         img_suffix = img_suffix or layout.img_suffix
         depth_dir = depth_dir or depth_folder_of(img_dir)
@@ -123,6 +133,8 @@ class DataLocation:
             depth_dir=depth_dir,
             depth_suffix=depth_suffix,
             render="python tools/render_depth.py " + (known if type in LAYOUTS else own),
+            file_list=file_list,
+            make_list=_list_command(layout, root),
         )
 
     @property
@@ -151,21 +163,38 @@ class DataLocation:
         return folder.parent if self._by_condition else folder
 
     def iter_images(self) -> Iterator[str]:
-        """Yields image names in no particular order."""
+        """Yields image names in no particular order.
+
+        Raises:
+            UserError: The list of images is missing or empty.
+        """
         split = Path(self.img_dir).name
+        listed = None if self.file_list is None else set(self._listed())
         for name in scan(self.image_folder, self.img_suffix):
-            if not self._by_condition or name.split("/")[1:2] == [split]:
+            if self._by_condition and name.split("/")[1:2] != [split]:
+                continue
+            if listed is None or entry_of(name[: -len(self.img_suffix)], listed) is not None:
                 yield name
+
+    def _listed(self) -> list[str]:
+        path = Path(self.root, str(self.file_list))
+        if not path.is_file():
+            raise MissingPath(self.title, str(path), self.make_list).as_error()
+        return read_list(path)
 
     def images(self) -> list[str]:
         """Returns all image names, sorted.
 
         Raises:
-            UserError: There is no image.
+            UserError: There is no image, or one that is listed is missing or there twice.
         """
         names = sorted(self.iter_images())
         if not names:
             raise self.missing()[0].as_error()
+        if self.file_list is not None:
+            stems = [name[: -len(self.img_suffix)] for name in names]
+            where = f"{self.title} ({self.image_folder}, {self.file_list})"
+            check_listed(where, self._listed(), stems, fix=self.obtain)
         return names
 
     def label_name(self, image: str) -> str:
@@ -188,8 +217,12 @@ class DataLocation:
 
         Labels and depth files are checked for one image.
         """
-        first = next(self.iter_images(), None)
         result = []
+        if self.file_list is not None and not Path(self.root, self.file_list).is_file():
+            path = str(Path(self.root, self.file_list))
+            result.append(MissingPath(self.title, path, self.make_list))
+            return result + replace(self, file_list=None).missing(depth)
+        first = next(self.iter_images(), None)
         if depth and first is not None:
             path = str(Path(str(self.depth_folder), self.depth_name(first)))
             if not os.path.isfile(path):
@@ -227,6 +260,26 @@ class DataLocation:
         return f"run: {self.convert}"
 
 
+def _as_found(layout: Layout, split: str, root: str, images_only: bool) -> Layout:
+    """The layout, or the first of its other ones if only that one's folders exist."""
+    here = Arrangement(layout.splits, layout.label_suffix)
+    for one in (here, *layout.others) if layout.others else ():
+        if split not in one.splits:
+            continue
+        images, labels = one.splits[split]
+        if next(scan(Path(root, images), layout.img_suffix), None) is None:
+            continue
+        if images_only or next(scan(Path(root, str(labels)), one.label_suffix), None) is not None:
+            return replace(layout, splits=one.splits, label_suffix=one.label_suffix)
+    return layout
+
+
+def _list_command(layout: Layout, root: str) -> str:
+    if layout.published_split is None:
+        return "write one image name per line, without suffix"
+    return f"run: python tools/convert_datasets/splits.py {layout.published_split} {root}"
+
+
 def _as_png(suffix: str) -> str:
     return suffix[: suffix.rfind(".")] + ".png"
 
@@ -257,6 +310,12 @@ def depth_folder_of(img_dir: str) -> str:
     return str(Path(DEPTH_FOLDER, *Path(img_dir).parts[1:]))
 
 
+def parts_of(dataset_cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns the data sets inside the config of a wrapper: of a pair, a list of targets, ..."""
+    parts = [dataset_cfg[key] for key in ("source", "target", "dataset") if dataset_cfg.get(key)]
+    return [*parts, *(dataset_cfg.get("targets") or {}).values()]
+
+
 def missing_paths(dataset_cfg: Mapping[str, Any] | None, depth: bool = False) -> list[MissingPath]:
     """Returns what a data set config needs and does not find on disk.
 
@@ -267,7 +326,7 @@ def missing_paths(dataset_cfg: Mapping[str, Any] | None, depth: bool = False) ->
     """
     if not dataset_cfg:
         return []
-    nested = [dataset_cfg[key] for key in ("source", "target", "dataset") if key in dataset_cfg]
+    nested = parts_of(dataset_cfg)
     if nested:
         return [path for cfg in nested for path in missing_paths(cfg, depth)]
     if dataset_cfg.get("type") not in {*LAYOUTS, "TaxonomyDataset"}:

@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.taxonomy import DataLocation, missing_paths, resolve_data_root
+from mmseg_uda.taxonomy import (
+    DataLocation,
+    load_taxonomy,
+    missing_paths,
+    resolve_data_root,
+)
 
 
 def touch(path):
@@ -92,3 +97,58 @@ def test_own_data_needs_its_folders():
         DataLocation.create(data_root="x", img_dir="images")
     own = DataLocation.create(data_root="x", img_dir="images", images_only=True, img_suffix=".jpg")
     assert own.label_name("a/b.jpg") == "a/b.png"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "suffix"),
+    [
+        ("images/10k/val", "labels/sem_seg/masks/val", ".png"),
+        ("images/val", "labels/val", ".png"),
+        ("images/val", "labels/val", "_train_id.png"),
+    ],
+)
+def test_bdd100k_in_each_of_its_layouts(tmp_path, images, labels, suffix):
+    touch(tmp_path / images / "a.jpg")
+    touch(tmp_path / labels / f"a{suffix}")
+    location = DataLocation.create(type="BDD100K", data_root=str(tmp_path), split="val")
+    assert location.images() == ["a.jpg"]
+    assert location.label_folder / location.label_name("a.jpg") == tmp_path / labels / f"a{suffix}"
+    assert location.missing() == []
+
+
+@pytest.mark.parametrize("labels", ["validation/labels", "validation/v1.2/labels"])
+def test_mapillary_in_both_layouts(tmp_path, labels):
+    touch(tmp_path / "validation/images/a.jpg")
+    touch(tmp_path / labels / "a.png")
+    location = DataLocation.create(type="Mapillary", data_root=str(tmp_path), split="val")
+    assert location.label_folder == tmp_path / labels
+    assert location.images() == ["a.jpg"]
+    assert location.missing() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "page", "folder"),
+    [
+        ("BDD100K", "bdd-data.berkeley.edu", "labels/sem_seg/masks/val"),
+        ("Mapillary", "mapillary.com/dataset/vistas", "validation/v1.2/labels"),
+    ],
+)
+def test_absent_targets_name_their_download_page(tmp_path, kind, page, folder):
+    targets = {"one": {"type": kind, "data_root": str(tmp_path), "split": "val"}}
+    missing = missing_paths({"type": "UnseenTargets", "targets": targets})
+    assert [m.path for m in missing][1] == f"{tmp_path}/{folder}/**/*.png"
+    assert all(page in m.fix for m in missing)
+
+
+def test_mapillary_reaches_all_classes_from_25_ids():
+    """Check 16 of srha.md."""
+    table = load_taxonomy("cityscapes19").lookup("mapillary12")[:66]
+    mapped = [value for value in table if value != 255]
+    assert len(mapped) == 25
+    assert set(mapped) == set(range(19))
+    spots = {2: 1, 24: 0, 41: 0, 49: 255, 46: 255}
+    assert {i: table[i] for i in spots} == spots
+    published = """255 255 1 4 255 255 3 255 255 255 255 255 255 0 255 1 255 2 255 11 12 12 12 255 0
+        255 255 10 255 9 8 255 255 255 255 255 255 255 255 255 255 0 255 255 255 5 255 5 6 255 7 255
+        18 255 15 13 255 17 16 255 255 14 255 255 255 255"""
+    assert table == [int(value) for value in published.split()]

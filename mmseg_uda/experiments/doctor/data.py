@@ -15,7 +15,7 @@ from mmseg_uda.experiments.doctor.statistics import check_statistics
 from mmseg_uda.labels import FileReport, inspect_files
 from mmseg_uda.taxonomy import LAYOUTS, DataLocation
 from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
-from mmseg_uda.taxonomy.locations import scan
+from mmseg_uda.taxonomy.locations import parts_of, scan
 
 AREA = "data"
 TRAINING, EVALUATION = "training", "evaluation"
@@ -35,6 +35,10 @@ COUNTS = {
     ("ACDC", "val"): 406,
     ("DarkZurich", "train"): 2416,
     ("DarkZurich", "val"): 50,
+    ("BDD100K", "train"): 7000,
+    ("BDD100K", "val"): 1000,
+    ("Mapillary", "train"): 18000,
+    ("Mapillary", "val"): 2000,
 }
 
 
@@ -132,7 +136,7 @@ def _items(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         role, item = pending.pop(0)
         if not item:
             continue
-        nested = [item[key] for key in ("source", "target", "dataset") if item.get(key)]
+        nested = parts_of(item)
         if nested:
             pending += [(role, one) for one in nested]
         elif item.get("type") in {*LAYOUTS, "TaxonomyDataset"}:
@@ -162,7 +166,9 @@ def _complete(one: DataSet) -> list[Finding]:
             )
         findings += _without_image(one, set(names))
     expected = COUNTS.get((str(item.get("type")), str(item.get("split", "train"))))
-    published = item.get("data_root") is None and item.get("img_dir") is None
+    # A list of images was checked entry by entry.
+    chosen = [item.get(key) for key in ("data_root", "img_dir", "file_list")]
+    published = all(one is None for one in chosen)
     if published and expected not in (None, len(images)):
         findings.append(
             Finding(

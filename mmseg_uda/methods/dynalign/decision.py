@@ -1,0 +1,90 @@
+"""Which target class each region gets, for all regions at once (dynalign.md §12.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LOGIT_SCALE = 100.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided for M regions.
+
+    Attributes:
+        ids: (M,) int64 target ids; -1 for a region without a source class.
+        name: (M,) int64, index of the best candidate's prompt-name; -1 as above.
+        probability: (M,) float32 of the best candidate; 0 as above.
+        accepted: (M,) bool, the probability exceeds the threshold; else ``ids`` is the default.
+    """
+
+    ids: Tensor
+    name: Tensor
+    probability: Tensor
+    accepted: Tensor
+
+
+def candidate_probabilities(
+    features: Tensor, text: Tensor, candidates: Tensor, scale: float = LOGIT_SCALE
+) -> Tensor:
+    """Softmax over each region's candidates.
+
+    Args:
+        features: (M, D) float, as :func:`~mmseg_uda.methods.dynalign.fusion.fuse` returns.
+        text: (N, D) float, unit features of the prompt-names.
+        candidates: (M, N) bool, which names compete for each region.
+        scale: Factor on the products.
+
+    Returns:
+        (M, N) float32; 0 outside the candidates, and everywhere in a row without a candidate.
+    """
+    logits = scale * (features.float() @ text.float().t())
+    logits = logits.masked_fill(~candidates, -torch.inf)
+    return logits.softmax(dim=1).nan_to_num(0.0)
+
+
+def decide(
+    probability: Tensor,
+    name_ids: Tensor,
+    default_ids: Tensor,
+    threshold: float,
+    sum_per_id: bool = False,
+) -> Decision:
+    """Takes the best candidate where its probability exceeds the threshold, else the default.
+
+    Args:
+        probability: (M, N) float, see :func:`candidate_probabilities`.
+        name_ids: (N,) int64, target id of each prompt-name.
+        default_ids: (M,) int64, target id where no candidate is accepted; -1: no source class.
+        threshold: τ; a probability equal to it is not enough.
+        sum_per_id: Prompt-names of one target id add up before ids are compared; else every name
+            stands for itself (as published).
+    """
+    voted = default_ids >= 0
+    if probability.shape[1] == 0:
+        best = torch.zeros(len(probability))
+        name = torch.full((len(probability),), -1)
+        accepted = torch.zeros(len(probability), dtype=torch.bool)
+        return Decision(default_ids.clone(), name, best, accepted)
+    compared = probability.float()
+    if sum_per_id:
+        summed = torch.zeros(len(probability), int(name_ids.max()) + 1)
+        summed.index_add_(1, name_ids, compared)
+        best, ids = summed.max(dim=1)
+        # The id's own best name stands for it in records.
+        own = name_ids[None] == ids[:, None]
+        name = compared.masked_fill(~own, -1).argmax(dim=1)
+    else:
+        best, name = compared.max(dim=1)
+        ids = name_ids[name]
+    # Compared in the probabilities' own precision: 0.6 of 32 bits equals a threshold of 0.6.
+    accepted = (best > torch.tensor(threshold, dtype=best.dtype)) & voted
+    return Decision(
+        ids=torch.where(accepted, ids, default_ids),
+        name=torch.where(voted, name, -1),
+        probability=torch.where(voted, best, 0.0),
+        accepted=accepted,
+    )

@@ -1,0 +1,80 @@
+"""The label map of regions that are painted over a base layer, from large to small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmseg_uda.foundation.masks import MaskSet
+
+
+def default_layer(
+    labels: np.ndarray, default: Sequence[int], ignore_index: int = 255
+) -> np.ndarray:
+    """Each pixel's default target class (dynalign.md §3, step 3).
+
+    Args:
+        labels: (H, W) unsigned integers, the source prediction.
+        default: Target id of each source class.
+        ignore_index: Where the prediction is no source class.
+
+    Returns:
+        (H, W) of :func:`id_dtype`.
+    """
+    dtype = id_dtype([*default, ignore_index])
+    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.uint16).max):
+        raise ValueError("a source prediction holds ids in 0..65535")
+    table = np.full(max(256, int(labels.max(initial=0)) + 1), ignore_index, dtype=dtype)
+    table[: len(default)] = default
+    return table[labels]
+
+
+def assemble(masks: MaskSet, values: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Paints one value per region over ``base``; the smallest region at a pixel is seen.
+
+    Equally large regions are painted in the order of the set. What is seen does not depend on the
+    order in which regions of different sizes are supplied (dynalign.md §12.2).
+
+    Args:
+        masks: M regions of an image of H × W pixels.
+        values: (M,) integers of the base's range; a negative value leaves its region out, and
+            larger regions beneath it are seen.
+        base: (H, W), what is kept where no region lies.
+
+    Returns:
+        (H, W), the base's dtype.
+
+    Raises:
+        ValueError: Sizes or numbers do not fit together.
+    """
+    if base.shape != tuple(masks.size) or len(values) != len(masks):
+        raise ValueError(
+            f"{len(values)} values for {len(masks)} regions of {masks.size} pixels over "
+            f"{base.shape} pixels"
+        )
+    if len(masks) == 0:
+        return base.copy()
+    values = np.asarray(values)
+    owner = masks.owner(keep=values >= 0)
+    # Ranks count from the largest region; -1 reads the last entry, which is replaced below.
+    in_order = np.append(np.maximum(values[masks.order()], 0), 0).astype(base.dtype)
+    painted = in_order[owner]
+    np.copyto(painted, base, where=owner < 0)
+    return painted
+
+
+def nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a map of ids to ``size`` = (height, width), nearest neighbour.
+
+    Pixel i of n comes from pixel floor(i * m / n) of m, in whole numbers.
+    """
+    if labels.shape == tuple(size):
+        return labels
+    rows, columns = (np.arange(n) * m // n for n, m in zip(size, labels.shape, strict=True))
+    return labels[rows[:, None], columns]
+
+
+def id_dtype(ids: Sequence[int]) -> type[np.unsignedinteger]:
+    """uint8 where all ids fit into label files of 8 bits, else uint16."""
+    return np.uint8 if max(ids, default=0) <= np.iinfo(np.uint8).max else np.uint16

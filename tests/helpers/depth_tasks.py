@@ -32,20 +32,21 @@ def component(bank, **options):
 
 
 def _two_depths(bank, depths, thresholds):
-    """Targets of another depth in each process, and the trainer's options."""
-    process_tasks.batch = lambda rank, number=0: depth_batch(
-        100 * number + rank, 1, depth=depths[rank]
-    )
+    """The trainer's options, and batches whose targets have another depth in each process."""
+
+    def make_batch(rank, number=0):
+        return depth_batch(100 * number + rank, 1, depth=depths[rank])
+
     first, second = thresholds
     depth = component(bank, reweight_threshold=first, relabel_threshold=second)
-    return dict(hrda=False, relabel=None, depth=depth)
+    return dict(options=dict(hrda=False, relabel=None, depth=depth), make_batch=make_batch)
 
 
 def train_with_depth(steps, bank, depths, thresholds):
     """As ``process_tasks.train``; each process sees targets of its own depth."""
-    return process_tasks.train(steps, _two_depths(bank, depths, thresholds))
+    return process_tasks.train(steps, **_two_depths(bank, depths, thresholds))
 
 
 def alone_with_depth(state, rank, batches, bank, depths, thresholds):
     """As ``process_tasks.alone``."""
-    return process_tasks.alone(state, rank, batches, _two_depths(bank, depths, thresholds))
+    return process_tasks.alone(state, rank, batches, **_two_depths(bank, depths, thresholds))

@@ -144,7 +144,7 @@ def watch_gradients(trainer, wrapper):
     return steps
 
 
-def train(steps, options=None, wrapper_options=None):
+def train(steps, options=None, wrapper_options=None, make_batch=batch):
     """Train in every process; gradients by step, states before each step and at the end."""
     trainer = main_job(**(options or {}))
     wrapper = optimizer(trainer, **(wrapper_options or {}))
@@ -155,14 +155,14 @@ def train(steps, options=None, wrapper_options=None):
     for number in range(steps):
         states.append(snapshot(trainer))
         before = len(calls)
-        logs.append(model.train_step(batch(get_rank(), number), wrapper))
+        logs.append(model.train_step(make_batch(get_rank(), number), wrapper))
         reductions.append(len(calls) - before)
     trainer.before_save()
     states.append(snapshot(trainer))
     return dict(gradients=gradients, states=states, reductions=reductions, logs=logs)
 
 
-def alone(state, rank, batches, options=None, wrapper_options=None):
+def alone(state, rank, batches, options=None, wrapper_options=None, make_batch=batch):
     """The gradient of one process that takes over ``state`` and the random numbers of ``rank``."""
     trainer = main_job(**(options or {}))
     trainer.load_state_dict(state)
@@ -170,7 +170,7 @@ def alone(state, rank, batches, options=None, wrapper_options=None):
     wrapper = optimizer(trainer, **(wrapper_options or {}))
     (gradients,) = [watch_gradients(trainer, wrapper)]
     for number in batches:
-        trainer.train_step(batch(rank, number), wrapper)
+        trainer.train_step(make_batch(rank, number), wrapper)
     return gradients[0]
 
 

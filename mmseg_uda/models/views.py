@@ -163,7 +163,12 @@ def segmentation_loss(
             prefix = f"decode.{view.name}" if view.name else "decode"
         view_label = label if view.box is None else view.box.crop(label)
         view_weight = weight if weight is None or view.box is None else view.box.crop(weight)
-        logits = upsample(view.logits, view_label.shape[-2:], head.align_corners)
+        if getattr(head, "loss_resolution", "label") == "feature":
+            logits, size = view.logits.float(), view.logits.shape[-2:]
+            view_label = resize_nearest(view_label, size)
+            view_weight = None if view_weight is None else resize_nearest(view_weight, size)
+        else:
+            logits = upsample(view.logits, view_label.shape[-2:], head.align_corners)
         modules = head.loss_decode
         for loss_module in modules if isinstance(modules, nn.ModuleList) else [modules]:
             loss = loss_module(
@@ -174,6 +179,15 @@ def segmentation_loss(
             losses[key] = losses[key] + loss if key in losses else loss
         losses[f"{prefix}.acc_seg"] = pixel_accuracy(logits.detach(), view_label)
     return losses
+
+
+def resize_nearest(values: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize labels or weights (B, H, W) to ``size``, pixel ``floor(i · H/h)``; keeps the type."""
+    if tuple(values.shape[-2:]) == tuple(size):
+        return values
+    # interpolation knows no int64; float32 holds ids exactly
+    resized = F.interpolate(values[:, None].float(), size=tuple(size), mode="nearest")
+    return resized[:, 0].to(values.dtype)
 
 
 def upsample(logits: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:

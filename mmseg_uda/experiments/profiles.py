@@ -105,6 +105,11 @@ RELABEL_OPTIONS = {"nms": "class", "paste": "masked", "clip_score": "sum_class"}
 BANK = f"{WORLD}/{{source}}/depth_bank"
 BANK_CROPS = 400  # 9400 or 24 966
 DECAY_BEGIN, DECAY_END, DECAY_INTERVAL = 300, ITERATIONS, 30  # 10 000, 40 000, 1000
+# Factor on CDDA's thresholds and their decay. A score is a mean over the classes of the image: some
+# 16 here, of which a crop shows half. On the development world the median score is 0.21; with the
+# published thresholds nothing would ever match.
+DEPTH_THRESHOLDS = 0.4
+DEPTH_SCALED = ("reweight_threshold", "relabel_threshold", "threshold_decay")
 
 # --- How it is applied ---
 
@@ -267,6 +272,7 @@ def _scale_uda(uda: dict[str, Any]) -> None:
             "decay_end": DECAY_END,
             "decay_interval": DECAY_INTERVAL,
             "build": {**(depth.get("build") or {}), "count": BANK_CROPS, "workers": 0},
+            **{name: round(depth[name] * DEPTH_THRESHOLDS, 6) for name in DEPTH_SCALED},
         }
     if uda.get("relabel"):
         uda["relabel"] |= {

@@ -82,8 +82,10 @@ def test_the_bank_belongs_to_the_world_and_thresholds_fall_during_the_run(cdda):
     assert 0 < depth["decay_begin"] < depth["decay_end"] <= profiles.ITERATIONS
     decrements = (depth["decay_end"] - depth["decay_begin"]) / depth["decay_interval"]
     assert decrements == 30
-    for name in ("reweight_threshold", "relabel_threshold", "threshold_decay", "guidance_trigger"):
-        assert depth[name] == paper[name]
+    for name in profiles.DEPTH_SCALED:
+        assert depth[name] == pytest.approx(profiles.DEPTH_THRESHOLDS * paper[name])
+    for name in ("sim_low", "reweight_mask", "guidance_trigger", "replace_source"):
+        assert depth.get(name) == paper.get(name)
     names = [step["type"] for step in config["train_dataloader"]["dataset"]["target"]["pipeline"]]
     assert names.index("LoadRemappedDepth") == names.index("ResizeFields") + 1
 

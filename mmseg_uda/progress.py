@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -21,18 +21,24 @@ T = TypeVar("T")
 PLAIN_SECONDS = 10  # between two lines
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def track(
+    items: Iterable[T],
+    description: str,
+    total: int | None = None,
+    status: Callable[[], str] | None = None,
+) -> Iterator[T]:
     """Yields the items and shows on stderr how many are done and how long the rest takes.
 
     Args:
         items: What to iterate over.
         description: What is being done.
         total: Number of items; None asks ``len(items)``.
+        status: What else is shown, asked after every item.
     """
     if total is None:
         total = len(items) if isinstance(items, Sized) else 0
     if not sys.stderr.isatty():
-        yield from _plain(items, description, total)
+        yield from _plain(items, description, total, status)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -41,12 +47,18 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield from progress.track(items, total=total, description=description)
+        task = progress.add_task(description, total=total, status="")
+        for item in items:
+            yield item
+            progress.update(task, advance=1, status=status() if status else "")
 
 
-def _plain(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+def _plain(
+    items: Iterable[T], description: str, total: int, status: Callable[[], str] | None
+) -> Iterator[T]:
     start = shown = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
@@ -54,4 +66,9 @@ def _plain(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         if now - shown >= PLAIN_SECONDS:
             shown = now
             left = (now - start) / done * max(total - done, 0)
-            print(f"{description}: {done}/{total}, {left:.0f} s left", file=sys.stderr, flush=True)
+            more = f", {status()}" if status else ""
+            print(
+                f"{description}: {done}/{total}, {left:.0f} s left{more}",
+                file=sys.stderr,
+                flush=True,
+            )

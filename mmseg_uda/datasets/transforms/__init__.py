@@ -1,11 +1,15 @@
 """Transforms that treat the image and every per-pixel field alike."""
 
+from .appearance import RandomColorJitter, RandomGaussianBlur
 from .depth import LoadRemappedDepth, remap_table
+from .evaluation import CenterCropPad, ResizeToScore
 from .geometry import CropFields, FlipFields, ResizeFields
 from .loading import LoadFrame, LoadTrainIds, MarkValid
 from .packing import PackFields
+from .scale_crop import RandomScaleCrop
 
 __all__ = [
+    "CenterCropPad",
     "CropFields",
     "FlipFields",
     "LoadFrame",
@@ -13,6 +17,10 @@ __all__ = [
     "LoadTrainIds",
     "MarkValid",
     "PackFields",
+    "RandomColorJitter",
+    "RandomGaussianBlur",
+    "RandomScaleCrop",
     "ResizeFields",
+    "ResizeToScore",
     "remap_table",
 ]

@@ -17,6 +17,7 @@ from mmseg_uda.miniworld import (
 from mmseg_uda.miniworld.formats import write_rgb
 from mmseg_uda.miniworld.prepare import SEGMENTATION_DOMAINS
 from mmseg_uda.miniworld.sheets import contact_sheet, crop_sheet
+from mmseg_uda.miniworld.unseen import UNSEEN
 from mmseg_uda.miniworld.web import DOMAIN
 from mmseg_uda.miniworld.world import DEFAULT_COUNTS
 
@@ -45,7 +46,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--train", type=int, help="training frames per domain")
     parser.add_argument("--val", type=int, help="validation frames per target domain")
     parser.add_argument(
-        "--domains", nargs="+", choices=SEGMENTATION_DOMAINS, default=SEGMENTATION_DOMAINS
+        "--domains",
+        nargs="+",
+        choices=(*SEGMENTATION_DOMAINS, *UNSEEN),
+        default=SEGMENTATION_DOMAINS,
     )
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     return parser.parse_args()
@@ -54,7 +58,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Render, convert, write contact sheets."""
     args = parse_args()
-    wanted = {"train": args.train, "val": args.val}
+    wanted = {"train": args.train, "training": args.train}
+    wanted |= {"val": args.val, "validation": args.val}
     counts = {
         domain: {s: n if wanted[s] is None else wanted[s] for s, n in splits.items()}
         for domain, splits in DEFAULT_COUNTS.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from mmseg_uda.errors import UserError
 from mmseg_uda.miniworld.canvas import VOID, Canvas, Ids
 from mmseg_uda.miniworld.effects import WEATHERS, finish, paint_sky
-from mmseg_uda.miniworld.layout import Layout, draw_scene
+from mmseg_uda.miniworld.layout import Layout, Plan, draw_scene
 from mmseg_uda.miniworld.shapes import Brush
 from mmseg_uda.miniworld.style import (
     Style,
@@ -68,6 +69,25 @@ WEB_LAYOUT = Layout(
 )
 
 
+# The look of one frame from the targets' share of their own look and the frame's random stream.
+Look = Callable[[float, np.random.Generator], Style]
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a domain draws beyond the 19 classes.
+
+    Attributes:
+        furnish: Draws the finer classes into a scene, with ids of its own.
+        coarse: (256,) uint8, from those ids to trainIds; 255 for what is none of the 19 classes.
+        modules: Modules of this package that the frames depend on in addition.
+    """
+
+    furnish: Callable[[Plan], None]
+    coarse: NDArray[np.uint8]
+    modules: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Domain:
     """A data set of the miniature world.
@@ -76,35 +96,35 @@ class Domain:
         name: Directory name; also part of every random stream.
         layout: Statistics of its scenes.
         splits: Names of its parts.
+        look: Style of a frame.
         weather: Whether frames have adverse conditions, in turn.
         ego: Whether the car's bonnet and the rectification's border are in the picture.
+        details: Its finer classes, None for the 19 classes alone.
+        sizes: Factors (width, height) on the world's image size, in turn.
     """
 
     name: str
     layout: Layout
     splits: tuple[str, ...]
+    look: Look
     weather: bool = False
     ego: bool = False
+    details: Details | None = None
+    sizes: tuple[tuple[float, float], ...] = ((1, 1),)
 
-    def style(self, strength: float, rng: np.random.Generator) -> Style:
-        """The look of one frame; ``strength`` is the targets' share of their own look."""
-        if self.name == "gta":
-            return gta_style()
-        if self.name == "synthia":
-            return synthia_style()
-        if self.name == "web":
-            return random_style(rng)
-        return blend(neutral_style(), cityscapes_style(), strength)
+
+def _real(strength: float, _: np.random.Generator) -> Style:
+    return blend(neutral_style(), cityscapes_style(), strength)
 
 
 DOMAINS = {
     d.name: d
     for d in (
-        Domain("gta", GTA_LAYOUT, ("train",)),
-        Domain("synthia", SYNTHIA_LAYOUT, ("train",)),
-        Domain("cityscapes", CITYSCAPES_LAYOUT, ("train", "val"), ego=True),
-        Domain("acdc", ACDC_LAYOUT, ("train", "val"), weather=True, ego=True),
-        Domain("web", WEB_LAYOUT, ("train",)),
+        Domain("gta", GTA_LAYOUT, ("train",), lambda *_: gta_style()),
+        Domain("synthia", SYNTHIA_LAYOUT, ("train",), lambda *_: synthia_style()),
+        Domain("cityscapes", CITYSCAPES_LAYOUT, ("train", "val"), _real, ego=True),
+        Domain("acdc", ACDC_LAYOUT, ("train", "val"), _real, weather=True, ego=True),
+        Domain("web", WEB_LAYOUT, ("train",), lambda _, rng: random_style(rng)),
     )
 }
 
@@ -118,7 +138,8 @@ class Frame:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        label: (H, W) uint8 trainIds, 255 where ``border`` is set.
+        label: (H, W) uint8 trainIds, 255 where ``border`` is set and for what is none of them.
+        detail: (H, W) uint8 ids of the domain's finer classes; trainIds where it has none.
         instance: (H, W) uint16, 0 for background.
         inverse: (H, W) float32 inverse depth in 1/m, 0 for the sky.
         border: (H, W) uint8: 0, or the raw id of bonnet, border or outside.
@@ -127,6 +148,7 @@ class Frame:
 
     image: NDArray[np.uint8]
     label: NDArray[np.uint8]
+    detail: NDArray[np.uint8]
     instance: NDArray[np.uint16]
     inverse: NDArray[np.float32]
     border: NDArray[np.uint8]
@@ -139,9 +161,13 @@ def get_domain(name: str) -> Domain:
     Raises:
         UserError: There is none.
     """
-    if name not in DOMAINS:
-        raise UserError(f"The miniature world has no domain '{name}'", f"Use {', '.join(DOMAINS)}")
-    return DOMAINS[name]
+    # The other module builds on this one.
+    from mmseg_uda.miniworld.unseen import UNSEEN
+
+    known = {**DOMAINS, **UNSEEN}
+    if name not in known:
+        raise UserError(f"The miniature world has no domain '{name}'", f"Use {', '.join(known)}")
+    return known[name]
 
 
 def stream(seed: int, domain: str, split: str, index: int) -> np.random.Generator:
@@ -159,18 +185,23 @@ def render(
     width: int = 256,
     height: int = 128,
 ) -> Frame:
-    """Renders one frame; equal arguments give equal pixels."""
+    """Renders one frame of about ``width`` × ``height``; equal arguments give equal pixels."""
     rng = stream(seed, domain.name, split, index)
-    style = domain.style(strength, rng)
-    canvas = Canvas(domain.layout.camera(rng, width, height))
+    style = domain.look(strength, rng)
+    wide, high = domain.sizes[index % len(domain.sizes)]
+    size = round(width * wide), round(height * high)
+    canvas = Canvas(domain.layout.camera(rng, *size))
     weather = WEATHERS[index % len(WEATHERS)] if domain.weather else None
     paint_sky(canvas, style, rng)
-    draw_scene(Brush(canvas, style, rng), domain.layout)
+    plan = draw_scene(Brush(canvas, style, rng), domain.layout)
+    if domain.details is not None:
+        domain.details.furnish(plan)
     border = _ego_border(canvas) if domain.ego else np.zeros_like(canvas.label)
     image = finish(canvas, style, rng, weather)
     image[border >= RECTIFICATION_BORDER] = 0
-    label = np.where(border > 0, VOID, canvas.label).astype(np.uint8)
-    return Frame(image, label, canvas.instance, canvas.inverse, border, weather)
+    label = canvas.label if domain.details is None else domain.details.coarse[canvas.label]
+    label = np.where(border > 0, VOID, label).astype(np.uint8)
+    return Frame(image, label, canvas.label, canvas.instance, canvas.inverse, border, weather)
 
 
 def _ego_border(canvas: Canvas) -> NDArray[np.uint8]:

@@ -77,7 +77,8 @@ def write_atomically(path: Path, save: Callable[[str], object]) -> None:
     os.replace(partial, path)
 
 
-def _write_array(path: Path, array: NDArray) -> None:
+def write_array(path: Path, array: NDArray) -> None:
+    """Writes an image file of any channels and depth atomically."""
     write_atomically(path, lambda name: cv2.imwrite(name, array))
 
 
@@ -123,18 +124,18 @@ def write_frame(root: Path, domain: str, split: str, index: int, frame: Frame) -
         label.putpalette(_gta_palette())
         path = root / "labels" / f"{stem}.png"
         write_atomically(path, lambda name: label.save(name, format="PNG"))
-        _write_array(root / "depth_any" / f"{stem}.png", depth)
+        write_array(root / "depth_any" / f"{stem}.png", depth)
     elif domain == "synthia":
         raw = np.zeros((*frame.label.shape, 3), np.uint16)
         raw[..., 2] = synthia_id_table()[frame.label]
         raw[..., 1] = frame.instance
-        _write_array(root / "GT" / "LABELS" / f"{stem}.png", raw)
-        _write_array(root / "depth_any" / f"{stem}.png", depth)
+        write_array(root / "GT" / "LABELS" / f"{stem}.png", raw)
+        write_array(root / "depth_any" / f"{stem}.png", depth)
     elif domain == "cityscapes":
         ids = np.where(frame.border > 0, frame.border, raw_id_table("cityscapes")[frame.label])
-        _write_array(root / "gtFine" / f"{stem}_gtFine_labelIds.png", ids.astype(np.uint8))
-        _write_array(root / "depth_any" / f"{stem}_depth.png", depth)
+        write_array(root / "gtFine" / f"{stem}_gtFine_labelIds.png", ids.astype(np.uint8))
+        write_array(root / "depth_any" / f"{stem}_depth.png", depth)
     else:
-        _write_array(root / "gt" / f"{stem}_gt_labelTrainIds.png", frame.label)
-        _write_array(root / "depth_any" / f"{stem}_depth.png", depth)
+        write_array(root / "gt" / f"{stem}_gt_labelTrainIds.png", frame.label)
+        write_array(root / "depth_any" / f"{stem}_depth.png", depth)
     write_rgb(image_path(root, domain, split, index), frame.image)

@@ -57,6 +57,10 @@ class Layout:
         van: Chance of a van, which is a car; drawn twice.
         articulated: Share of the buses that have two sections.
         cover: Class of the grass.
+        crosswalk_chance: Chance of a crosswalk.
+        curb_width: Width of the curb.
+        marking, crosswalk, curb, rails: Classes of what is painted on the ground; None leaves it
+            to the ground below.
     """
 
     eye: Range
@@ -83,6 +87,12 @@ class Layout:
     van: float = 0.0
     articulated: float = 0.0
     cover: Ids = Ids.TERRAIN
+    crosswalk_chance: float = 0.25
+    curb_width: float = 0.25
+    marking: int | None = None
+    crosswalk: int | None = None
+    curb: int | None = None
+    rails: int | None = None
 
     def camera(self, rng: np.random.Generator, width: int, height: int) -> Camera:
         """One camera from the domain's range."""
@@ -92,13 +102,24 @@ class Layout:
 
 
 @dataclass
-class _Plan:
-    """The free ground of one scene."""
+class Plan:
+    """The ground of one scene, and what of it is taken.
+
+    Attributes:
+        brush: Canvas, colours and random stream of the scene.
+        road: Half the width of the road in metres.
+        offset: X of its middle.
+        crossing: Z of a railway that crosses the road, or None.
+        sides: |X| relative to the road's middle of sidewalk edge, verge edge and backdrop, left
+            and right.
+        taken: Footprints (x, z, half width, half depth) of what stands there.
+    """
 
     brush: Brush
     road: float
     offset: float
     crossing: float | None = None
+    sides: tuple[tuple[float, float, float], ...] = ()
     taken: list[tuple[float, float, float, float]] = field(default_factory=list)
 
     def place(
@@ -113,26 +134,27 @@ class _Plan:
         return None
 
 
-def draw_scene(brush: Brush, layout: Layout) -> None:
-    """Draws ground, borders and objects of one random scene."""
+def draw_scene(brush: Brush, layout: Layout) -> Plan:
+    """Draws ground, borders and objects of one random scene; returns where they are."""
     rng = brush.rng
-    plan = _Plan(brush, rng.uniform(*layout.road), rng.uniform(-1.0, 1.0))
+    plan = Plan(brush, rng.uniform(*layout.road), rng.uniform(-1.0, 1.0))
     train = brush.chance(layout.train)
     if train and brush.chance(0.4):
         plan.crossing = brush.uniform(10, 19)
     _draw_ground(plan, layout)
-    verges = [_draw_side(plan, layout, side) for side in (-1, 1)]
+    plan.sides = tuple(_draw_side(plan, layout, side) for side in (-1, 1))
     count = 16
     classes = rng.choice([Ids.BUILDING, Ids.VEGETATION], count, p=[0.6, 0.4])
     draw_far_end(brush, _FAR, classes, rng.uniform(6, 22, count))
     if train:
-        _place_train(plan)
+        _place_train(plan, layout)
     _place_large(plan, layout)
     _place_small(plan, layout)
-    _place_furniture(plan, layout, verges)
+    _place_furniture(plan, layout)
+    return plan
 
 
-def _draw_ground(plan: _Plan, layout: Layout) -> None:
+def _draw_ground(plan: Plan, layout: Layout) -> None:
     brush, canvas = plan.brush, plan.brush.canvas
     covered = brush.chance(layout.open_ground)
     base, look = (layout.cover, Ids.TERRAIN) if covered else (Ids.SIDEWALK, Ids.SIDEWALK)
@@ -145,21 +167,21 @@ def _draw_ground(plan: _Plan, layout: Layout) -> None:
         ground(plan.offset - 0.09, plan.offset + 0.09, z, z + 2.2)
         for z in np.arange(first, 60, 5.5)
     ]
-    canvas.paint(dashes, None, paint, tone)
+    canvas.paint(dashes, layout.marking, paint, tone)
     if brush.chance(0.6):
         lines = [ground(x - 0.07, x + 0.07, 0.5, 120) for x in (left + 0.4, right - 0.4)]
-        canvas.paint(lines, None, paint, tone)
-    if brush.chance(0.25):
+        canvas.paint(lines, layout.marking, paint, tone)
+    if brush.chance(layout.crosswalk_chance):
         z = brush.uniform(6, 16)
         bars = [ground(x, x + 0.55, z, z + 2.6) for x in np.arange(left + 0.3, right - 0.5, 1.1)]
-        canvas.paint(bars, None, paint, tone)
+        canvas.paint(bars, layout.crosswalk, paint, tone)
     if plan.crossing is not None:
         z, width = plan.crossing, 3.0
         canvas.paint([ground(-200, 200, z - width, z + width)], Ids.ROAD, brush.colour(Ids.ROAD))
-        draw_rails(brush, 0, z, z, along=False, bed=np.array([120.0, 108, 98]))
+        draw_rails(brush, 0, z, z, False, np.array([120.0, 108, 98]), layout.rails)
 
 
-def _draw_side(plan: _Plan, layout: Layout, side: int) -> tuple[float, float, float]:
+def _draw_side(plan: Plan, layout: Layout, side: int) -> tuple[float, float, float]:
     """Ground strips and backdrop of one side.
 
     Returns:
@@ -179,7 +201,7 @@ def _draw_side(plan: _Plan, layout: Layout, side: int) -> tuple[float, float, fl
     paved = brush.chance(layout.paved if grass else 0.95)
     walk = edge + (brush.uniform(*layout.sidewalk) if paved else 0.25)
     strip(edge, walk, Ids.SIDEWALK, brush.colour(Ids.SIDEWALK))
-    strip(edge, edge + 0.25, None, np.array([188.0, 186, 182]))
+    strip(edge, edge + layout.curb_width, layout.curb, np.array([188.0, 186, 182]))
     verge = walk
     if grass:
         verge = walk + brush.uniform(*layout.verge)
@@ -200,7 +222,7 @@ def _draw_side(plan: _Plan, layout: Layout, side: int) -> tuple[float, float, fl
     return walk, verge, back
 
 
-def _place_train(plan: _Plan) -> None:
+def _place_train(plan: Plan, layout: Layout) -> None:
     brush = plan.brush
     if plan.crossing is not None:
         x = brush.uniform(-9, 9)
@@ -210,13 +232,13 @@ def _place_train(plan: _Plan) -> None:
     side = 1 if brush.chance(0.5) else -1
     x = plan.offset + side * (plan.road - 0.8)
     near = brush.uniform(5, 12)
-    draw_rails(brush, x, 0.5, 150, along=True, bed=np.array([120.0, 108, 98]))
+    draw_rails(brush, x, 0.5, 150, True, np.array([120.0, 108, 98]), layout.rails)
     draw_train(brush, x, near + 17, 0.0 if brush.chance(0.5) else np.pi, cars=3)
     plan.taken.append((x, near + 17, 2.0, 19))
     plan.taken.append((x, 0, 1.6, near))
 
 
-def _place_large(plan: _Plan, layout: Layout) -> None:
+def _place_large(plan: Plan, layout: Layout) -> None:
     """Trucks, buses and cars, along the road, parked, or crossing it."""
     brush = plan.brush
     jobs: list[tuple[Callable[[Brush, float, float, float], None], float, Range]] = []
@@ -252,7 +274,7 @@ def _place_large(plan: _Plan, layout: Layout) -> None:
             painter(brush, *spot, yaw)
 
 
-def _place_small(plan: _Plan, layout: Layout) -> None:
+def _place_small(plan: Plan, layout: Layout) -> None:
     """Persons and two-wheelers, mostly on the sidewalks."""
     brush = plan.brush
 
@@ -274,7 +296,7 @@ def _place_small(plan: _Plan, layout: Layout) -> None:
                 draw_two_wheeler(brush, *spot, motor, brush.chance(0.6), facing)
 
 
-def _place_furniture(plan: _Plan, layout: Layout, verges: list[tuple[float, float, float]]) -> None:
+def _place_furniture(plan: Plan, layout: Layout) -> None:
     """Poles, signs, lights, trees and bushes along both sides."""
     brush = plan.brush
 
@@ -296,7 +318,7 @@ def _place_furniture(plan: _Plan, layout: Layout, verges: list[tuple[float, floa
             draw_traffic_light(brush, x, brush.uniform(5.5, 14), height, arm)
     for _ in range(int(brush.rng.integers(int(layout.trees[0]), int(layout.trees[1]) + 1))):
         index = int(brush.rng.integers(2))
-        walk, verge, back = verges[index]
+        walk, verge, back = plan.sides[index]
         x = brush.uniform(walk, verge) if verge > walk else brush.uniform(walk - 0.6, back)
         x = plan.offset + (1 if index else -1) * x
         painter = draw_tree if brush.chance(0.85) else draw_bush

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmseg_uda.miniworld.canvas import Array, Canvas, Ids
+from mmseg_uda.miniworld.canvas import Array, Canvas
 from mmseg_uda.miniworld.style import Style
 
 DARK = np.array([24.0, 25, 28])
@@ -169,7 +169,7 @@ def paint_shadow(brush: Brush, box: Box, grow: float = 0.15) -> None:
     brush.canvas.paint([wide.face("top")], None, DARK, opacity=0.55)
 
 
-def paint_wheels(brush: Brush, box: Box, class_id: Ids, radius: float, places: Sequence[float]):
+def paint_wheels(brush: Brush, box: Box, class_id: int, radius: float, places: Sequence[float]):
     """Paints dark wheels on the side that the camera sees, at shares of the length."""
     reach = radius / box.length
     height = box.top - box.bottom

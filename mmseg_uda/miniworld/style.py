@@ -179,9 +179,14 @@ def cityscapes_style() -> Style:
     )
 
 
-def random_style(rng: np.random.Generator) -> Style:
-    """A web picture: any camera, any light, colours far from any fixed palette."""
-    base = neutral_style()
+def random_style(rng: np.random.Generator, base: Style | None = None) -> Style:
+    """A web picture: any camera, any light, colours far from any fixed palette.
+
+    Args:
+        rng: Draws everything.
+        base: What the colours and textures are far from; default the neutral style.
+    """
+    base = base or neutral_style()
     palette = recolour(
         base.palette,
         saturation=rng.uniform(0.45, 1.25),

@@ -246,16 +246,24 @@ def draw_train(brush: Brush, x: float, z: float, yaw: float, cars: int = 3) -> N
     brush.canvas.end_object()
 
 
-def draw_rails(brush: Brush, x: float, z0: float, z1: float, along: bool, bed: Array) -> None:
-    """Two rails and a ballast bed that belong to the ground class below them."""
+def draw_rails(
+    brush: Brush,
+    x: float,
+    z0: float,
+    z1: float,
+    along: bool,
+    bed: Array,
+    class_id: int | None = None,
+) -> None:
+    """Two rails and a ballast bed, of the ground class below them unless a class is given."""
     half, steel = 1.5, np.array([150.0, 148, 150])
     if along:
-        brush.canvas.paint([ground(x - half, x + half, z0, z1)], None, bed, 0.6)
+        brush.canvas.paint([ground(x - half, x + half, z0, z1)], class_id, bed, 0.6)
         rails = [ground(x + s - 0.09, x + s + 0.09, z0, z1) for s in (-0.75, 0.75)]
     else:
-        brush.canvas.paint([ground(-60, 60, z0 - half, z0 + half)], None, bed, 0.6)
+        brush.canvas.paint([ground(-60, 60, z0 - half, z0 + half)], class_id, bed, 0.6)
         rails = [ground(-60, 60, z0 + s - 0.09, z0 + s + 0.09) for s in (-0.75, 0.75)]
-    brush.canvas.paint(rails, None, steel, 0.8)
+    brush.canvas.paint(rails, class_id, steel, 0.8)
 
 
 def draw_two_wheeler(

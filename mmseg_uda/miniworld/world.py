@@ -10,13 +10,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import cv2
 
-from mmseg_uda.miniworld.domains import REPORTED_SEED, STRENGTH, get_domain, render
-from mmseg_uda.miniworld.formats import image_path, write_frame
+from mmseg_uda.miniworld import formats, unseen_formats
+from mmseg_uda.miniworld.domains import REPORTED_SEED, STRENGTH, Domain, get_domain, render
 from mmseg_uda.miniworld.stamps import close_folder, fingerprint, is_complete, open_folder
+from mmseg_uda.miniworld.unseen import UNSEEN
 from mmseg_uda.progress import track
 
 RENDER_MODULES = (
@@ -35,6 +37,9 @@ DEFAULT_COUNTS: dict[str, dict[str, int]] = {
     "synthia": {"train": 300},
     "cityscapes": {"train": 300, "val": 100},
     "acdc": {"train": 200, "val": 80},
+    "bdd": {"train": 40, "val": 80},
+    "mapillary": {"training": 200, "validation": 80},
+    "idd": {"train": 200, "val": 80},
 }
 
 Job = TypeVar("Job")
@@ -88,7 +93,7 @@ def _render_and_write(job: _FrameJob) -> None:
         options.width,
         options.height,
     )
-    write_frame(job.root, job.domain, job.split, job.index, frame)
+    _formats(job.domain).write_frame(job.root, job.domain, job.split, job.index, frame)
 
 
 def _start_worker() -> None:
@@ -124,6 +129,16 @@ def parallel(work: Callable[[Job], Any], jobs: list[Job], workers: int | None) -
         yield from pool.map(work, jobs, chunksize=4)
 
 
+def _formats(domain: str) -> ModuleType:
+    return unseen_formats if domain in UNSEEN else formats
+
+
+def modules_of(domain: Domain) -> tuple[str, ...]:
+    """The modules of this package that the files of a domain depend on."""
+    extra = () if domain.details is None else domain.details.modules
+    return (*RENDER_MODULES, *extra)
+
+
 def render_domain(
     root: Path,
     domain: str,
@@ -147,9 +162,8 @@ def render_domain(
         UserError: The folder holds something else.
     """
     folder = root / domain
-    get_domain(domain)
     parameters = options.parameters(domain)
-    print_ = fingerprint(parameters, RENDER_MODULES)
+    print_ = fingerprint(parameters, modules_of(get_domain(domain)))
     if is_complete(folder, print_):
         return False
     open_folder(folder, print_, parameters)
@@ -157,7 +171,7 @@ def render_domain(
         _FrameJob(folder, domain, split, index, options)
         for split, count in options.counts.get(domain, {}).items()
         for index in range(count)
-        if not image_path(folder, domain, split, index).exists()
+        if not _formats(domain).image_path(folder, domain, split, index).exists()
     ]
     for _ in track(parallel(_render_and_write, jobs, workers), f"Rendering {domain}", len(jobs)):
         pass

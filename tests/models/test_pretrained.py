@@ -1,14 +1,20 @@
 import huggingface_hub
 import pytest
 import torch
+import torchvision
 from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 from small import nano, segmentor
 from transformers import SegformerConfig, SegformerModel
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.backbones import MiT
-from mmseg_uda.models.weights import load_backbone_weights, to_reference_names
+from mmseg_uda.models.backbones import MiT, StagedBackbone
+from mmseg_uda.models.weights import (
+    find_weights,
+    load_backbone_weights,
+    pretrained,
+    to_reference_names,
+)
 from mmseg_uda.models.weights.pretrained import PRETRAINED_ROOT_VARIABLE
 
 
@@ -172,3 +178,64 @@ def test_convolutional_encoders_keep_what_they_loaded(root, cfg):
     model.backbone = MODELS.build(ConfigDict(cfg, init_cfg=init_cfg))
     model.init_weights()
     assert same(model.backbone, source)
+
+
+ARCHITECTURES = ("resnet50", "resnet101", "mobilenet_v2", "shufflenet_v2_x1_0")
+PUBLISHED = {  # names under which torchvision publishes its first weights
+    "resnet50": ("resnet50-0676ba61", "resnet50-19c8e357"),
+    "resnet101": ("resnet101-63fe2227", "resnet101-5d3b4d8f"),
+    "mobilenet_v2": ("mobilenet_v2-b0353104",),
+    "shufflenet_v2_x1_0": ("shufflenetv2_x1-5666bf0f80",),
+}
+
+
+@pytest.mark.parametrize("arch", ["mobilenet_v2", "shufflenet_v2_x1_0"])
+def test_torchvision_file_initialises_a_staged_encoder(root, arch):
+    network = getattr(torchvision.models, arch)(weights=None)
+    torch.save(network.state_dict(), root / f"{arch}_imagenet1k_v1.pth")
+    cfg = dict(type="BackboneWeights", checkpoint=f"{arch}_imagenet1k_v1")
+    backbone = StagedBackbone(arch, init_cfg=cfg)
+    backbone.init_weights()
+    expected = [v for k, v in network.state_dict().items() if not k.startswith(("fc.", "class"))]
+    for ours, theirs in zip(backbone.state_dict().values(), expected, strict=True):
+        assert torch.equal(ours, theirs)
+    assert not any(p.requires_grad for p in backbone.stem.parameters())
+
+
+def test_own_layout_initialises_a_staged_encoder(root):
+    source = StagedBackbone("resnet50", width=0.125, depth=0.25)
+    torch.save(source.state_dict(), root / "narrow.pth")
+    cfg = dict(type="BackboneWeights", checkpoint=str(root / "narrow.pth"))
+    backbone = StagedBackbone("resnet50", width=0.125, depth=0.25, init_cfg=cfg)
+    backbone.init_weights()
+    assert same(backbone, source)
+    with pytest.raises(UserError, match="shape"):
+        load_backbone_weights(StagedBackbone("resnet50", width=0.25, depth=0.25), "narrow")
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_torchvision_files_keep_their_names(root, arch, monkeypatch):
+    monkeypatch.setattr(pretrained, "pretrained_roots", lambda: [root])
+    for file in PUBLISHED[arch]:
+        path = root / f"{file}.pth"
+        path.touch()
+        assert find_weights(f"{arch}_imagenet1k_v1") == path
+        path.unlink()
+    assert find_weights(f"{arch}_imagenet1k_v1") is None
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_first_weights_of_torchvision_are_asked_for(root, arch, monkeypatch):
+    def offline(url, *args, **kwargs):
+        raise ConnectionError
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(pretrained, "pretrained_roots", lambda: [root])
+    name = f"{arch}_imagenet1k_v1"
+    with torch.device("meta"):
+        backbone = StagedBackbone(arch)
+    with pytest.raises(UserError) as error:
+        load_backbone_weights(backbone, name)
+    first = torchvision.models.get_model_weights(arch).IMAGENET1K_V1
+    assert first.url in str(error.value)
+    assert str(root / f"{name}.pth") in str(error.value)

@@ -18,6 +18,7 @@ from mmseg_uda.models.weights.files import (
     state_dict_of,
 )
 from mmseg_uda.models.weights.reference_names import from_reference_names, to_reference_names
+from mmseg_uda.models.weights.srha_names import from_srha_names
 
 PARTS = ("model", "ema_model")
 
@@ -31,7 +32,7 @@ def load_segmentor_weights(
     """Fill a segmentor completely, or raise.
 
     Takes our checkpoints and the lineage's (student under ``model.``, teacher under
-    ``ema_model.``), in mmseg's or in the published encoder names, and plain mmseg ones.
+    ``ema_model.``), in mmseg's or in the published encoder names, SRHA's, and plain mmseg ones.
     Auxiliary heads in the file are ignored when the segmentor has none.
 
     Args:
@@ -59,7 +60,7 @@ def load_segmentor_weights(
         if part != "model":
             raise UserError(f"{source} holds no teacher", fix="evaluate the student, part='model'")
         selected = weights
-    selected = from_reference_names(segmentor, selected)
+    selected = from_srha_names(segmentor, from_reference_names(segmentor, selected))
     expected = segmentor.state_dict()
     if not getattr(segmentor, "with_auxiliary_head", False):
         selected = {

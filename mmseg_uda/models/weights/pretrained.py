@@ -14,6 +14,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.backbones.staged import StagedBackbone
 from mmseg_uda.models.weights.files import (
     coverage_problems,
     describe_problems,
@@ -25,12 +26,24 @@ from mmseg_uda.models.weights.reference_names import from_reference_names
 PRETRAINED_ROOT_VARIABLE = "MMSEG_UDA_PRETRAINED_ROOT"
 HUB_REPOSITORIES = {f"mit_b{i}": f"nvidia/mit-b{i}" for i in range(6)}
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-# open-mmlab's conversions of ImageNet ResNets with a deep stem
 DOWNLOADS = {
+    # open-mmlab's conversions of ImageNet ResNets with a deep stem
     "resnet50_v1c": "https://download.openmmlab.com/pretrain/third_party/resnet50_v1c-2cccc1ad.pth",
     "resnet101_v1c": (
         "https://download.openmmlab.com/pretrain/third_party/resnet101_v1c-e67eebb6.pth"
     ),
+    # torchvision's first weights, not the later ones of another recipe
+    "resnet50_imagenet1k_v1": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+    "resnet101_imagenet1k_v1": "https://download.pytorch.org/models/resnet101-63fe2227.pth",
+    "mobilenet_v2_imagenet1k_v1": "https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+    "shufflenet_v2_x1_0_imagenet1k_v1": (
+        "https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth"
+    ),
+}
+# further names under which the same weights were published
+_OLDER_FILES = {
+    "resnet50_imagenet1k_v1": "resnet50-19c8e357",
+    "resnet101_imagenet1k_v1": "resnet101-5d3b4d8f",
 }
 _CLASSIFIERS = ("head.", "fc.", "classifier.", "decode_head.")
 
@@ -111,15 +124,20 @@ def pretrained_roots() -> list[Path]:
 
 
 def find_weights(name: str) -> Path | None:
-    """Find weights by path, or by name in the pretrained folders; ``None`` if absent."""
+    """Find weights by path, or by name in the pretrained folders; ``None`` if absent.
+
+    A file that was downloaded by hand may keep its published name.
+    """
     if Path(name).is_file():
         return Path(name)
     stem = name.removeprefix("pretrained/").removesuffix(".pth")
+    stems = [stem, Path(DOWNLOADS.get(stem, stem)).stem, _OLDER_FILES.get(stem, stem)]
     for root in pretrained_roots():
-        for suffix in (".pth", ".safetensors"):
-            path = root / f"{stem}{suffix}"
-            if path.is_file():
-                return path
+        for candidate in dict.fromkeys(stems):
+            for suffix in (".pth", ".safetensors"):
+                path = root / f"{candidate}{suffix}"
+                if path.is_file():
+                    return path
     return None
 
 
@@ -192,7 +210,10 @@ def load_backbone_weights(
             if name.startswith("backbone.")
         }
     weights = {name: value for name, value in weights.items() if not name.startswith(_CLASSIFIERS)}
-    weights = from_reference_names(backbone, from_hub_names(weights))
+    if isinstance(backbone, StagedBackbone):
+        weights = backbone.from_torchvision_names(weights)
+    else:
+        weights = from_reference_names(backbone, from_hub_names(weights))
     expected = backbone.state_dict()
     problems = coverage_problems(expected, weights)
     fatal = {"shape": problems["shape"]} if allow_partial else problems

@@ -91,7 +91,7 @@ def _resnet(
         for module in part.modules():
             if isinstance(module, nn.Conv2d):  # as torchvision's ResNet
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    sources = [("conv1", "bn1", "relu", "maxpool")]
+    sources: list[tuple[str, ...]] = [("conv1", "bn1", "relu", "maxpool")]
     sources += [
         tuple(f"layer{i}.{k}" for k in range(len(part))) for i, part in enumerate(parts[1:], 1)
     ]
@@ -148,7 +148,7 @@ def _shufflenet(arch: str, output_stride: int, width: float, depth: float) -> Cu
     if output_stride == 16:
         _dilate(parts[3], 2)
         strides = (4, 8, 16, 16, 16)
-    sources = [("conv1", "maxpool")]
+    sources: list[tuple[str, ...]] = [("conv1", "maxpool")]
     sources += [
         tuple(f"{name}.{k}" for k in range(len(part)))
         for name, part in zip(("stage2", "stage3", "stage4", "conv5"), parts[1:], strict=True)

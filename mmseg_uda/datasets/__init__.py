@@ -1,6 +1,13 @@
 """Data sets, transforms, pair sampling and batch preparation; registers all of them."""
 
 from . import transforms  # noqa: F401
+from .class_uniform import (
+    ClassUniformSampling,
+    class_centroids,
+    class_uniform_list,
+    repeated_choice,
+    tile_origins,
+)
 from .pair_dataset import DomainPairDataset
 from .preprocessor import DomainDataPreProcessor
 from .rare_class import RareClassSampling, rare_class_probabilities
@@ -23,6 +30,7 @@ __all__ = [
     "GTA",
     "SYNTHIA",
     "Cityscapes",
+    "ClassUniformSampling",
     "DarkZurich",
     "DomainDataPreProcessor",
     "DomainPairDataset",
@@ -30,6 +38,10 @@ __all__ = [
     "PairSampler",
     "RareClassSampling",
     "TaxonomyDataset",
+    "class_centroids",
     "class_pixel_counts",
+    "class_uniform_list",
     "rare_class_probabilities",
+    "repeated_choice",
+    "tile_origins",
 ]

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from mmseg_uda.errors import UserError
 
+from .class_uniform import ClassUniformSampling
 from .randomness import permuted_index, sample_randomness
 from .rare_class import RareClassSampling
 from .taxonomy_dataset import TaxonomyDataset
@@ -24,6 +25,7 @@ class DomainPairDataset(Dataset):
 
     Without rare class sampling every pair of source and target sample comes once per |S| x |T|
     positions, in shuffled order. With it, the source is drawn by class and the target uniformly.
+    With class-uniform sampling the source runs through the lists of its epochs.
 
     An item is ``dict(source=dict(inputs, data_samples), target=dict(inputs, data_samples))``.
 
@@ -31,6 +33,8 @@ class DomainPairDataset(Dataset):
         source: Config of the labelled data set.
         target: Config of the target data set; None trains on the source alone.
         rare_class_sampling: Options of ``RareClassSampling``, or None.
+        class_uniform_sampling: Options of ``ClassUniformSampling``, or None; not together with
+            ``rare_class_sampling``.
         sync_crop_size: (height, width) of a second crop at one position for both images, inside
             the first crop; for ablations with small crops.
         target_labels_for_diagnosis: Also load the target's labels, as the field
@@ -44,6 +48,7 @@ class DomainPairDataset(Dataset):
     """
 
     RCS_KEYS = ("min_pixels", "min_share", "class_temp", "min_crop_ratio")
+    CUS_KEYS = ("share", "tile")
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class DomainPairDataset(Dataset):
         rare_class_sampling: Mapping[str, Any] | None = None,
         sync_crop_size: Sequence[int] | None = None,
         target_labels_for_diagnosis: bool = False,
+        class_uniform_sampling: Mapping[str, Any] | None = None,
     ) -> None:
         self.source = _build(source)
         if target_labels_for_diagnosis:
@@ -60,17 +66,28 @@ class DomainPairDataset(Dataset):
         if self.target is not None:
             _check_same_taxonomy(self.source, self.target)
         self.sync_crop_size = None if sync_crop_size is None else tuple(sync_crop_size)
+        if rare_class_sampling is not None and class_uniform_sampling is not None:
+            raise UserError(
+                "rare_class_sampling and class_uniform_sampling both choose the source image.",
+                fix="set one of them to None",
+            )
         self.rare_class_sampling: RareClassSampling | None = None
         if rare_class_sampling is not None:
-            unknown = sorted(set(rare_class_sampling) - set(self.RCS_KEYS))
-            if unknown:
-                raise UserError(
-                    f"rare_class_sampling has no option '{unknown[0]}'.",
-                    fix=f"use {', '.join(self.RCS_KEYS)}",
-                )
-            if not isinstance(self.source, TaxonomyDataset):
-                raise UserError("rare_class_sampling needs a TaxonomyDataset as source.")
+            self._check_sampling("rare_class_sampling", rare_class_sampling, self.RCS_KEYS)
             self.rare_class_sampling = RareClassSampling(self.source, **rare_class_sampling)
+        self.class_uniform_sampling: ClassUniformSampling | None = None
+        if class_uniform_sampling is not None:
+            self._check_sampling("class_uniform_sampling", class_uniform_sampling, self.CUS_KEYS)
+            self.class_uniform_sampling = ClassUniformSampling(
+                self.source, **class_uniform_sampling
+            )
+
+    def _check_sampling(self, name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise UserError(f"{name} has no option '{unknown[0]}'.", fix=f"use {', '.join(known)}")
+        if not isinstance(self.source, TaxonomyDataset):
+            raise UserError(f"{name} needs a TaxonomyDataset as source.")
 
     @property
     def metainfo(self) -> dict:
@@ -93,6 +110,10 @@ class DomainPairDataset(Dataset):
                 source_index, class_id = self.rare_class_sampling.draw(rng)
                 target_index = int(rng.integers(len(self.target))) if self.target else 0
                 item["source"] = self.rare_class_sampling.sample(source_index, class_id)
+            elif self.class_uniform_sampling is not None and seed is not None:
+                source_index, centroid = self.class_uniform_sampling.draw(seed, position)
+                target_index = int(rng.integers(len(self.target))) if self.target else 0
+                item["source"] = self.class_uniform_sampling.sample(source_index, centroid)
             else:
                 item["source"] = self.source[source_index]
             if self.target is not None:

@@ -7,32 +7,18 @@ the counts kept beside the data, or in the user's cache directory when the data 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from mmengine.dist import barrier, is_main_process
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.files import write_json
-from mmseg_uda.labels import (
-    PUBLISHED_FILE,
-    Counts,
-    cache_files,
-    cached_counts,
-    fingerprint_of,
-    published_counts,
-    read_label,
-)
-from mmseg_uda.progress import track
+from mmseg_uda.labels import PUBLISHED_FILE, Counts, published_counts, read_label
+
+from .label_cache import cached_per_label, label_names
 
 if TYPE_CHECKING:
     from .taxonomy_dataset import TaxonomyDataset
-
-MIN_PARALLEL = 200
 
 
 def class_pixel_counts(dataset: TaxonomyDataset) -> np.ndarray:
@@ -44,12 +30,13 @@ def class_pixel_counts(dataset: TaxonomyDataset) -> np.ndarray:
     Raises:
         UserError: A label file is damaged or holds an id outside the taxonomy.
     """
-    paths = [dataset.label_path(i) for i in range(len(dataset))]
-    names = _relative_names(paths, dataset.location.label_folder)
-    root = Path(dataset.location.root)
-    per_file = None if dataset.reads_raw_ids else published_counts(root / PUBLISHED_FILE, names)
+    paths, names = label_names(dataset)
+    published = Path(dataset.location.root) / PUBLISHED_FILE
+    per_file = None if dataset.reads_raw_ids else published_counts(published, names)
     if per_file is None:
-        per_file = _cached(root, paths, names)
+        description = "Counting classes in {} label files"
+        stored = cached_per_label(dataset, "class_stats", "counts", count_file, description)
+        per_file = [{int(i): pixels for i, pixels in counts.items()} for counts in stored]
     classes = len(dataset.taxonomy)
     counts = np.zeros((len(paths), classes), np.int64)
     for row, path, ids in zip(counts, paths, per_file, strict=True):
@@ -69,31 +56,3 @@ def count_file(path: str) -> Counts:
     """Counts the pixels of each id in one label file; ids without a pixel are left out."""
     counts = np.bincount(read_label(path).ravel(), minlength=256)
     return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
-
-
-def _relative_names(paths: Sequence[str], folder: Path | None) -> list[str]:
-    return [Path(path).relative_to(str(folder)).as_posix() for path in paths]
-
-
-def _cached(root: Path, paths: list[str], names: list[str]) -> list[Counts]:
-    """Returns counts from our cache file; counts the labels and writes it if there is none."""
-    candidates = cache_files(root, fingerprint_of(paths, names))
-    if is_main_process() and not any(path.is_file() for path in candidates):
-        counts = list(_count_all(paths))
-        content = {"counts": dict(zip(names, counts, strict=True))}
-        try:
-            write_json(candidates[0], content, indent=None)
-        except OSError:
-            write_json(candidates[1], content, indent=None)
-    barrier()
-    path = next(path for path in candidates if path.is_file())
-    return cached_counts(path, names)
-
-
-def _count_all(paths: list[str]) -> Iterator[Counts]:
-    description = f"Counting classes in {len(paths)} label files"
-    if len(paths) < MIN_PARALLEL:
-        yield from map(count_file, track(paths, description))
-        return
-    with multiprocessing.Pool(min(os.cpu_count() or 1, 16)) as pool:
-        yield from track(pool.imap(count_file, paths, chunksize=16), description, len(paths))

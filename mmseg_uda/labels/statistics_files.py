@@ -16,7 +16,6 @@ from mmseg_uda.errors import UserError
 from .conversion import Counts
 
 CACHE_VARIABLE = "MMSEG_UDA_CACHE"
-CACHE_PATTERN = "class_stats_*.json"
 
 
 def published_counts(path: Path, names: Sequence[str]) -> list[Counts] | None:
@@ -66,9 +65,9 @@ def longest_suffix(path: str, names: set[str]) -> str | None:
     return None
 
 
-def cache_files(root: Path, fingerprint: str) -> list[Path]:
-    """Returns where our own counts of a data set may lie: beside it, or in the user's cache."""
-    file_name = CACHE_PATTERN.replace("*", fingerprint)
+def cache_files(root: Path, fingerprint: str, kind: str = "class_stats") -> list[Path]:
+    """Returns where our own file on a data set may lie: beside it, or in the user's cache."""
+    file_name = f"{kind}_{fingerprint}.json"
     home = hashlib.sha1(str(root.resolve()).encode()).hexdigest()[:12]
     return [root / file_name, _user_cache() / home / file_name]
 
@@ -79,9 +78,9 @@ def cached_counts(path: Path, names: Sequence[str]) -> list[Counts]:
     return [{int(k): v for k, v in stored[name].items()} for name in names]
 
 
-def fingerprint_of(paths: Sequence[str], names: Sequence[str]) -> str:
-    """Returns a value that changes when a label file is added, removed or written."""
-    digest = hashlib.sha1()
+def fingerprint_of(paths: Sequence[str], names: Sequence[str], options: str = "") -> str:
+    """Returns a value that changes with the options, or when a label file is added or written."""
+    digest = hashlib.sha1(options.encode())
     for path, name in zip(paths, names, strict=True):
         stat = os.stat(path)
         digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())

@@ -85,7 +85,7 @@ def test_a_short_axis_is_padded_black_and_unlabelled_on_both_sides():
 
 
 @pytest.mark.parametrize(
-    ("centroid", "places"), [((0, 0), 2), ((199, 99), 100), ((120, 40), 100), ((60, 99), 100)]
+    ("centroid", "places"), [((0, 0), 2), ((199, 99), 50), ((120, 40), 100), ((60, 99), 100)]
 )
 def test_the_crop_shows_the_centroid(centroid, places):
     """Check 15: the window contains it, right and bottom bound included."""

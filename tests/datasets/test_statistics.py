@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_data import write_image, write_label, write_palette_label
 
-from mmseg_uda.datasets import GTA, class_pixel_counts, statistics
+from mmseg_uda.datasets import GTA, class_pixel_counts, label_cache, statistics
 from mmseg_uda.errors import UserError
 from mmseg_uda.labels import convert_gta
 
@@ -99,14 +99,14 @@ def test_damaged_published_file_is_named(gta_root):
 
 def test_read_only_data_set_falls_back_to_the_user_cache(gta_root, tmp_path, monkeypatch):
     monkeypatch.setenv("MMSEG_UDA_CACHE", str(tmp_path / "cache"))
-    write = statistics.write_json
+    write = label_cache.write_json
 
     def refuse(path, content, **options):
         if path.parent == gta_root:
             raise PermissionError(path)
         write(path, content)
 
-    monkeypatch.setattr(statistics, "write_json", refuse)
+    monkeypatch.setattr(label_cache, "write_json", refuse)
     assert (class_pixel_counts(GTA(data_root=str(gta_root))) == expected_counts()).all()
     assert not list(gta_root.glob("class_stats*"))
     assert len(list((tmp_path / "cache").glob("*/class_stats*.json"))) == 1
@@ -114,7 +114,7 @@ def test_read_only_data_set_falls_back_to_the_user_cache(gta_root, tmp_path, mon
 
 
 def test_parallel_counting_gives_the_same(gta_root, monkeypatch):
-    monkeypatch.setattr(statistics, "MIN_PARALLEL", 2)
+    monkeypatch.setattr(label_cache, "MIN_PARALLEL", 2)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert (class_pixel_counts(GTA(data_root=str(gta_root))) == expected_counts()).all()
 

@@ -1,0 +1,84 @@
+"""What is computed once from every label file of a data set, and kept for all later trainings."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.dist import barrier, is_main_process
+
+from mmseg_uda.files import read_json, write_json
+from mmseg_uda.labels import cache_files, fingerprint_of
+from mmseg_uda.progress import track
+
+if TYPE_CHECKING:
+    from .taxonomy_dataset import TaxonomyDataset
+
+MIN_PARALLEL = 200
+
+
+def label_names(dataset: TaxonomyDataset) -> tuple[list[str], list[str]]:
+    """Returns the path of every label file, and its name below the label folder."""
+    paths = [dataset.label_path(i) for i in range(len(dataset))]
+    folder = str(dataset.location.label_folder)
+    return paths, [Path(path).relative_to(folder).as_posix() for path in paths]
+
+
+def cached_per_label(
+    dataset: TaxonomyDataset,
+    kind: str,
+    key: str,
+    compute: Callable[[str], Any],
+    description: str,
+    options: str = "",
+) -> list[Any]:
+    """Returns ``compute(path)`` for every label file, from a file that all trainings share.
+
+    The file lies beside the data, or in the user's cache directory when the data set is read-only.
+    It is made by the main process, with a progress bar, and anew when a label file is added,
+    removed or written.
+
+    Args:
+        dataset: Its labels.
+        kind: Begins the file's name.
+        key: Of the values in the file.
+        compute: Label path -> something that JSON can hold; may run in other processes.
+        description: For the progress bar; '{}' stands for the number of files.
+        options: What else the values depend on.
+    """
+    paths, names = label_names(dataset)
+    root = Path(dataset.location.root)
+    candidates = cache_files(root, fingerprint_of(paths, names, options), kind)
+    if is_main_process() and _read(candidates, key, names) is None:
+        values = list(_compute(paths, compute, description.format(len(paths))))
+        content = {key: dict(zip(names, values, strict=True))}
+        try:
+            write_json(candidates[0], content, indent=None)
+        except OSError:
+            write_json(candidates[1], content, indent=None)
+    barrier()
+    stored = _read(candidates, key, names)
+    if stored is None:
+        raise FileNotFoundError(f"None of {', '.join(map(str, candidates))} can be read.")
+    return stored
+
+
+def _read(candidates: Sequence[Path], key: str, names: Sequence[str]) -> list[Any] | None:
+    for path in candidates:
+        content = read_json(path)
+        if isinstance(content, dict) and names[0] in content.get(key, {}):
+            return [content[key][name] for name in names]
+    return None
+
+
+def _compute(
+    paths: Sequence[str], compute: Callable[[str], Any], description: str
+) -> Iterator[Any]:
+    if len(paths) < MIN_PARALLEL:
+        yield from map(compute, track(paths, description))
+        return
+    with multiprocessing.Pool(min(os.cpu_count() or 1, 16)) as pool:
+        yield from track(pool.imap(compute, paths, chunksize=16), description, len(paths))

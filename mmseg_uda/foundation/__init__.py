@@ -12,6 +12,7 @@ from mmseg_uda.foundation.masks import (
 from mmseg_uda.foundation.owl import OwlDetector
 from mmseg_uda.foundation.proposal_detector import ProposalDetector
 from mmseg_uda.foundation.registry import CROP_CLASSIFIERS, DETECTORS, MASK_PROPOSERS
+from mmseg_uda.foundation.toy import ToyScorer
 
 __all__ = [
     "CROP_CLASSIFIERS",
@@ -27,5 +28,6 @@ __all__ = [
     "OwlDetector",
     "PrecomputedMaskProposer",
     "ProposalDetector",
+    "ToyScorer",
     "TransformersClip",
 ]

@@ -48,7 +48,7 @@ class CropClassifier(ABC):
         preprocess: ``pil8`` (8-bit Pillow bicubic, one region after the other on the CPU) or
             ``tensor`` (antialiased bicubic in float, batched on the device).
         dtype: Autocast type of both towers: ``fp32``, ``bf16`` or ``fp16``.
-        chunk: Regions per forward pass of the image tower.
+        chunk: Regions per forward pass of the image tower, phrases per pass of the text tower.
     """
 
     def __init__(self, crop_mode: str | None, preprocess: str, dtype: str, chunk: int) -> None:
@@ -69,6 +69,16 @@ class CropClassifier(ABC):
     @abstractmethod
     def input_size(self) -> int:
         """Side of the square network input in pixels."""
+
+    @property
+    @abstractmethod
+    def embed_dim(self) -> int:
+        """Length D of a feature."""
+
+    @property
+    @abstractmethod
+    def cache_key(self) -> str:
+        """Names the weights and settings that features depend on, without loading the weights."""
 
     @property
     def crop_mode(self) -> str:

@@ -11,11 +11,20 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.base import CropClassifier
-from mmseg_uda.foundation.lazy import LazyNetwork, Loaded, autocast, find_checkpoint, loading
+from mmseg_uda.foundation.lazy import (
+    LazyNetwork,
+    Loaded,
+    autocast,
+    find_checkpoint,
+    loading,
+    weights_fingerprint,
+)
 from mmseg_uda.foundation.registry import CROP_CLASSIFIERS
 
 # open_clip's names for what happens to images that are not square.
 RESIZE_MODES = {"shortest": "center", "longest": "square_pad", "squash": "stretch"}
+# DynAlign's model: ConvNeXt-Large image tower, 16 text layers, trained at 320 pixels.
+ALIASES = {"convnext_large_d_320": "laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup"}
 
 
 @CROP_CLASSIFIERS.register_module()
@@ -26,6 +35,8 @@ class TransformersClip(CropClassifier):
         checkpoint: Folder with ``config.json``, weights and tokenizer, or a hub name.
         crop_mode, preprocess, dtype, chunk: See :class:`CropClassifier`; the defaults are CLIP's
             published preprocessing.
+        input_size: Side of the network input in pixels, None for what the model was trained with;
+            position embeddings are interpolated to another one.
     """
 
     def __init__(
@@ -35,8 +46,10 @@ class TransformersClip(CropClassifier):
         preprocess: str = "pil8",
         dtype: str = "fp32",
         chunk: int = 128,
+        input_size: int | None = None,
     ) -> None:
         super().__init__(crop_mode, preprocess, dtype, chunk)
+        self._input_size = check_input_size(input_size, "TransformersClip")
         self.checkpoint = checkpoint
         self.network = LazyNetwork(("transformers-clip", checkpoint), self._load)
 
@@ -52,7 +65,22 @@ class TransformersClip(CropClassifier):
     @property
     def input_size(self) -> int:
         """Side of the square network input in pixels."""
-        return int(self.network.get().module.config.vision_config.image_size)
+        return self._input_size or int(self._config.vision_config.image_size)
+
+    @property
+    def embed_dim(self) -> int:
+        """Length of a feature."""
+        return int(self._config.projection_dim)
+
+    @property
+    def cache_key(self) -> str:
+        """Names the weights and settings that features depend on."""
+        weights = weights_fingerprint(self.checkpoint)
+        return f"transformers-clip {weights} {self.dtype} size={self._input_size}"
+
+    @property
+    def _config(self) -> Any:
+        return self.network.get().module.config
 
     def logit_scale(self, device: torch.device) -> Tensor:
         """The learned factor on the cosine."""
@@ -76,7 +104,8 @@ class TransformersClip(CropClassifier):
         """Image features (n, D) float32, not normalised."""
         model: Any = self.network.get().on(pixels.device)
         with torch.no_grad(), autocast(pixels.device, self.dtype):
-            output = model.vision_model(pixel_values=pixels)
+            other = pixels.shape[-1] != model.config.vision_config.image_size
+            output = model.vision_model(pixel_values=pixels, interpolate_pos_encoding=other)
             return model.visual_projection(output.pooler_output).float()
 
 
@@ -85,32 +114,38 @@ class OpenClip(CropClassifier):
     """CLIP models of open_clip.
 
     Args:
-        checkpoint: Folder with ``open_clip_config.json`` and the weights (open_clip's local
-            format), or the name of an architecture such as ``'ViT-B-32'``.
+        checkpoint: ``convnext_large_d_320`` (the LAION-2B soup), a folder with
+            ``open_clip_config.json`` and the weights (open_clip's local format), a hub name, or,
+            together with ``pretrained``, an architecture such as ``'ViT-B-32'``.
         pretrained: With an architecture name: a weights file or one of open_clip's tags.
         crop_mode, preprocess, dtype, chunk: See :class:`CropClassifier`. Without ``crop_mode``
             the ``resize_mode`` in the model's settings decides.
+        input_size: Side of the network input in pixels, None for what the model was trained with.
     """
 
     def __init__(
         self,
-        checkpoint: str,
+        checkpoint: str = "convnext_large_d_320",
         pretrained: str | None = None,
         crop_mode: str | None = None,
         preprocess: str = "pil8",
         dtype: str = "fp32",
         chunk: int = 128,
+        input_size: int | None = None,
     ) -> None:
         super().__init__(crop_mode, preprocess, dtype, chunk)
-        self.checkpoint = checkpoint
+        self._input_size = check_input_size(input_size, "OpenClip")
+        self.checkpoint = checkpoint if pretrained else ALIASES.get(checkpoint, checkpoint)
         self.pretrained = pretrained
-        self.network = LazyNetwork(("open-clip", checkpoint, pretrained), self._load)
+        key = ("open-clip", self.checkpoint, pretrained, input_size)
+        self.network = LazyNetwork(key, self._load)
 
     def _load(self) -> Loaded:
         name = self.checkpoint
         needs = "open_clip_config.json and open_clip_model.safetensors"
-        if self.pretrained is None:
-            folder = Path(find_checkpoint(name)[0])
+        source, local = (name, False) if self.pretrained else find_checkpoint(name)
+        if local:
+            folder = Path(source)
             weights = [p for e in ("safetensors", "bin", "pth") for p in folder.glob(f"*.{e}")]
             if not (folder / "open_clip_config.json").is_file() or not weights:
                 raise UserError(
@@ -118,19 +153,44 @@ class OpenClip(CropClassifier):
                     fix="give such a folder, or an architecture name together with pretrained=",
                 )
             name = f"local-dir:{folder}"
+        elif self.pretrained is None:
+            name = f"hf-hub:{name}"
         with loading(self.checkpoint, needs):
             import open_clip
 
-            model = open_clip.create_model(name, pretrained=self.pretrained, device="cpu")
+            model = open_clip.create_model(
+                name,
+                pretrained=self.pretrained,
+                device="cpu",
+                force_image_size=self._input_size,
+                # A download that fails would else leave random weights and a warning.
+                require_pretrained=True,
+            )
             tokenizer = open_clip.get_tokenizer(name)
             settings = open_clip.get_model_preprocess_cfg(model)
-        return Loaded(model, tokenizer=tokenizer, settings=settings)
+            embed_dim = open_clip.get_model_config(name)["embed_dim"]
+        return Loaded(model, tokenizer=tokenizer, settings=settings, embed_dim=embed_dim)
 
     @property
     def input_size(self) -> int:
         """Side of the square network input in pixels."""
+        if self._input_size is not None:
+            return self._input_size
         size = self.network.get().extras["settings"]["size"]
         return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def embed_dim(self) -> int:
+        """Length of a feature."""
+        return int(self.network.get().extras["embed_dim"])
+
+    @property
+    def cache_key(self) -> str:
+        """Names the weights and settings that features depend on."""
+        weights = weights_fingerprint(self.checkpoint)
+        if self.pretrained:
+            weights += f" {weights_fingerprint(self.pretrained)}"
+        return f"open-clip {weights} {self.dtype} size={self._input_size}"
 
     @property
     def crop_mode(self) -> str:
@@ -166,3 +226,14 @@ class OpenClip(CropClassifier):
         model: Any = self.network.get().on(pixels.device)
         with torch.no_grad(), autocast(pixels.device, self.dtype):
             return model.encode_image(pixels).float()
+
+
+def check_input_size(input_size: int | None, owner: str) -> int | None:
+    """Returns ``input_size`` when it is None or a positive number of pixels.
+
+    Raises:
+        UserError: For any other value.
+    """
+    if input_size is not None and input_size < 1:
+        raise UserError(f"{owner}: input_size={input_size}", fix="a positive number of pixels")
+    return input_size

@@ -1,8 +1,9 @@
 """Square network inputs from image regions, batched.
 
-Resizing follows Pillow's antialiased bicubic filter (coefficient -0.5), either on 8-bit data as
-the published CLIP and OWL-ViT preprocessing does, or on floats by one weight matrix per box and
-axis, which needs neither a Python loop nor the box coordinates on the host.
+CLIP's and OWL-ViT's own preprocessing follows Pillow's antialiased bicubic filter (coefficient
+-0.5), either on 8-bit data as published, or on floats by one weight matrix per box and axis, which
+needs neither a Python loop nor the box coordinates on the host. DynAlign resizes with OpenCV's
+linear filter, which has two taps per axis whatever the scale.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from mmseg_uda.errors import UserError
+
 CROP_MODES = ("center", "square_pad", "stretch")
 RESAMPLES = ("pil8", "tensor")
+LINEAR_RESAMPLES = ("opencv", "opencv8", "linear")
 
 # Upper bound on the floats of the per-box image copies that one matrix product reads (128 MiB).
 _MAX_GATHERED = 2**25
@@ -53,7 +58,9 @@ def crop_boxes(
             ``int(size * long / short)``, and the centre is kept; ``square_pad``: padded with
             ``fill`` to a centred square first; ``stretch``: both edges become ``size``.
         resample: ``pil8``: values are truncated to 8 bits and resized by Pillow on the CPU;
-            ``tensor``: floats, on the images' device. Bicubic overshoot is kept.
+            ``tensor``: floats, on the images' device. Bicubic overshoot is kept. With ``stretch``
+            also ``opencv`` and ``opencv8``: by OpenCV's linear filter on the CPU, on floats from
+            0 to 255 or on 8 bits, and ``linear``: the same filter on floats on the images' device.
         fill: RGB of the padding.
 
     Returns:
@@ -63,6 +70,12 @@ def crop_boxes(
         return images.new_zeros((0, 3, size, size), dtype=torch.float32)
     if resample == "pil8":
         return _crop_pil8(images, boxes, index, size, mode, fill)
+    if resample in LINEAR_RESAMPLES:
+        if mode != "stretch":
+            raise UserError(f"crops by {resample!r} with mode {mode!r}", fix="mode 'stretch'")
+        if resample == "linear":
+            return _crop_linear(images, boxes, index, size)
+        return _crop_opencv(images, boxes, index, size, eight_bits=resample == "opencv8")
     chunk = max(1, _MAX_GATHERED // images[0].numel())
     parts = zip(boxes.split(chunk), index.split(chunk), strict=True)
     return torch.cat([_crop_tensor(images, b, i, size, mode, fill) for b, i in parts])
@@ -187,6 +200,48 @@ def _crop_pil8(
             crop = crop.resize((size, size), Image.Resampling.BICUBIC)
         crops.append(np.asarray(crop))
     return _from_uint8(crops, images.device)
+
+
+def _crop_opencv(
+    images: Tensor, boxes: Tensor, index: Tensor, size: int, eight_bits: bool
+) -> Tensor:
+    arrays = images.float().permute(0, 2, 3, 1).cpu().numpy()
+    crops = []
+    for (x0, y0, x1, y1), i in zip(boxes.tolist(), index.tolist(), strict=True):
+        crop = np.ascontiguousarray(arrays[i, y0:y1, x0:x1]) * np.float32(255)
+        if eight_bits:
+            crop = crop.round().clip(0, 255).astype(np.uint8)
+        crops.append(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR))
+    return _from_uint8(crops, images.device)
+
+
+def _crop_linear(images: Tensor, boxes: Tensor, index: Tensor, size: int) -> Tensor:
+    x0, y0, x1, y1 = boxes.unbind(1)
+    left, right, share_x = _taps(x0, x1, size)
+    top, bottom, share_y = _taps(y0, y1, size)
+    picture = index[:, None, None]
+
+    def at(y: Tensor, x: Tensor) -> Tensor:  # (n, size, size, 3)
+        return images[picture, :, y[:, :, None], x[:, None, :]].float()
+
+    share_x, share_y = share_x[:, None, :, None], share_y[:, :, None, None]
+    upper = torch.lerp(at(top, left), at(top, right), share_x)
+    lower = torch.lerp(at(bottom, left), at(bottom, right), share_x)
+    return torch.lerp(upper, lower, share_y).permute(0, 3, 1, 2).contiguous()
+
+
+def _taps(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Two pixels per output pixel, both (n, size) int64, and the second one's share.
+
+    Pixel centres are at halves; outside the crop its edge pixel goes on.
+    """
+    extent = (high - low)[:, None]
+    steps = torch.arange(size, device=low.device, dtype=torch.float32) + 0.5
+    position = steps * (extent.float() / size) - 0.5
+    position = torch.minimum(position.clamp(min=0), extent.float() - 1)
+    first = position.floor()
+    second = torch.minimum(first.long() + 1, extent - 1)
+    return low[:, None] + first.long(), low[:, None] + second, position - first
 
 
 def _to_uint8(images: Tensor) -> np.ndarray:

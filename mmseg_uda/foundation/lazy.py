@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 import weakref
 from collections.abc import Callable, Iterator
@@ -33,7 +34,8 @@ class Loaded:
         self.extras = extras
 
     def on(self, device: torch.device) -> nn.Module:
-        """The network on ``device``; it is moved only when it is elsewhere."""
+        """The network on ``device`` in eval mode; it is moved only when it is elsewhere."""
+        self.module.eval()  # whoever else holds it may have switched dropout on
         if next(self.module.parameters()).device != device:
             self.module.to(device)
         return self.module
@@ -134,6 +136,34 @@ def find_checkpoint(name: str) -> tuple[str, bool]:
             "miniature models under pretrained/miniworld",
         )
     return name, False
+
+
+def weights_fingerprint(name: str) -> str:
+    """Name and content of weights, for keys of caches; nothing is loaded.
+
+    Of a file above 1 MiB, its length and 64 samples of 4 KiB are read.
+
+    Args:
+        name: A file, a folder, or a hub name that may lie in ``pretrained/``.
+
+    Returns:
+        The last part of the name and 16 hexadecimal digits; the name alone where nothing is local.
+    """
+    path = Path(name).expanduser()
+    places = [p for p in (path, Path("pretrained") / path.name) if p.exists()]
+    if not places:
+        return name
+    files = [places[0]] if places[0].is_file() else sorted(places[0].rglob("*"))
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file() and not file.name.startswith("."):
+            size = file.stat().st_size
+            digest.update(f"{file.name} {size}\n".encode())
+            with file.open("rb") as stream:
+                for k in range(64 if size > 2**20 else 1):
+                    stream.seek(k * (size - 4096) // 63 if size > 2**20 else 0)
+                    digest.update(stream.read(4096 if size > 2**20 else size))
+    return f"{path.name}-{digest.hexdigest()[:16]}"
 
 
 @contextlib.contextmanager

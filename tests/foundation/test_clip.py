@@ -8,6 +8,7 @@ import torch
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation import CROP_CLASSIFIERS, OpenClip, TransformersClip
+from mmseg_uda.foundation.lazy import Loaded
 
 PROMPTS = ["road", "a train, or a tram", "car"]
 
@@ -150,3 +151,119 @@ def test_a_missing_folder_is_named(tmp_path, monkeypatch):
 def test_bad_options_fail_when_built(options, word):
     with pytest.raises(UserError, match=word):
         CROP_CLASSIFIERS.build({"type": "TransformersClip", **options})
+
+
+@pytest.mark.parametrize("kind", ["open_clip", "transformers"])
+def test_another_input_size_changes_the_crops_and_keeps_the_model(
+    kind, clip_folder, open_clip_folder, images
+):
+    folder = {"open_clip": open_clip_folder, "transformers": clip_folder}[kind]
+    adapter = {"open_clip": OpenClip, "transformers": TransformersClip}[kind]
+    native = adapter(str(folder), preprocess="tensor")
+    larger = adapter(str(folder), preprocess="tensor", input_size=48)
+    assert (native.input_size, larger.input_size) == (32, 48)
+    box, index = torch.tensor([[0, 0, 48, 48]]), torch.zeros(1).long()
+    assert larger.crops(images, box, index).shape == (1, 3, 48, 48)
+    features = larger.encode_image(larger.crops(images, box, index))
+    assert features.shape == (1, larger.embed_dim)
+    assert torch.equal(
+        larger.encode_text(PROMPTS, torch.device("cpu")),
+        native.encode_text(PROMPTS, torch.device("cpu")),
+    )
+    same = adapter(str(folder), preprocess="tensor", input_size=32)
+    assert torch.equal(same.classify(images, PROMPTS), native.classify(images, PROMPTS))
+
+
+def test_keys_follow_content_and_settings_and_load_nothing(open_clip_folder, tmp_path):
+    copy = shutil.copytree(open_clip_folder, tmp_path / open_clip_folder.name)
+    first, second = OpenClip(str(open_clip_folder)), OpenClip(str(copy))
+    assert first.cache_key == second.cache_key
+    others = {
+        OpenClip(str(copy), input_size=48).cache_key,
+        OpenClip(str(copy), dtype="bf16").cache_key,
+    }
+    with (copy / "open_clip_model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    others.add(second.cache_key)
+    assert len(others - {first.cache_key}) == 3
+    assert not first.network.built and not second.network.built
+
+
+def test_dynaligns_model_is_the_default_and_named_when_it_is_absent(tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="convnext_large_d_320") as error:
+        OpenClip(input_size=224).classify(torch.rand(1, 3, 8, 8), PROMPTS)
+    assert "open_clip_config.json and open_clip_model.safetensors" in error.value.fix
+    assert "pretrained/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup" in error.value.fix
+    assert "hf download laion/CLIP-convnext_large_d_320" in error.value.fix
+
+
+def test_dropout_is_off_and_norm_statistics_stay_whatever_the_mode_of_the_network():
+    # dynalign.md §13, check 17
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4), torch.nn.Dropout(0.5)
+    ).train()
+    loaded = Loaded(network)
+    statistics = network[1].running_mean.clone()
+    inputs = torch.rand(2, 3, 4, 4)
+    assert torch.equal(loaded.on(inputs.device)(inputs), loaded.on(inputs.device)(inputs))
+    assert torch.equal(network[1].running_mean, statistics)
+    assert not any(m.training for m in network.modules())
+    network[2].train()
+    with torch.no_grad():
+        assert torch.equal(loaded.on(inputs.device)(inputs), loaded.on(inputs.device)(inputs))
+
+
+def test_a_convnext_tower_takes_224_pixels_and_never_drops_paths(tmp_path):
+    # The image tower of DynAlign's model, smaller; its drop paths would make features random.
+    folder = tmp_path / "convnext"
+    folder.mkdir()
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {
+            "timm_model_name": "convnext_atto",
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "mlp",
+            "timm_drop": 0.0,
+            "timm_drop_path": 0.5,
+            "image_size": 64,
+        },
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 16,
+            "heads": 2,
+            "layers": 1,
+        },
+    }
+    model = open_clip_model(config)
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": {"size": 64}})
+    )
+    save_weights(model, folder)
+    classifier = OpenClip(str(folder), input_size=32)
+    pixels = torch.rand(2, 3, 32, 32)
+    first = classifier.encode_image(pixels)
+    assert first.shape == (2, classifier.embed_dim)
+    assert torch.equal(classifier.encode_image(pixels), first)
+    assert not any(m.training for m in classifier.network.get().module.modules())
+
+
+def open_clip_model(config):
+    import open_clip
+
+    torch.manual_seed(4)
+    return open_clip.CLIP(**config)
+
+
+def save_weights(model, folder):
+    from safetensors.torch import save_file
+
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")

@@ -67,6 +67,16 @@ def tiny(tmp_path, monkeypatch):
     return path
 
 
+def test_without_network_the_cache_is_chosen_before_a_package_asks_the_hub(
+    tiny, monkeypatch, capsys
+):
+    calls = []
+    monkeypatch.setattr(preflight, "settle_for_cache_when_offline", lambda: calls.append("settle"))
+    monkeypatch.setattr(cli, "check_installation", lambda: calls.append("import") or [])
+    diagnose(capsys, tiny)
+    assert calls == ["settle", "import"]
+
+
 def diagnose(capsys, *arguments):
     status = cli.main([*map(str, arguments), "--json"])
     return status, json.loads(capsys.readouterr().out)

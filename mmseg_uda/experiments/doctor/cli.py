@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor.data import check_data
 from mmseg_uda.experiments.doctor.findings import Finding, Level
 from mmseg_uda.experiments.doctor.installation import check_installation
@@ -62,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _diagnose(options: argparse.Namespace) -> list[Finding]:
+    if options.configs:
+        # First of all: the hub's package reads the setting when it is imported.
+        preflight.settle_for_cache_when_offline()
     findings = check_installation()
     configs = []
     for path in options.configs:

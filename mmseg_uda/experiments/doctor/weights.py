@@ -25,7 +25,6 @@ def check_weights(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
     Args:
         configs: Resolved configs. Their modules (``custom_imports``) are imported.
     """
-    preflight.settle_for_cache_when_offline()
     findings = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,4 +3,12 @@
 Importing this package registers its classes in mmseg's registries.
 """
 
-from mmseg_uda.models import backbones, heads, losses, necks, segmentors, weights  # noqa: F401
+from mmseg_uda.models import (  # noqa: F401
+    backbones,
+    heads,
+    losses,
+    mask_classification,
+    necks,
+    segmentors,
+    weights,
+)

@@ -13,7 +13,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.models.losses import pixel_accuracy
+from mmseg_uda.models.mask_classification import MaskPredictions
 
 ChooseOffset = Callable[[int, int], tuple[int, int]]
 Decode = Callable[[Sequence[Tensor]], Tensor]
@@ -96,11 +98,15 @@ class DetailView:
 
 @dataclass(frozen=True)
 class SegmentorOutput:
-    """Everything of a training forward pass that losses may use; the main logits come first."""
+    """Everything of a training forward pass that losses may use; the main logits come first.
+
+    A decoder of masks is supervised through ``masks``; its main "logits" are class scores.
+    """
 
     logits: tuple[LogitView, ...]
     features: tuple[FeatureView, ...]
     detail: DetailView | None = None
+    masks: MaskPredictions | None = None
 
 
 def _auxiliary_heads(segmentor: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -129,12 +135,34 @@ def training_forward(
     """
     if hasattr(segmentor, "training_forward"):
         return segmentor.training_forward(image, choose_offset)
-    features = segmentor.extract_feat(image)
-    logits = [LogitView("", segmentor.decode_head(features), 1.0, None)]
+    return decode_features(segmentor, segmentor.extract_feat(image))
+
+
+def decode_features(segmentor: Any, features: Sequence[Tensor]) -> SegmentorOutput:
+    """The second half of :func:`training_forward`, for features that were made in another way.
+
+    Args:
+        segmentor: An mmseg ``EncoderDecoder`` with one scale.
+        features: Backbone (and neck) maps (B, C_i, H_i, W_i), finest first.
+    """
+    head = segmentor.decode_head
+    masks = head.predict_masks(features) if hasattr(head, "predict_masks") else None
+    main = head(features) if masks is None else masks.scores()
+    logits = [LogitView("", main, 1.0, None)]
     logits += [
         LogitView(name, head(features), 1.0, None) for name, head in _auxiliary_heads(segmentor)
     ]
-    return SegmentorOutput(tuple(logits), (FeatureView(features, 1.0, None),))
+    return SegmentorOutput(tuple(logits), (FeatureView(features, 1.0, None),), masks=masks)
+
+
+def full_prediction(segmentor: Any, output: SegmentorOutput, size: Sequence[int]) -> Tensor:
+    """The main prediction (B, C, *size) of a training pass, float32, with its gradient.
+
+    Logits, bilinearly enlarged; class scores of a decoder of masks, whose masks are enlarged.
+    """
+    if output.masks is not None:
+        return output.masks.scores(size)
+    return upsample(output.logits[0].logits, size, segmentor.align_corners)
 
 
 def segmentation_loss(
@@ -155,7 +183,9 @@ def segmentation_loss(
     """
     auxiliary = dict(_auxiliary_heads(segmentor))
     losses: dict[str, Tensor] = {}
-    for view in output.logits:
+    if output.masks is not None:
+        losses = _mask_losses(segmentor.decode_head, output, label, weight)
+    for view in output.logits if output.masks is None else output.logits[1:]:
         head = auxiliary.get(view.name, segmentor.decode_head)
         if view.name in auxiliary:
             prefix = view.name
@@ -179,6 +209,20 @@ def segmentation_loss(
             losses[key] = losses[key] + loss if key in losses else loss
         losses[f"{prefix}.acc_seg"] = pixel_accuracy(logits.detach(), view_label)
     return losses
+
+
+def _mask_losses(
+    head: Any, output: SegmentorOutput, label: Tensor, weight: Tensor | None
+) -> dict[str, Tensor]:
+    if weight is not None:
+        raise UserError(
+            f"{type(head).__name__} knows no weights of pixels.",
+            "Train it with a method that weights none, e.g. uda.type='SRHA' or 'Supervised'.",
+        )
+    parts = head.loss_decode(output.masks, label, ignore_index=head.ignore_index)
+    losses = {f"decode.{name}": loss for name, loss in parts.items()}
+    scores = upsample(output.logits[0].logits.detach(), label.shape[-2:], head.align_corners)
+    return {**losses, "decode.acc_seg": pixel_accuracy(scores, label)}
 
 
 def resize_nearest(values: Tensor, size: Sequence[int]) -> Tensor:
@@ -212,8 +256,11 @@ def full_logits(segmentor: Any, image: Tensor) -> Tensor:
     """
     if hasattr(segmentor, "full_logits"):
         return segmentor.full_logits(image)
-    logits = segmentor.decode_head(segmentor.extract_feat(image))
-    return upsample(logits, image.shape[-2:], segmentor.align_corners)
+    features = segmentor.extract_feat(image)
+    head = segmentor.decode_head
+    if hasattr(head, "predict_masks"):
+        return head.predict_masks(features).scores(image.shape[-2:])
+    return upsample(head(features), image.shape[-2:], segmentor.align_corners)
 
 
 def decoded_views(

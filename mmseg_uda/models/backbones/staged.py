@@ -163,6 +163,14 @@ class StagedBackbone(BaseModule):
         parts = dict(zip(PARTS, (self.layer0, *self.stages), strict=True))
         return [parts[name] for name in self.frozen_stages]
 
+    def to_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename our state dict to torchvision's names; see :meth:`from_torchvision_names`."""
+        result = {}
+        for name, value in state_dict.items():
+            stage, index, rest = name.removeprefix("layer").split(".", 2)
+            result[f"{self._sources[int(stage)][int(index)]}.{rest}"] = value
+        return result
+
     def from_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename a torchvision state dict of this network to ours.
 

@@ -109,6 +109,7 @@ def region_features(
     minor: int = MINOR,
     scales: Sequence[int] = SCALES,
     device: torch.device | str = "cpu",
+    blacken: bool = True,
 ) -> RegionFeatures:
     """Encodes all regions of an image; equal context crops are encoded once.
 
@@ -119,6 +120,7 @@ def region_features(
         padding, minor, scales: See :func:`context_boxes`.
         crops: ``exact``: resized by OpenCV on the CPU as published; ``fast``: on the device.
         device: Of the network and the result.
+        blacken: Make everything around a region black in its own crop.
 
     Raises:
         UserError: ``crops`` is unknown.
@@ -131,7 +133,7 @@ def region_features(
         empty = torch.zeros(0, dim, device=device)
         return RegionFeatures(empty, empty.view(0, len(scales), dim), 0, 0)
     boxes, inverse = unique_boxes(context_boxes(masks.box, padding, masks.size, minor, scales))
-    loader = _Loader(classifier, image, masks, boxes, crops, device)
+    loader = _Loader(classifier, image, masks, boxes, crops, device, blacken)
     total, chunk = len(boxes) + count, classifier.chunk
     with full_precision(device):
         features = torch.cat(
@@ -156,8 +158,10 @@ class _Loader:
         boxes: np.ndarray,
         crops: str,
         device: torch.device,
+        blacken: bool,
     ) -> None:
         self.classifier = classifier
+        self.blacken = blacken
         self.size = classifier.input_size
         self.masks = masks
         self.plain, self.eight = CROPS[crops]
@@ -176,10 +180,11 @@ class _Loader:
         border = min(max(self.contexts, start), stop)
         plain = self._crop(start, border, self.plain)
         alone = self._crop(border, stop, self.eight)
-        regions = range(border - self.contexts, stop - self.contexts)
-        patches = torch.from_numpy(mask_patches(self.masks, regions, self.size)).to(self.device)
-        # Black where the region is not, before the normalisation.
-        alone = (alone * 255) * patches[:, None] / 255
+        if self.blacken:
+            regions = range(border - self.contexts, stop - self.contexts)
+            patches = torch.from_numpy(mask_patches(self.masks, regions, self.size))
+            # Before the normalisation.
+            alone = (alone * 255) * patches.to(self.device)[:, None] / 255
         return normalise(torch.cat([plain, alone]), self.classifier.mean, self.classifier.std)
 
     def _crop(self, start: int, stop: int, resample: str) -> Tensor:

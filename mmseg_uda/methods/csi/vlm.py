@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.registry import Registry
 from torch import Tensor
 
-from mmseg_uda.errors import UserError
 from mmseg_uda.foundation import CROP_CLASSIFIERS, DETECTORS, CropClassifier, Detector
+from mmseg_uda.foundation.registry import build_adapter
 from mmseg_uda.methods.csi.boxes import best_prompt, round_boxes, to_pixels
 from mmseg_uda.methods.csi.mapping import Entry
 from mmseg_uda.methods.csi.scoring import crop_decision
@@ -26,31 +24,13 @@ def build_detector(config: Mapping[str, Any], classifier: Any, **defaults: Any) 
         classifier: The method's own crop classifier, or None.
         defaults: Options that apply where the detector has them and ``config`` does not set them.
     """
-    return _build(DETECTORS, "detector", config, classifier=classifier, **defaults)
+    role = "uda.relabel.detector"
+    return build_adapter(DETECTORS, role, config, classifier=classifier, **defaults)
 
 
 def build_classifier(config: Mapping[str, Any], **defaults: Any) -> CropClassifier:
     """A crop classifier; ``defaults`` as in :func:`build_detector`."""
-    return _build(CROP_CLASSIFIERS, "classifier", config, **defaults)
-
-
-def _build(registry: Registry, role: str, config: Mapping[str, Any], **defaults: Any) -> Any:
-    kind = config.get("type")
-    kind = registry.get(kind) if isinstance(kind, str) else kind
-    if kind is None:
-        raise UserError(
-            f"uda.relabel.{role}.type={config.get('type')!r} is not registered",
-            fix=f"one of {', '.join(sorted(registry.module_dict))}",
-        )
-    accepted = inspect.signature(kind).parameters
-    unknown = sorted(set(config) - {"type"} - set(accepted))
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
-        raise UserError(
-            f"uda.relabel.{role}: {config['type']} has no option {unknown[0]!r}",
-            fix=f"one of {', '.join(accepted)}",
-        )
-    usable = {k: v for k, v in defaults.items() if k in accepted and v is not None}
-    return registry.build({**usable, **config})
+    return build_adapter(CROP_CLASSIFIERS, "uda.relabel.classifier", config, **defaults)
 
 
 def find_boxes(

@@ -35,6 +35,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--test-set", action="store_true", help="use the data set's test split (needs --out)"
     )
+    parser.add_argument(
+        "--targets", nargs="+", metavar="NAME", help="of a config with several targets: only these"
+    )
     parser.add_argument("--teacher", action="store_true", help="evaluate the teacher's weights")
     parser.add_argument(
         "--hrda-out", choices=["LR", "HR", "ATT"], help="HRDA: context, detail or attention only"
@@ -68,11 +71,15 @@ def main() -> None:
         out_dir=args.out,
         format_only=args.format_only,
         test_split=args.test_set,
+        targets=args.targets,
         hrda_output=args.hrda_out,
         augmentations=augmentations_from(args),
     )
     leave_processes()
     if "mIoU" in metrics and int(os.environ.get("RANK", 0)) == 0:
+        for name, value in metrics.items():
+            if name.endswith("/mIoU"):
+                print(f"mIoU of {name.removesuffix('/mIoU')}: {value:.2f}")
         print(f"mIoU: {metrics['mIoU']:.2f}")
 
 

@@ -8,6 +8,7 @@ from .class_uniform import (
     repeated_choice,
     tile_origins,
 )
+from .multi_target import MultiTargetDataset
 from .pair_dataset import DomainPairDataset
 from .preprocessor import DomainDataPreProcessor
 from .rare_class import RareClassSampling, rare_class_probabilities
@@ -35,6 +36,7 @@ __all__ = [
     "DomainDataPreProcessor",
     "DomainPairDataset",
     "Mapillary",
+    "MultiTargetDataset",
     "PairSampler",
     "RareClassSampling",
     "TaxonomyDataset",

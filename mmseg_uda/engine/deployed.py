@@ -40,12 +40,15 @@ def deployed_model(cfg: Config) -> ConfigDict:
 def deployed_pipeline(cfg: Config) -> list[dict[str, Any]]:
     """Return the transforms that an image passes in testing: ``test_dataloader``'s.
 
+    Of several targets the first one's: their networks see images as they are, or resized to what
+    that target's benchmark prescribes.
+
     Raises:
         UserError: The config has neither a ``test_dataloader`` nor a ``test_pipeline``.
     """
     dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
-    while "pipeline" not in dataset and "dataset" in dataset:
-        dataset = dataset["dataset"]
+    while "pipeline" not in dataset and ("dataset" in dataset or dataset.get("targets")):
+        dataset = dataset.get("dataset") or next(iter(dataset["targets"].values()))
     pipeline = dataset.get("pipeline") or cfg.get("test_pipeline")
     if not pipeline:
         raise UserError(

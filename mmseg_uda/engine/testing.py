@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def test_checkpoint(
     out_dir: str | None = None,
     format_only: bool = False,
     test_split: bool = False,
+    targets: Sequence[str] | None = None,
     hrda_output: str | None = None,
     augmentations: Augmentations | None = None,
 ) -> dict[str, float]:
@@ -63,6 +65,7 @@ def test_checkpoint(
         out_dir: Folder for trainId PNGs, named as the images.
         format_only: Write ``out_dir`` and compute nothing (test splits without labels).
         test_split: Use the data set's ``test`` folders instead of ``val``.
+        targets: Names of the targets to evaluate, of a config with several; None: all.
         hrda_output: ``LR``, ``HR`` or ``ATT``.
         augmentations: Average over these views of every image (test-time augmentation).
 
@@ -75,6 +78,8 @@ def test_checkpoint(
     cfg = test_config(cfg)
     if (format_only or test_split) and out_dir is None:
         raise UserError("Nothing would be written.", "Give --out DIR.")
+    if targets is not None:
+        select_targets(cfg.test_dataloader.dataset, targets)
     if test_split:
         _use_test_split(cfg.test_dataloader.dataset)
     if out_dir is not None:
@@ -125,8 +130,30 @@ def set_inference(cfg: Config, mode: str = "same", sequential: bool = False) -> 
         test_cfg.batched_slide = False
 
 
+def select_targets(dataset: Any, names: Sequence[str]) -> None:
+    """Keep the named targets of a ``MultiTargetDataset``'s config, in place and in its order.
+
+    Raises:
+        UserError: The config has no such target.
+    """
+    known = dict(dataset.get("targets") or {})
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(
+            f"The config has no target '{unknown[0]}'.",
+            f"Use {', '.join(known)}." if known else "It evaluates a single data set.",
+        )
+    dataset.targets = {name: one for name, one in known.items() if name in names}
+
+
 def _use_test_split(dataset: Any) -> None:
     """Point a data set at the published layout's test images, which have no labels."""
+    if dataset.get("targets"):
+        raise UserError(
+            "--test-set needs a config with a single target.",
+            "Set the split of each target with --cfg-options "
+            "test_dataloader.dataset.targets.NAME.split=test.",
+        )
     for key in ("img_dir", "label_dir"):
         if dataset.pop(key, None) is not None:
             raise UserError(

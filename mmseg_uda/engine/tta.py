@@ -104,7 +104,11 @@ def with_augmentations(cfg: Config, augmentations: Augmentations) -> Config:
     """
     cfg = cfg.copy()
     dataset = cfg.test_dataloader.dataset
-    dataset.pipeline = augmented_pipeline(deployed_pipeline(cfg), augmentations)
+    if dataset.get("targets"):
+        for target in dataset.targets.values():
+            target.pipeline = augmented_pipeline(target.pipeline, augmentations)
+    else:
+        dataset.pipeline = augmented_pipeline(deployed_pipeline(cfg), augmentations)
     # mmengine hands a top-level data_preprocessor to the model; it belongs to the segmentor.
     preprocessor = cfg.pop("data_preprocessor", None)
     if preprocessor is not None:

@@ -1,5 +1,6 @@
 """Metrics; registers them."""
 
+from .multi_target_iou import MultiTargetIoU
 from .streaming_iou import StreamingIoU, iou_scores
 
-__all__ = ["StreamingIoU", "iou_scores"]
+__all__ = ["MultiTargetIoU", "StreamingIoU", "iou_scores"]

@@ -41,6 +41,7 @@ class StreamingIoU(BaseMetric):
         output_ids: Name of a data set whose raw ids are written instead of trainIds (the
             Cityscapes server wants ``'cityscapes'``).
         format_only: Only write predictions; nothing is evaluated and no labels are needed.
+        log_table: Log the table of classes after an evaluation.
 
     Raises:
         UserError: format_only without output_dir; labels or predictions outside the taxonomy.
@@ -54,6 +55,7 @@ class StreamingIoU(BaseMetric):
         output_dir: str | None = None,
         output_ids: str | None = None,
         format_only: bool = False,
+        log_table: bool = True,
         collect_device: str = "cpu",
         prefix: str | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class StreamingIoU(BaseMetric):
             )
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.format_only = format_only
+        self.log_table = log_table
         self.written_ids = written_ids(self.taxonomy, output_ids)
         self.confusion: torch.Tensor | None = None
         self.images = 0
@@ -139,7 +142,7 @@ class StreamingIoU(BaseMetric):
             metrics[f"mIoU_{name}"] = _percent(_mean(iou[members]))
         for name, value in zip(self.taxonomy.classes, iou, strict=True):
             metrics[f"IoU.{name}"] = _percent(value)
-        if is_main_process():
+        if self.log_table and is_main_process():
             self._log_table(iou, accuracy, metrics)
         return metrics
 

@@ -6,6 +6,7 @@ import signal
 
 import torch
 from fixed_run import FixedBatches, FixedImages, config
+from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmseg.registry import DATASETS, HOOKS
@@ -17,6 +18,7 @@ from mmseg_uda.engine import Supervised, build_runner
 from mmseg_uda.engine.distributed import StepDataParallel, StepExchange, running_statistics
 from mmseg_uda.engine.processes import from_main_process
 from mmseg_uda.errors import UserError
+from mmseg_uda.evaluation import MultiTargetIoU
 from mmseg_uda.foundation import CROP_CLASSIFIERS, DETECTORS, CropClassifier, Detector
 from mmseg_uda.self_training import COMPONENTS, Component, SelfTraining, StepRandom
 
@@ -309,3 +311,30 @@ def decide(fails):
         return get_rank() + 7
 
     return from_main_process(compute), len(calls)
+
+
+def evaluate_targets():
+    """Scores of three targets with 3, 3 and 1 images, dealt as a validation deals them."""
+    sizes = {"a": 3, "b": 3, "c": 1}
+    random = torch.Generator().manual_seed(0)
+    images = [
+        (target, *torch.randint(0, 19, (2, 1, 6, 7), generator=random))
+        for target, size in sizes.items()
+        for _ in range(size)
+    ]
+    metric = MultiTargetIoU()
+    metric.dataset_meta = {"targets": sizes}
+    for index in DefaultSampler(images, shuffle=False, round_up=False):
+        target, prediction, label = images[index]
+        metric.process(
+            None,
+            [
+                {
+                    "pred_sem_seg": {"data": prediction},
+                    "gt_sem_seg": {"data": label},
+                    "img_path": f"{index}.png",
+                    "target": target,
+                }
+            ],
+        )
+    return metric.evaluate(len(images))

@@ -135,7 +135,7 @@ def test_mapillary_in_both_layouts(tmp_path, labels):
 )
 def test_absent_targets_name_their_download_page(tmp_path, kind, page, folder):
     targets = {"one": {"type": kind, "data_root": str(tmp_path), "split": "val"}}
-    missing = missing_paths({"type": "UnseenTargets", "targets": targets})
+    missing = missing_paths({"type": "MultiTargetDataset", "targets": targets})
     assert [m.path for m in missing][1] == f"{tmp_path}/{folder}/**/*.png"
     assert all(page in m.fix for m in missing)
 

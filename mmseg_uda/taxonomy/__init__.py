@@ -4,6 +4,7 @@ from .layouts import DEPTH_LOADER, LAYOUTS, Layout, MissingPath, resolve_data_ro
 from .locations import DataLocation, missing_paths
 from .published_splits import LIST_FOLDER, available_splits, published_split
 from .taxonomy import Taxonomy, available_taxonomies, load_taxonomy
+from .taxonomy_map import TaxonomyMap, available_taxonomy_maps, load_taxonomy_map
 
 __all__ = [
     "DEPTH_LOADER",
@@ -13,9 +14,12 @@ __all__ = [
     "Layout",
     "MissingPath",
     "Taxonomy",
+    "TaxonomyMap",
     "available_splits",
     "available_taxonomies",
+    "available_taxonomy_maps",
     "load_taxonomy",
+    "load_taxonomy_map",
     "missing_paths",
     "published_split",
     "resolve_data_root",

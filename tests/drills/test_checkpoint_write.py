@@ -1,4 +1,4 @@
-"""Drill: killed, or out of disk space, while a checkpoint is written."""
+"""Drill: killed during training or while a checkpoint is written, or out of disk space then."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from fixed_run import config, with_validation
 from mmengine.fileio import LocalBackend
 
 from mmseg_uda.engine import build_runner
-from mmseg_uda.engine.checkpoint import newest_first
+from mmseg_uda.engine.checkpoint import newest_first, step_of
 from mmseg_uda.errors import size_text
 
 
@@ -28,6 +28,26 @@ def whole_checkpoints(folder):
 def differing(one, other):
     a, b = (torch.load(path, weights_only=True)["state_dict"] for path in (one, other))
     return [name for name in a if not torch.equal(a[name], b[name])]
+
+
+def test_kill_9_during_training(tmp_path):
+    """The same command again goes on from the newest checkpoint, bit for bit."""
+    cut = tmp_path / "cut"
+    process = start(train, cut, 1000)
+    wait_for(lambda: len(newest_first(cut)) >= 2, process)
+    os.kill(process.pid, signal.SIGKILL)
+    assert end_of(process) == -signal.SIGKILL
+    step = step_of(newest_first(cut)[0])
+    assert 4 <= step < 1000
+
+    runner = build_runner(config(cut, step + 3))
+    trained, train_step = [], runner.model.train_step
+    runner.model.train_step = lambda *a, **k: (trained.append(runner.iter), train_step(*a, **k))[1]
+    runner.train()
+    assert trained == [step, step + 1, step + 2]
+    train(tmp_path / "whole", step + 3)
+    last = f"iter_{step + 3}.pth"
+    assert differing(cut / last, tmp_path / "whole" / last) == []
 
 
 @pytest.mark.parametrize("keep", [1, 2])
@@ -54,9 +74,10 @@ def test_kill_9_in_the_middle_of_the_write(tmp_path, monkeypatch, keep):
     assert end_of(process) == -signal.SIGKILL
     assert whole_checkpoints(cut) == ["iter_2.pth"]
 
-    train(cut, **options)
+    # At other steps, so that the half file is not just replaced.
+    train(cut, **{**options, "default_hooks.checkpoint.interval": 3})
     train(tmp_path / "whole", **options)
-    assert whole_checkpoints(cut) == ["iter_6.pth", "iter_4.pth"][:keep]
+    assert whole_checkpoints(cut) == ["iter_6.pth", "iter_3.pth"][:keep]
     assert not list(cut.glob("*.partial"))
     assert differing(cut / "iter_6.pth", tmp_path / "whole" / "iter_6.pth") == []
 

@@ -76,4 +76,6 @@ class DAFormerHead(BaseDecodeHead):
             if x.shape[2:] != size:
                 x = F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
             embedded.append(x)
-        return self.cls_seg(self.fuse_layer(torch.cat(embedded, dim=1)))
+        x = torch.cat(embedded, dim=1)
+        del embedded  # a copy of x, and with a teacher's many crops the largest thing in memory
+        return self.cls_seg(self.fuse_layer(x))

@@ -87,7 +87,9 @@ class SegFormerHead(BaseDecodeHead):
             if x.shape[2:] != size:
                 x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
             embedded.append(x)
-        x = self.linear_fuse(torch.cat(embedded, dim=1))
+        x = torch.cat(embedded, dim=1)
+        del embedded  # a copy of x, and with a teacher's many crops the largest thing in memory
+        x = self.linear_fuse(x)
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)

@@ -9,23 +9,21 @@ import numpy as np
 from mmseg_uda.foundation.masks import MaskSet
 
 
-def default_layer(
-    labels: np.ndarray, default: Sequence[int], ignore_index: int = 255
-) -> np.ndarray:
+def default_layer(labels: np.ndarray, default: Sequence[int], void: int = 255) -> np.ndarray:
     """Each pixel's default target class (dynalign.md §3, step 3).
 
     Args:
         labels: (H, W) unsigned integers, the source prediction.
         default: Target id of each source class.
-        ignore_index: Where the prediction is no source class.
+        void: Target id where the prediction is no source class.
 
     Returns:
         (H, W) of :func:`id_dtype`.
     """
-    dtype = id_dtype([*default, ignore_index])
+    dtype = id_dtype([*default, void])
     if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.uint16).max):
         raise ValueError("a source prediction holds ids in 0..65535")
-    table = np.full(max(256, int(labels.max(initial=0)) + 1), ignore_index, dtype=dtype)
+    table = np.full(max(256, int(labels.max(initial=0)) + 1), void, dtype=dtype)
     table[: len(default)] = default
     return table[labels]
 

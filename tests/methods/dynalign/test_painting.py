@@ -35,8 +35,8 @@ def test_default_layer(default, wanted):
 
 def test_pixels_without_a_source_class_are_ignored_and_many_classes_need_two_bytes():
     labels = np.array([[0, 255], [1, 7]], np.uint8)
-    assert default_layer(labels, [4, 5], ignore_index=254).tolist() == [[4, 254], [5, 254]]
-    wide = default_layer(np.array([[0, 1]], np.uint16), [300, 2], ignore_index=65535)
+    assert default_layer(labels, [4, 5], void=254).tolist() == [[4, 254], [5, 254]]
+    wide = default_layer(np.array([[0, 1]], np.uint16), [300, 2], void=65535)
     assert wide.dtype == np.uint16
     assert wide.tolist() == [[300, 2]]
 

@@ -1,0 +1,155 @@
+"""All stages over a share of the images, and what is said about them at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.files import write_json, write_text
+from mmseg_uda.locks import Lock
+from mmseg_uda.methods.dynalign.records import read_record
+from mmseg_uda.methods.dynalign.running import Failure, Item, Stage, StageReport, run_stage
+from mmseg_uda.methods.dynalign.stages import Run
+
+
+class Pipeline:
+    """Runs stages over a share of the images; a run that was interrupted goes on.
+
+    Args:
+        run: What the stages share.
+        items: The images of this share.
+        share: Rank and number of shares; names the files of this share.
+        workers: Threads that read ahead.
+        overwrite: Do everything anew.
+        strict: Results of other settings are an error instead of being replaced.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        items: Sequence[Item],
+        share: tuple[int, int] = (0, 1),
+        workers: int = 2,
+        overwrite: bool = False,
+        strict: bool = False,
+    ) -> None:
+        self.run = run
+        self.items = list(items)
+        self.share = share
+        self.workers, self.overwrite, self.strict = workers, overwrite, strict
+        self.reports: list[StageReport] = []
+
+    def __call__(self, stages: Sequence[Stage]) -> dict[str, Any]:
+        """Runs stages in the given order and writes ``summary.json`` and ``failures.jsonl``.
+
+        An image that fails in a stage is left out of the later ones.
+
+        Returns:
+            The summary.
+
+        Raises:
+            UserError: Another process works on this share, or see :func:`run_stage`.
+        """
+        self.run.out.mkdir(parents=True, exist_ok=True)
+        lock = Lock(self.run.out / self._file(".share", ".lock"))
+        if not lock.acquire():
+            raise UserError(
+                f"Another process writes to {self.run.out}.",
+                "Wait for it, give another --out, or --rank and --world-size to share the images.",
+            )
+        try:
+            for stage in stages:
+                failed = {failure.name for failure in self.failures}
+                items = [item for item in self.items if item.name not in failed]
+                self.reports.append(
+                    run_stage(stage, items, self.workers, self.overwrite, self.strict)
+                )
+            return self._finish()
+        finally:
+            lock.release()
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Images that failed so far."""
+        return [failure for report in self.reports for failure in report.failures]
+
+    def _finish(self) -> dict[str, Any]:
+        lines = [json.dumps(failure.as_json()) for failure in self.failures]
+        write_text(
+            self.run.out / self._file("failures", ".jsonl"), "".join(f"{x}\n" for x in lines)
+        )
+        run = self.run
+        summary: dict[str, Any] = {
+            "images": len(self.items),
+            "failed": len(self.failures),
+            "share": {"rank": self.share[0], "of": self.share[1]},
+            "taxonomy": run.engine.taxonomy.name,
+            "proposer": None if run.proposer is None else run.proposer.cache_key,
+            "scorer": run.engine.scorer.cache_key,
+            "options": run.options.as_json(),
+            "stages": {report.stage: report.as_json() for report in self.reports},
+            **run.engine.scorer.as_json(),
+        }
+        records = self._records()
+        if records:
+            summary["alignment"] = alignment_summary(records, run.engine.taxonomy.target_classes)
+        write_json(run.out / self._file("summary", ".json"), summary)
+        return summary
+
+    def _records(self) -> list[dict[str, np.ndarray]]:
+        stage = self.run.stages["relabel"]
+        failed = {failure.name for failure in self.failures}
+        paths = [stage.path(item) for item in self.items if item.name not in failed]
+        return [read_record(path) for path in paths if path.is_file()]
+
+    def _file(self, stem: str, suffix: str) -> str:
+        rank, world = self.share
+        return f"{stem}{suffix}" if world == 1 else f"{stem}-{rank}-of-{world}{suffix}"
+
+
+def image_summary(record: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Numbers of one image, from its record of the relabel stage.
+
+    Returns:
+        ``masks``; ``covered``, share of the image below regions; ``switched``, share of regions
+        with another class than their source class's default; ``mean_probability`` of the best
+        candidates.
+    """
+    voted = record["majority"] >= 0
+    count = int(voted.sum())
+    return {
+        "masks": len(record["majority"]),
+        "covered": float(record["covered"]),
+        "switched": float(record["changed"].sum() / count) if count else 0.0,
+        "mean_probability": float(record["p"][voted].mean()) if count else 0.0,
+    }
+
+
+def alignment_summary(
+    records: Sequence[Mapping[str, np.ndarray]], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Numbers of all images together: means of :func:`image_summary`, and pixels per class.
+
+    Args:
+        records: Of the relabel stage.
+        classes: Target classes by id.
+    """
+    images = [image_summary(record) for record in records]
+    means = {key: round(float(np.mean([image[key] for image in images])), 4) for key in images[0]}
+    pixels: dict[str, int] = {}
+    for record in records:
+        for value, count in zip(record["classes"].tolist(), record["pixels"].tolist(), strict=True):
+            name = classes[value] if value < len(classes) else f"id {value}"
+            pixels[name] = pixels.get(name, 0) + count
+    return {"images": len(records), **means, "pixels": pixels}
+
+
+def read_failures(out: Path) -> list[dict[str, str]]:
+    """The failures of all shares of a folder of results."""
+    files = sorted(Path(out).glob("failures*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]

@@ -1,0 +1,336 @@
+"""The stages propose, predict, score and relabel: what each reads, writes and depends on.
+
+Every stage keeps one record per image at ``<out>/<stage>/<name>.npz``. Its fingerprint covers the
+image's content, the fingerprints of the records that it reads, and the options that it uses, so an
+option that only a late stage uses leaves the records of the earlier ones as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.foundation.masks import MaskProposer, MaskSet
+from mmseg_uda.labels import read_image
+from mmseg_uda.methods.dynalign.engine import Engine
+from mmseg_uda.methods.dynalign.options import Options, working_shape
+from mmseg_uda.methods.dynalign.outputs import Outputs
+from mmseg_uda.methods.dynalign.records import (
+    file_digest,
+    fingerprint,
+    read_record,
+    stored_fingerprint,
+    write_record,
+)
+from mmseg_uda.methods.dynalign.relabel import Features
+from mmseg_uda.methods.dynalign.running import Item, Stage
+from mmseg_uda.methods.dynalign.sources import SourcePredictor
+from mmseg_uda.methods.dynalign.votes import class_histogram, majority, mean_probabilities
+
+FORMAT = 1  # of the records; a change makes old ones stale
+SCORE_OPTIONS = ("crops", "context_offsets", "minor_padding", "masked", "features", "feature_dtype")
+FUSION_OPTIONS = ("fusion", "renormalize")
+DECISION_OPTIONS = (*FUSION_OPTIONS, "logit_scale", "threshold", "sum_per_id", "shared",
+                    "contexts", "normalize_before_mean", "confidence_default")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages share.
+
+    Attributes:
+        out: Folder of all results.
+        options: Of the alignment.
+        proposer: Finds regions; None where its records are there already.
+        source: Predicts in the source taxonomy; None as above.
+        engine: Encodes and decides.
+        outputs: What is written for the user.
+    """
+
+    out: Path
+    options: Options
+    proposer: MaskProposer | None
+    source: SourcePredictor | None
+    engine: Engine
+    outputs: Outputs
+
+    @property
+    def labels_first(self) -> bool:
+        """Whether regions are found in the source prediction."""
+        return self.proposer is not None and self.proposer.needs_labels
+
+    @cached_property
+    def stages(self) -> dict[str, RecordStage]:
+        """The four stages by name, in the order in which they run."""
+        if self.labels_first and self.options.vote == "soft":
+            raise UserError(
+                "Soft votes read regions during the prediction, and this proposer reads the "
+                "prediction.",
+                "Use hard votes, or regions that do not need the source prediction.",
+            )
+        first = (Propose(self), Predict(self))
+        ordered = (first[::-1] if self.labels_first else first) + (Score(self), Relabel(self))
+        return {stage.name: stage for stage in ordered}
+
+
+class RecordStage(Stage):
+    """A stage with one record per image."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.options = run.options
+
+    def path(self, item: Item) -> Path:
+        """The record of an image."""
+        return self.run.out / self.name / f"{item.name}.npz"
+
+    def stored(self, item: Item) -> str | None:
+        """See :class:`Stage`."""
+        return stored_fingerprint(self.path(item))
+
+    def read(self, item: Item) -> dict[str, np.ndarray]:
+        """The record, which has to be the one of the present settings."""
+        return read_record(self.path(item), self.mark(item))
+
+    def image(self, item: Item) -> tuple[np.ndarray, tuple[int, int]]:
+        """The image (H, W, 3) uint8 BGR and its working height and width."""
+        image = read_image(str(item.path), upright=True)
+        return image, working_shape(self.options.working_size, image.shape[:2])
+
+    def _write(self, item: Item, arrays: dict[str, Any]) -> None:
+        write_record(self.path(item), self.mark(item), arrays)
+
+    def _others(self, name: str) -> RecordStage:
+        return self.run.stages[name]
+
+
+class Propose(RecordStage):
+    """Regions of the image at working size."""
+
+    name, verb = "propose", "Finding regions"
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.images = self.regions = 0
+
+    def mark(self, item: Item) -> str:
+        """See :class:`Stage`."""
+        proposer = self._proposer
+        files = [file_digest(proposer.find(item.name))] if proposer.needs_name else []
+        if proposer.needs_labels:
+            files.append(self._others("predict").mark(item))
+        return fingerprint(
+            stage=self.name,
+            format=FORMAT,
+            image=file_digest(item.path),
+            proposer=proposer.cache_key,
+            files=files,
+            **self.options.subset("working_size", "channel_order"),
+        )
+
+    def load(self, item: Item) -> tuple:
+        """The image, RGB at working size, and the source prediction where it is needed."""
+        image, shape = self.image(item)
+        labels = self._others("predict").read(item)["labels"] if self.run.labels_first else None
+        return resize_image(image, shape)[..., ::-1], labels
+
+    def work(self, item: Item, loaded: tuple) -> None:
+        """Find regions."""
+        image, labels = loaded
+        if self.options.channel_order == "bgr":
+            image = image[..., ::-1]
+        masks = self._proposer.propose(np.ascontiguousarray(image), labels, item.name)
+        self.images, self.regions = self.images + 1, self.regions + len(masks)
+        self._write(item, masks.to_arrays())
+
+    def status(self) -> str:
+        """Regions per image."""
+        return f"{self.regions / self.images:.0f} masks/img" if self.images else ""
+
+    @property
+    def _proposer(self) -> Any:
+        if self.run.proposer is None:
+            raise UserError("There is no proposer of regions.", "Give --proposer.")
+        return self.run.proposer
+
+
+class Predict(RecordStage):
+    """Source labels at working size; with soft votes also each region's mean probabilities."""
+
+    name, verb = "predict", "Predicting"
+
+    def mark(self, item: Item) -> str:
+        """See :class:`Stage`."""
+        soft = self.options.vote == "soft"
+        return fingerprint(
+            stage=self.name,
+            format=FORMAT,
+            image=file_digest(item.path),
+            source=self._source.key(item.path, item.name),
+            masks=self._others("propose").mark(item) if soft else None,
+            **self.options.subset("working_size", "source_resize", "vote"),
+        )
+
+    def prepare(self) -> None:
+        """Load the segmenter."""
+        self._source.prepare()
+
+    def load(self, item: Item) -> tuple:
+        """The image and, for soft votes, its regions."""
+        masks = None
+        if self.options.vote == "soft":
+            masks = MaskSet.from_arrays(self._others("propose").read(item))
+        return (*self.image(item), masks)
+
+    def work(self, item: Item, loaded: tuple) -> None:
+        """Predict."""
+        image, shape, masks = loaded
+        soft = masks is not None
+        found = self._source.predict(image, item.name, shape, self.options.source_resize, soft)
+        arrays = {"labels": found.labels, "size": np.array(image.shape[:2])}
+        if soft:
+            arrays["votes"] = mean_probabilities(masks, found.probabilities).astype(np.float32)
+        self._write(item, arrays)
+
+    @property
+    def _source(self) -> SourcePredictor:
+        if self.run.source is None:
+            raise UserError(
+                "There is no source prediction.", "Give --config and --checkpoint, or --source."
+            )
+        return self.run.source
+
+
+class Score(RecordStage):
+    """Majority class and features of every region."""
+
+    name, verb = "score", "Encoding regions"
+
+    def mark(self, item: Item) -> str:
+        """See :class:`Stage`."""
+        names = SCORE_OPTIONS
+        if self.options.features == "fused":
+            names = (*SCORE_OPTIONS, *FUSION_OPTIONS)
+        return fingerprint(
+            stage=self.name,
+            format=FORMAT,
+            masks=self._others("propose").mark(item),
+            source=self._others("predict").mark(item),
+            encoder=self.run.engine.scorer.cache_key,
+            padding=list(self.run.engine.taxonomy.paddings),
+            decided=self.run.engine.decided,
+            **self.options.subset(*names),
+        )
+
+    def prepare(self) -> None:
+        """Load the image encoder."""
+        self.run.engine.prepare()
+
+    def load(self, item: Item) -> tuple:
+        """The image at working size, its regions and its source prediction."""
+        image, shape = self.image(item)
+        masks = MaskSet.from_arrays(self._others("propose").read(item))
+        return resize_image(image, shape), masks, self._others("predict").read(item)
+
+    def work(self, item: Item, loaded: tuple) -> None:
+        """Encode the regions of one image."""
+        image, masks, predicted = loaded
+        classes = len(self.run.engine.taxonomy.source_classes)
+        votes = predicted.get("votes")
+        if votes is None:
+            votes = class_histogram(masks, predicted["labels"], classes)
+        voted = majority(votes)
+        features = self.run.engine.encode(image, masks, voted)
+        arrays = {"majority": voted.astype(np.int16), "masked": features.masked}
+        if features.context is not None:
+            arrays["context"] = features.context
+        self._write(item, arrays)
+
+    def status(self) -> str:
+        """Passes of the image encoder."""
+        return f"{self.run.engine.scorer.image_calls} encoder calls"
+
+
+class Relabel(RecordStage):
+    """The aligned label map and everything that is written for the user."""
+
+    name, verb = "relabel", "Aligning"
+
+    def mark(self, item: Item) -> str:
+        """See :class:`Stage`."""
+        return fingerprint(
+            stage=self.name,
+            format=FORMAT,
+            score=self._others("score").mark(item),
+            taxonomy=self.run.engine.taxonomy.fingerprint(),
+            **self.options.subset(*DECISION_OPTIONS),
+        )
+
+    def stored(self, item: Item) -> str | None:
+        """See :class:`Stage`; None too where a file that is asked for is missing."""
+        if not self.run.outputs.are_there(item):
+            return None
+        return super().stored(item)
+
+    def load(self, item: Item) -> tuple:
+        """Regions, source prediction and features."""
+        masks = MaskSet.from_arrays(self._others("propose").read(item))
+        return masks, self._others("predict").read(item), self._others("score").read(item)
+
+    def work(self, item: Item, loaded: tuple) -> None:
+        """Decide, paint and write."""
+        masks, predicted, scored = loaded
+        features = Features(scored["masked"], scored.get("context"))
+        voted = scored["majority"].astype(np.int64)
+        result = self.run.engine.relabel(masks, predicted["labels"], voted, features)
+        height, width = predicted["size"].tolist()
+        painted = self.run.outputs.write(item, masks, result, (height, width))
+        self._write(item, record_of(masks, result, painted))
+
+
+def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bilinear resize (half-pixel centres, no antialias) of (H, W, 3) uint8 to ``shape``."""
+    if image.shape[:2] == tuple(shape):
+        return image
+    return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def record_of(masks: MaskSet, result: Any, painted: np.ndarray) -> dict[str, np.ndarray]:
+    """What the relabel stage remembers about an image.
+
+    Args:
+        masks: M regions.
+        result: As :func:`~mmseg_uda.methods.dynalign.relabel.relabel` returns.
+        painted: (H, W) label map that was written.
+
+    Returns:
+        Of each region ``majority`` int16, ``ids`` int32, ``best`` int16 prompt-name, ``p`` float32,
+        ``accepted`` bool and ``changed`` bool (the id is not the default); its candidates are
+        ``names`` int16 and ``probabilities`` float16 from ``offsets`` (M + 1,) int64 on;
+        ``covered`` is the share of the image below regions, ``classes`` and ``pixels`` are the
+        histogram of the label map.
+    """
+    probability = result.probability.numpy()
+    rows, names = np.nonzero(result.candidates.numpy())
+    classes, pixels = np.unique(painted, return_counts=True)
+    decision = result.decision
+    return {
+        "majority": result.majority.astype(np.int16),
+        "ids": decision.ids.numpy().astype(np.int32),
+        "best": decision.name.numpy().astype(np.int16),
+        "p": decision.probability.numpy(),
+        "accepted": decision.accepted.numpy(),
+        "changed": result.changed.numpy(),
+        "offsets": np.searchsorted(rows, np.arange(len(masks) + 1)).astype(np.int64),
+        "names": names.astype(np.int16),
+        "probabilities": probability[rows, names].astype(np.float16),
+        "covered": np.array(float((masks.owner() >= 0).mean())),
+        "classes": classes.astype(np.int32),
+        "pixels": pixels,
+    }

@@ -155,15 +155,16 @@ class MaskClassificationLoss(nn.Module):
             "loss_mask": mask_weight,
             "loss_dice": dice_weight,
         }
+        # the library takes no int for a float
         config = library.Mask2FormerConfig(
             num_labels=num_classes,
-            class_weight=class_weight,
-            mask_weight=mask_weight,
-            dice_weight=dice_weight,
-            no_object_weight=no_object_weight,
+            class_weight=float(class_weight),
+            mask_weight=float(mask_weight),
+            dice_weight=float(dice_weight),
+            no_object_weight=float(no_object_weight),
             train_num_points=num_points,
-            oversample_ratio=oversample_ratio,
-            importance_sample_ratio=importance_sample_ratio,
+            oversample_ratio=float(oversample_ratio),
+            importance_sample_ratio=float(importance_sample_ratio),
         )
         self.criterion = library.Mask2FormerLoss(config, self.weights)
         # a constant of the config; a buffer in checkpoints would be missing in published ones

@@ -18,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from mmseg_uda.errors import UserError
 
 PARTS = ("backbone", "decode_head")
+# decoder and scale attention of HRDA; pixel and query decoder of Mask2Former
+_INNER_DECODERS = ("head", "scale_attention", "pixel_decoder", "transformer")
 
 _made: dict[type, type] = {}
 
@@ -81,9 +83,9 @@ def encoder_blocks(backbone: nn.Module) -> list[nn.Module]:
 
 
 def decoders(segmentor: Any) -> list[nn.Module]:
-    """The decoders that run on encoder features: one, or decoder and scale attention of HRDA."""
+    """The decoders that run on encoder features: one, or the two of HRDA or of Mask2Former."""
     head = segmentor.decode_head
-    inner = [getattr(head, name, None) for name in ("head", "scale_attention")]
+    inner = [getattr(head, name, None) for name in _INNER_DECODERS]
     return [module for module in inner if module is not None] or [head]
 
 

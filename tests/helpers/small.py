@@ -1,11 +1,15 @@
-"""Small segmentors for tests."""
+"""Small segmentors for tests, and published ones without memory."""
 
-from mmengine.config import ConfigDict
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
 
 import mmseg_uda.datasets
 import mmseg_uda.models  # noqa: F401
 
+MODEL_CONFIGS = Path(__file__).parents[2] / "configs" / "_base_" / "models"
 CHANNELS = [8, 16, 24, 32]
 
 
@@ -61,3 +65,9 @@ def hrda(head=None, head_options=None, test_cfg=None, **options):
         train_cfg=dict(),
     )
     return MODELS.build(ConfigDict({**cfg, **options})).eval()
+
+
+def published(name):
+    """The segmentor of a base config, on the meta device."""
+    with torch.device("meta"):
+        return MODELS.build(Config.fromfile(MODEL_CONFIGS / f"{name}.py").model)

@@ -1,10 +1,9 @@
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
+from small import published
 from torch import nn
 
 from mmseg_uda.errors import UserError
@@ -18,7 +17,6 @@ from mmseg_uda.models.views import (
 )
 from mmseg_uda.models.weights import load_segmentor_weights
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "_base_" / "models"
 # parameters with and without the auxiliary head (srha.md §2.6)
 COUNTS = {
     "r50-os16": (45_081_542, 40_351_667),
@@ -26,11 +24,6 @@ COUNTS = {
     "mobilenetv2": (14_840_966, 13_355_123),
     "shufflenetv2": (12_637_738, 10_488_343),
 }
-
-
-def published(name):
-    with torch.device("meta"):
-        return MODELS.build(Config.fromfile(CONFIGS / f"deeplabv3plus_{name}.py").model)
 
 
 def narrow(**options):
@@ -55,14 +48,14 @@ def narrow(**options):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameter_counts(name):
-    model = published(name)
+    model = published(f"deeplabv3plus_{name}")
     total = sum(p.numel() for p in model.parameters())
     aux = sum(p.numel() for p in model.auxiliary_head.parameters())
     assert (total, total - aux) == COUNTS[name]
 
 
 def test_published_layers():
-    head = published("r50-os16").decode_head
+    head = published("deeplabv3plus_r50-os16").decode_head
     convolutions = {
         name: (tuple(m.weight.shape), m.dilation[0], m.bias is not None)
         for name, m in head.named_modules()
@@ -84,7 +77,7 @@ def test_published_layers():
 
 
 def test_published_auxiliary_layers():
-    head = published("r50-os16").auxiliary_head
+    head = published("deeplabv3plus_r50-os16").auxiliary_head
     conv, classifier = head.conv[0], head.conv_seg
     assert conv.weight.shape == (512, 1024, 3, 3)
     assert conv.bias is not None

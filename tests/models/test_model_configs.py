@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from small import segmentor  # noqa: F401  (registers the networks)
+from small import MODEL_CONFIGS, published
 
-FOLDER = Path(__file__).parents[2] / "configs" / "_base_" / "models"
 # parameters of encoder and decoder for 19 classes
 COUNTS = {
     "daformer_conv1_mitb5": (81_443_008, 530_707),
@@ -22,25 +19,20 @@ COUNTS = {
 }
 
 
-def build(name):
-    with torch.device("meta"):
-        return MODELS.build(Config.fromfile(FOLDER / f"{name}.py").model)
-
-
 def trained(module):
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in MODEL_CONFIGS.glob("*.py")))
 def test_config_builds(name):
-    model = build(name)
+    model = published(name)
     assert model.num_classes == 19
     if name in COUNTS:
         assert (trained(model.backbone), trained(model.decode_head)) == COUNTS[name]
 
 
 def test_one_channel_attention_has_fewer_parameters():
-    cfg = Config.fromfile(FOLDER / "hrda1_daformer_sepaspp_mitb5.py").model
+    cfg = Config.fromfile(MODEL_CONFIGS / "hrda1_daformer_sepaspp_mitb5.py").model
     cfg.decode_head.attention_classwise = False
     with torch.device("meta"):
         model = MODELS.build(cfg)
@@ -73,7 +65,7 @@ DECODERS = {
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_decoders_have_the_published_layers(name):
-    head = build(name).decode_head
+    head = published(name).decode_head
     assert convolutions(head) == DECODERS[name]
     inner = [m for m in head.modules() if hasattr(m, "align_corners")]
     assert not any(m.align_corners for m in inner)
@@ -84,14 +76,14 @@ def test_decoders_have_the_published_layers(name):
 
 
 def test_encoders_have_the_published_layers():
-    mit = build("daformer_sepaspp_mitb5").backbone
+    mit = published("daformer_sepaspp_mitb5").backbone
     rates = [block.ffn.dropout_layer.drop_prob for stage in mit.layers for block in stage[1]]
     assert rates == pytest.approx([0.1 * i / 51 for i in range(52)])
     assert (mit.channels, mit.num_heads) == ((64, 128, 320, 512), (1, 2, 5, 8))
     assert (mit.sr_ratios, mit.num_layers) == ((8, 4, 2, 1), (3, 6, 40, 3))
     embeds = [stage[0].projection for stage in mit.layers]
     assert [(e.kernel_size[0], e.stride[0]) for e in embeds] == [(7, 4), (3, 2), (3, 2), (3, 2)]
-    resnet = build("deeplabv2red_r101v1c").backbone
+    resnet = published("deeplabv2red_r101v1c").backbone
     assert (resnet.depth, resnet.deep_stem, resnet.norm_eval) == (101, True, False)
     assert tuple(resnet.strides) == (1, 2, 1, 1)
     assert tuple(resnet.dilations) == (1, 1, 2, 4)

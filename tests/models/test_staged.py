@@ -3,6 +3,7 @@ import torch
 import torchvision
 from torch import nn
 
+from mmseg_uda.engine.compilation import compile_network
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.backbones import InstanceStandardize, StagedBackbone, instance_standardize
 from mmseg_uda.models.recompute import encoder_blocks, recompute_modules
@@ -241,3 +242,26 @@ def test_recomputed_steps_are_the_same(arch):
     assert plain.keys() == recomputed.keys()
     for name, value in plain.items():
         assert torch.equal(value, recomputed[name]), name
+
+
+def test_compiled_where_training_enters():
+    """The stem and the stages, between which SRHA works, are compiled, too."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(len(inputs))
+        return graph.forward
+
+    model = nn.Module()
+    model.backbone, model.decode_head = small("shufflenet_v2_x1_0"), nn.Identity()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = model.backbone.eval()(images)
+        assert compile_network(model, dict(backend=backend))
+        graphs.clear()
+        backbone = model.backbone
+        maps = backbone.forward_stages(backbone.standardize(backbone.forward_stem(images)))
+    assert len(graphs) == 2
+    for a, b in zip(maps, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    torch.compiler.reset()

@@ -129,7 +129,8 @@ class StagedBackbone(BaseModule):
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """Encode images (B, 3, H, W) to (B, stem_channels, H/stem_stride, W/stem_stride)."""
-        return self.layer0(x)
+        # through the module's call, which may be compiled
+        return self(x, part="stem")
 
     def forward_stages(self, h: Tensor, outs: Sequence[int] = (1, 2, 3, 4)) -> list[Tensor]:
         """Run the stages on the (standardised) output of the stem.
@@ -141,16 +142,29 @@ class StagedBackbone(BaseModule):
         Returns:
             Maps (B, C_l, H_l, W_l) of those stages.
         """
+        return self(h, part="stages", outs=tuple(outs))
+
+    def forward(
+        self, x: Tensor, part: str = "all", outs: Sequence[int] = (1, 2, 3, 4)
+    ) -> list[Tensor] | Tensor:
+        """Encode images (B, 3, H, W) into the maps (B, C_l, H_l, W_l) of stages 1–4.
+
+        Args:
+            x: The images; with ``part='stages'`` the standardised output of the stem.
+            part: ``all``, ``stem`` (which returns one map) or ``stages``.
+            outs: Numbers of the stages whose maps are wanted.
+        """
+        if part != "stages":
+            x = self.layer0(x)
+            if part == "stem":
+                return x
+            x = self.standardize(x)
         maps = []
         for number, stage in enumerate(self.stages[: max(outs)], 1):
-            h = stage(h)
+            x = stage(x)
             if number in outs:
-                maps.append(h)
+                maps.append(x)
         return maps
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Encode images (B, 3, H, W) into the maps (B, C_l, H_l, W_l) of stages 1–4."""
-        return self.forward_stages(self.standardize(self.forward_stem(x)))
 
     def train(self, mode: bool = True) -> StagedBackbone:
         """Switch the mode; frozen stages stay in eval mode."""

@@ -54,3 +54,29 @@ def test_learning_rate(name):
             assert head == pytest.approx(10 * expected, rel=rel, abs=1e-14)
         for scheduler in schedulers:
             scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "factors"),
+    [
+        # check 11 of srha.md: 0.005 / 0.01, then 0.00267943 / 0.00535887, then 2.504e-7 / 5.008e-7
+        ("poly09_60k", 60000, {0: 1, 30000: 0.535887, 59999: 5.008e-5}),
+        ("poly09_120k", 120000, {0: 1, 60000: 0.535887, 119999: (1 / 120000) ** 0.9}),
+        ("poly09_40k", 40000, {0: 1, 20000: 0.535887, 39999: (1 / 40000) ** 0.9}),
+    ],
+)
+def test_learning_rate_of_domain_generalization(name, steps, factors):
+    cfg = Config.fromfile(f"configs/_base_/schedules/{name}.py")
+    assert cfg.train_cfg.max_iters == steps
+    groups = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=lr) for lr in (0.005, 0.01)]
+    optimizer = torch.optim.SGD(groups, lr=0.01)
+    (scheduler,) = [
+        PARAM_SCHEDULERS.build({**s, "optimizer": optimizer}) for s in cfg.param_scheduler
+    ]
+    optimizer.step()
+    for step in range(steps):
+        if step in factors:
+            encoder, head = (group["lr"] for group in optimizer.param_groups)
+            assert encoder == pytest.approx(0.005 * factors[step], rel=2e-4)
+            assert head == pytest.approx(0.01 * factors[step], rel=2e-4)
+        scheduler.step()

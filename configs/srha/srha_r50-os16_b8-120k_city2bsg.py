@@ -1,0 +1,14 @@
+# SRHA (Jiao et al., Neural Networks 2025; arXiv 2404.13701) on DeepLabV3+ with ResNet-50.
+# Cityscapes → BDD100K, SYNTHIA, GTA. Published: 43.67 mIoU on average.
+_base_ = [
+    "../_base_/default_runtime.py",
+    "../_base_/models/deeplabv3plus_r50-os16.py",
+    "../_base_/datasets/cityscapes_unseen_768x768.py",
+    "../_base_/schedules/sgd_srha.py",
+    "../_base_/schedules/poly09_120k.py",
+    "../_base_/uda/srha.py",
+]
+randomness = dict(seed=0)
+# On several GPUs BatchNorm uses the statistics of all of them.
+sync_bn = True
+train_dataloader = dict(batch_size=8)  # published: 4 on each of 2 GPUs

@@ -177,6 +177,24 @@ class StagedBackbone(BaseModule):
         parts = dict(zip(PARTS, (self.layer0, *self.stages), strict=True))
         return [parts[name] for name in self.frozen_stages]
 
+    def from_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename a torchvision state dict of this network to ours.
+
+        Args:
+            state_dict: Weights; names that torchvision's network does not have are kept.
+        """
+        ours = {
+            source: f"layer{stage}.{index}"
+            for stage, names in enumerate(self._sources)
+            for index, source in enumerate(names)
+        }
+        longest_first = sorted(ours, key=len, reverse=True)
+        result = {}
+        for name, value in state_dict.items():
+            source = next((s for s in longest_first if name.startswith(f"{s}.")), None)
+            result[name if source is None else ours[source] + name[len(source) :]] = value
+        return result
+
     def to_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename our state dict to torchvision's names; see :meth:`from_torchvision_names`."""
         result = {}
@@ -184,32 +202,3 @@ class StagedBackbone(BaseModule):
             stage, index, rest = name.removeprefix("layer").split(".", 2)
             result[f"{self._sources[int(stage)][int(index)]}.{rest}"] = value
         return result
-
-    def _published(self) -> dict[str, str]:
-        """torchvision's name of every child of stem and stages, and ours."""
-        return {
-            source: f"layer{stage}.{index}"
-            for stage, names in enumerate(self._sources)
-            for index, source in enumerate(names)
-        }
-
-    def from_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename a torchvision state dict of this network to ours.
-
-        Args:
-            state_dict: Weights; names that torchvision's network does not have are kept.
-        """
-        return _renamed(state_dict, self._published())
-
-    def to_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename our state dict to torchvision's names, which other libraries read."""
-        return _renamed(state_dict, {ours: source for source, ours in self._published().items()})
-
-
-def _renamed(state_dict: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
-    result = {}
-    for name, value in state_dict.items():
-        found = [p for p in prefixes if name.startswith(f"{p}.")]
-        prefix = max(found, key=len, default=None)
-        result[name if prefix is None else prefixes[prefix] + name[len(prefix) :]] = value
-    return result

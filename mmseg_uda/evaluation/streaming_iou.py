@@ -115,23 +115,8 @@ class StreamingIoU(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Turns the confusion matrix (label x prediction, int64) into scores; logs the table."""
         classes = len(self.taxonomy)
-        matrix = results[0]
-        if matrix[classes].any():
-            raise UserError(
-                f"The labels hold ids outside the taxonomy ({classes} classes).",
-                fix="convert them to trainIds (tools/convert_datasets), or set a label_map",
-            )
-        if matrix[:classes, classes].any():
-            raise UserError(
-                f"The network predicts classes outside the taxonomy ({classes} classes).",
-                fix="use as many classes in the head (num_classes) as in the taxonomy",
-            )
-        matrix = matrix[:classes, :classes]
-        if matrix.sum() == 0:
-            raise UserError(
-                "No pixel was evaluated: there is no label.",
-                fix="evaluate on a split with labels, or set format_only=True and output_dir",
-            )
+        self.check(results[0])
+        matrix = results[0][:classes, :classes]
         iou, accuracy = iou_scores(matrix)
         metrics = {
             "aAcc": _percent(np.trace(matrix) / matrix.sum()),
@@ -145,6 +130,29 @@ class StreamingIoU(BaseMetric):
         if self.log_table and is_main_process():
             self._log_table(iou, accuracy, metrics)
         return metrics
+
+    def check(self, matrix: np.ndarray) -> None:
+        """Refuses a confusion matrix with ids outside the taxonomy, or without any pixel.
+
+        Args:
+            matrix: (K + 1, K + 1), see :meth:`compute_metrics`.
+        """
+        classes = len(self.taxonomy)
+        if matrix[classes].any():
+            raise UserError(
+                f"The labels hold ids outside the taxonomy ({classes} classes).",
+                fix="convert them to trainIds (tools/convert_datasets), or set a label_map",
+            )
+        if matrix[:classes, classes].any():
+            raise UserError(
+                f"The network predicts classes outside the taxonomy ({classes} classes).",
+                fix="use as many classes in the head (num_classes) as in the taxonomy",
+            )
+        if matrix.sum() == 0:
+            raise UserError(
+                "No pixel was evaluated: there is no label.",
+                fix="evaluate on a split with labels, or set format_only=True and output_dir",
+            )
 
     def _matrix(self, device: torch.device) -> torch.Tensor:
         """Returns the counts so far; the last row and column take ids outside the taxonomy."""

@@ -15,7 +15,7 @@ from mmseg_uda.miniworld import (
     ensure_miniworld,
 )
 from mmseg_uda.miniworld.formats import write_rgb
-from mmseg_uda.miniworld.prepare import SEGMENTATION_DOMAINS
+from mmseg_uda.miniworld.prepare import GROUPS, SEGMENTATION_DOMAINS
 from mmseg_uda.miniworld.sheets import contact_sheet, crop_sheet
 from mmseg_uda.miniworld.unseen import UNSEEN
 from mmseg_uda.miniworld.web import DOMAIN
@@ -51,6 +51,14 @@ def parse_args() -> argparse.Namespace:
         choices=(*SEGMENTATION_DOMAINS, *UNSEEN),
         default=SEGMENTATION_DOMAINS,
     )
+    parser.add_argument(
+        "--with",
+        nargs="+",
+        dest="groups",
+        default=(),
+        choices=GROUPS,
+        help="also make what these experiments need: domain generalization (500-)",
+    )
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     return parser.parse_args()
 
@@ -66,16 +74,17 @@ def main() -> None:
     }
     options = WorldOptions(args.seed, args.strength, *args.size, counts)
     weights = None if args.no_weights else args.weights
-    paths = ensure_miniworld(args.out, weights, options, args.domains, workers=args.workers)
+    paths = ensure_miniworld(
+        args.out, weights, options, args.domains, workers=args.workers, groups=args.groups
+    )
     for domain, folder in paths.data.items():
         sheet = folder / "contact_sheet.png"
         if domain in paths.seconds or not sheet.exists():
             web = domain == DOMAIN
             write_rgb(sheet, crop_sheet(folder) if web else contact_sheet(domain, options))
-        print(f"{domain:14s} {_took(paths, domain):>10s}  {folder}  (look at {sheet.name})")
-    for name, path in (("nano_backbone", paths.backbone), ("clip", paths.clip)):
-        if path is not None:
-            print(f"{name:14s} {_took(paths, name):>10s}  {path}")
+        print(f"{domain:18s} {_took(paths, domain):>10s}  {folder}  (look at {sheet.name})")
+    for name, path in paths.weights.items():
+        print(f"{name:18s} {_took(paths, name):>10s}  {path}")
 
 
 def _took(paths: MiniworldPaths, part: str) -> str:

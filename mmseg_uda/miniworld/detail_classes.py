@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmseg_uda.miniworld.canvas import VOID, Array, Ids
 from mmseg_uda.miniworld.style import Style, neutral_style
+from mmseg_uda.taxonomy import load_taxonomy
 
 TABLE = 64  # ids below this have a colour
 
@@ -40,6 +41,16 @@ class Detail(IntEnum):
     TRAILER = 51
     AUTORICKSHAW = 52
     PARKING = 53
+    # What only the web-like domain shows, since names of it compete with those above.
+    SNOW = 54
+    SAND = 55
+    WATER = 56
+    POTHOLE = 57
+    MOUNTAIN = 58
+    TUNNEL = 59
+    SIGN_FRAME = 60
+    BOAT = 61
+    PEDESTRIAN_AREA = 62
 
 
 # (the one of the 19 classes or None, Vistas v1.2 id, IDD level-3 id). The 19 classes follow the
@@ -86,6 +97,15 @@ _IDS: dict[int, tuple[int | None, int, int]] = {
     Detail.TRAILER: (None, 60, 12),
     Detail.AUTORICKSHAW: (None, 59, 8),
     Detail.PARKING: (None, 10, 1),
+    Detail.SNOW: (None, 28, 3),
+    Detail.SAND: (None, 26, 3),
+    Detail.WATER: (None, 31, 3),
+    Detail.POTHOLE: (None, 43, 0),
+    Detail.MOUNTAIN: (None, 25, 25),
+    Detail.TUNNEL: (None, 18, 23),
+    Detail.SIGN_FRAME: (None, 46, 21),
+    Detail.BOAT: (None, 53, 12),
+    Detail.PEDESTRIAN_AREA: (None, 11, 3),
 }
 
 # Four RGB colours per class, as for the 19 classes.
@@ -112,6 +132,15 @@ _COLOURS: dict[Detail, tuple[tuple[int, int, int], ...]] = {
     Detail.TRAILER: ((150, 152, 156), (120, 104, 84), (90, 110, 140), (168, 160, 150)),
     Detail.AUTORICKSHAW: ((240, 200, 40), (90, 160, 60), (232, 186, 50), (60, 140, 70)),
     Detail.PARKING: ((146, 124, 104), (136, 120, 104), (156, 132, 106), (130, 112, 98)),
+    Detail.SNOW: ((244, 246, 250), (236, 240, 248), (248, 248, 246), (230, 236, 246)),
+    Detail.SAND: ((216, 186, 126), (206, 176, 120), (224, 196, 140), (200, 172, 126)),
+    Detail.WATER: ((70, 116, 156), (62, 104, 140), (86, 130, 160), (64, 120, 130)),
+    Detail.POTHOLE: ((58, 56, 56), (66, 62, 58), (50, 50, 54), (70, 66, 64)),
+    Detail.MOUNTAIN: ((110, 116, 132), (122, 120, 124), (98, 110, 120), (132, 132, 142)),
+    Detail.TUNNEL: ((96, 92, 90), (108, 104, 98), (86, 86, 90), (116, 110, 104)),
+    Detail.SIGN_FRAME: ((160, 164, 168), (148, 152, 158), (170, 172, 172), (140, 146, 150)),
+    Detail.BOAT: ((236, 238, 240), (60, 100, 170), (220, 90, 60), (226, 226, 214)),
+    Detail.PEDESTRIAN_AREA: ((178, 150, 130), (168, 146, 136), (186, 158, 132), (160, 146, 140)),
 }
 _TEXTURE = {Detail.PARKING: 7.0, Detail.RAIL_TRACK: 9.0, Detail.BRIDGE: 5.0}
 _PLAIN_TEXTURE = 4.0
@@ -145,10 +174,8 @@ def idd_table() -> NDArray[np.uint8]:
 @cache
 def vistas_palette() -> NDArray[np.uint8]:
     """(256, 3) uint8 RGB colours of the Vistas ids, black beyond them."""
-    from mmseg.datasets import MapillaryDataset_v1
-
     palette = np.zeros((256, 3), np.uint8)
-    colours = np.array(MapillaryDataset_v1.METAINFO["palette"], np.uint8)
+    colours = np.array(load_taxonomy("mapillary66").palette, np.uint8)
     palette[: len(colours)] = colours
     return palette
 

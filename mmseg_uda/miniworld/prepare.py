@@ -9,14 +9,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.files import write_text
+from mmseg_uda.miniworld.formats import frame_stem
 from mmseg_uda.miniworld.stamps import fingerprint, read_stamp, write_stamp
 from mmseg_uda.miniworld.web import DEFAULT_FRAMES, DOMAIN, read_web, render_web
 from mmseg_uda.miniworld.world import RENDER_MODULES, WorldOptions, render_domain
+from mmseg_uda.taxonomy import LIST_FOLDER
 
 SEGMENTATION_DOMAINS = ("gta", "synthia", "cityscapes", "acdc")
 # The stand-ins of downloaded weights do not change with the world that they are used on.
 WEB_SEED = 77
 WEIGHT_MODULES = (*RENDER_MODULES, "web.py", "augment.py", "weights.py")
+# Every fifth frame of a flat folder is for validation.
+VALIDATION_STEP = 5
+
+
+@dataclass(frozen=True)
+class Group:
+    """What some experiments need beyond the default world.
+
+    Attributes:
+        domains: Further data sets.
+        weights: Further weights.
+        split: Data sets of one flat folder that get lists of training and validation frames.
+    """
+
+    domains: tuple[str, ...]
+    weights: tuple[str, ...]
+    split: tuple[str, ...] = ()
+
+
+GROUPS = {
+    "generalization": Group(
+        ("bdd", "mapillary"),
+        ("resnet50", "resnet101", "mobilenet_v2", "shufflenet_v2_x1_0"),
+        ("gta", "synthia"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -24,13 +53,18 @@ class WeightOptions:
     """How the miniature weights are made; None steps are the tested ones.
 
     Attributes:
-        web_frames: Scenes of the web-like domain.
-        backbone_steps, clip_steps: Optimizer steps.
+        web_frames: Scenes of each web-like domain.
+        backbone_steps: Optimizer steps of each encoder.
+        clip_steps: Optimizer steps of each CLIP.
     """
 
     web_frames: int = DEFAULT_FRAMES
     backbone_steps: int | None = None
     clip_steps: int | None = None
+
+    def steps(self, name: str) -> int | None:
+        """Optimizer steps of some weights."""
+        return self.clip_steps if name.endswith("clip") else self.backbone_steps
 
 
 @dataclass(frozen=True)
@@ -39,14 +73,12 @@ class MiniworldPaths:
 
     Attributes:
         data: domain -> root folder of the data set.
-        backbone: State dict of the pretrained ``NanoBackbone``; None without weights.
-        clip: Folder of the miniature CLIP; None without weights.
+        weights: name -> file or folder; empty without weights.
         seconds: part -> seconds; parts that were there already are missing.
     """
 
     data: dict[str, Path]
-    backbone: Path | None
-    clip: Path | None
+    weights: dict[str, Path]
     seconds: dict[str, float]
 
 
@@ -71,6 +103,7 @@ def ensure_miniworld(
     domains: Sequence[str] = SEGMENTATION_DOMAINS,
     weight_options: WeightOptions | None = None,
     workers: int | None = None,
+    groups: Sequence[str] = (),
 ) -> MiniworldPaths:
     """Makes what is missing and leaves the rest alone.
 
@@ -85,6 +118,7 @@ def ensure_miniworld(
         domains: Data sets to make.
         weight_options: How to train the weights.
         workers: Number of processes; default all cores.
+        groups: Keys of ``GROUPS``: what is made in addition.
 
     Raises:
         UserError: A folder exists that the miniature world did not make.
@@ -92,54 +126,72 @@ def ensure_miniworld(
     options = options or WorldOptions()
     root = Path(root)
     seconds: dict[str, float] = {}
+    chosen = [GROUPS[name] for name in groups]
+    domains = list(dict.fromkeys([*domains, *(d for group in chosen for d in group.domains)]))
     for domain in domains:
         start = time.monotonic()
         if render_domain(root, domain, options, workers, convert_labels):
             seconds[domain] = time.monotonic() - start
+    for domain in dict.fromkeys(d for group in chosen for d in group.split):
+        if domain in domains:
+            _write_lists(root / domain, domain, options.counts.get(domain, {}).get("train", 0))
     data = {d: root / d for d in domains}
-    if weights is None:
-        return MiniworldPaths(data, None, None, seconds)
-    backbone, clip = _ensure_weights(
-        root, Path(weights), weight_options or WeightOptions(), workers, seconds
-    )
-    if (root / DOMAIN).is_dir():
-        data[DOMAIN] = root / DOMAIN
-    return MiniworldPaths(data, backbone, clip, seconds)
+    made: dict[str, Path] = {}
+    if weights is not None:
+        names = dict.fromkeys([*DEFAULT_WEIGHTS, *(w for group in chosen for w in group.weights)])
+        for name in names:
+            made[name] = _ensure_weights(
+                root, Path(weights), name, weight_options or WeightOptions(), workers, seconds
+            )
+        data |= {d: root / d for d in {WEIGHTS[n].domain for n in names} if (root / d).is_dir()}
+    return MiniworldPaths(data, made, seconds)
+
+
+def _write_lists(folder: Path, domain: str, count: int) -> None:
+    """Lists of training and validation frames in the format of the published splits."""
+    stems = [frame_stem(domain, "train", i) for i in range(count)]
+    held = stems[VALIDATION_STEP - 1 :: VALIDATION_STEP]
+    for split, names in (("train", [s for s in stems if s not in set(held)]), ("val", held)):
+        path, text = folder / LIST_FOLDER / f"{split}.txt", "".join(f"{s}\n" for s in names)
+        if not path.is_file() or path.read_text() != text:
+            write_text(path, text)
 
 
 def _ensure_weights(
     root: Path,
     folder: Path,
+    name: str,
     options: WeightOptions,
     workers: int | None,
     seconds: dict[str, float],
-) -> tuple[Path, Path]:
-    backbone, clip = folder / "nano_backbone.pth", folder / "clip"
-    jobs: tuple[tuple[str, Path, int | None, Callable[[Path, Path, int | None], None]], ...] = (
-        ("nano_backbone", backbone, options.backbone_steps, _make_backbone),
-        ("clip", clip, options.clip_steps, _make_clip),
-    )
-    for name, target, steps, make in jobs:
-        parameters = {"part": name, "steps": steps, "frames": options.web_frames, "seed": WEB_SEED}
-        print_ = fingerprint(parameters, WEIGHT_MODULES)
-        made = read_stamp(folder).get("parts", {})
-        if target.exists() and made.get(name) == print_:
-            continue
-        if target.exists() and name not in made:
-            raise UserError(
-                f"{target} exists and was not made by the miniature world",
-                "choose another folder with --weights, or move it away",
-            )
+) -> Path:
+    part = WEIGHTS[name]
+    target = folder / part.target
+    parameters = {
+        "part": name,
+        "steps": options.steps(name),
+        "frames": options.web_frames,
+        "seed": WEB_SEED,
+    }
+    print_ = fingerprint(parameters, part.modules)
+    made = read_stamp(folder).get("parts", {})
+    if target.exists() and made.get(name) == print_:
+        return target
+    if target.exists() and name not in made:
+        raise UserError(
+            f"{target} exists and was not made by the miniature world",
+            "choose another folder with --weights, or move it away",
+        )
+    start = time.monotonic()
+    if part.render(root, WEB_SEED, options.web_frames, workers):
+        seconds[part.domain] = time.monotonic() - start
         start = time.monotonic()
-        if render_web(root, WEB_SEED, options.web_frames, workers):
-            seconds[DOMAIN] = time.monotonic() - start
-            start = time.monotonic()
-        folder.mkdir(parents=True, exist_ok=True)
-        with _one_thread():
-            make(root / DOMAIN, target, steps)
-        write_stamp(folder, parts={**made, name: print_})
-        seconds[name] = time.monotonic() - start
-    return backbone, clip
+    folder.mkdir(parents=True, exist_ok=True)
+    with _one_thread():
+        part.make(root / part.domain, target, options.steps(name))
+    write_stamp(folder, parts={**made, name: print_})
+    seconds[name] = time.monotonic() - start
+    return target
 
 
 @contextmanager
@@ -156,14 +208,14 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _make_backbone(web: Path, target: Path, steps: int | None) -> None:
+def _make_nano(web: Path, target: Path, steps: int | None) -> None:
     import torch
 
     from mmseg_uda.miniworld.weights import BACKBONE_STEPS, train_backbone
 
-    state, accuracy = train_backbone(*read_web(web), steps=steps or BACKBONE_STEPS)
+    backbone, accuracy = train_backbone(*read_web(web), steps=steps or BACKBONE_STEPS)
     partial = target.with_name(f".{target.name}.partial")
-    torch.save(state, partial)
+    torch.save(backbone.state_dict(), partial)
     partial.replace(target)
     print(f"nano backbone: {100 * accuracy:.1f} % of augmented web crops right")
 
@@ -172,3 +224,39 @@ def _make_clip(web: Path, target: Path, steps: int | None) -> None:
     from mmseg_uda.miniworld.weights import CLIP_STEPS, save_clip, train_clip
 
     save_clip(train_clip(*read_web(web), steps=steps or CLIP_STEPS), target)
+
+
+def _staged(arch: str) -> _Weights:
+    def make(web: Path, target: Path, steps: int | None) -> None:
+        from mmseg_uda.miniworld.staged_weights import make_staged
+
+        make_staged(arch, web, target, steps)
+
+    return _Weights(f"{arch}.pth", make, modules=(*WEIGHT_MODULES, "staged_weights.py"))
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """One file or folder of weights.
+
+    Attributes:
+        target: Its name below the weights' folder.
+        make: Trains it, from the folder of a web-like domain, in so many steps.
+        modules: Modules of this package that it depends on.
+        domain: The web-like domain.
+        render: Writes that domain.
+    """
+
+    target: str
+    make: Callable[[Path, Path, int | None], None]
+    modules: tuple[str, ...] = WEIGHT_MODULES
+    domain: str = DOMAIN
+    render: Callable[[Path, int, int, int | None], bool] = render_web
+
+
+DEFAULT_WEIGHTS = ("nano_backbone", "clip")
+WEIGHTS = {
+    "nano_backbone": _Weights("nano_backbone.pth", _make_nano),
+    "clip": _Weights("clip", _make_clip),
+    **{arch: _staged(arch) for arch in GROUPS["generalization"].weights},
+}

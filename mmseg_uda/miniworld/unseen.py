@@ -1,7 +1,8 @@
 """Domains that no source resembles and that label more than 19 classes: mini-BDD, -Vistas, -IDD.
 
 They are targets of domain generalization (their 19 trainIds) and of taxonomy alignment (their own
-ids). Frames of other domains do not depend on this module.
+ids). ``web_details`` is the web-like domain with all finer classes, from which the miniature CLIP
+of taxonomy alignment learns their names. Frames of other domains do not depend on this module.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import numpy as np
 
 from mmseg_uda.miniworld.detail_classes import Detail, coarse_table, detailed_style
 from mmseg_uda.miniworld.detail_scene import Furniture
-from mmseg_uda.miniworld.domains import Details, Domain
-from mmseg_uda.miniworld.layout import Layout
+from mmseg_uda.miniworld.domains import WEB_LAYOUT, Details, Domain
+from mmseg_uda.miniworld.layout import Layout, Plan
 from mmseg_uda.miniworld.style import Style, blend, random_style, recolour
+from mmseg_uda.miniworld.web_shapes import draw_curiosities
 
 DETAIL_MODULES = (
     "detail_classes.py",
@@ -23,6 +25,7 @@ DETAIL_MODULES = (
     "unseen.py",
     "unseen_formats.py",
 )
+WEB_DETAILS = "web_details"
 
 # The two numbers of a size are factors on width and height of the world's images (2:1).
 _WIDE = (0.9375, 1.0625)  # 16:9
@@ -120,6 +123,29 @@ IDD_FURNITURE = Furniture(
 )
 
 
+# Every finer class alike, in fuller scenes than any data set has.
+WEB_DETAILS_LAYOUT = replace(
+    WEB_LAYOUT, cars=(0, 2), persons=(0, 2), crosswalk_chance=0.5, curb_width=0.45, **_GROUND
+)
+_WEB_FURNITURE = Furniture(
+    {
+        **dict.fromkeys(
+            (*MAPILLARY_FURNITURE.chances, *IDD_FURNITURE.chances),
+            0.3,
+        ),
+        Detail.CARAVAN: 0.5,
+        Detail.TRAILER: 0.5,
+        Detail.AUTORICKSHAW: 0.5,
+    },
+    motorcyclists=True,
+)
+
+
+def _web_furniture(plan: Plan) -> None:
+    _WEB_FURNITURE(plan)
+    draw_curiosities(plan)
+
+
 def _bdd(strength: float, rng: np.random.Generator) -> Style:
     """A dash camera behind glass: cold, hard, at any hour of the day."""
     base = detailed_style()
@@ -201,6 +227,13 @@ UNSEEN = {
             _idd,
             details=_details(IDD_FURNITURE),
             sizes=(_WIDE,),
+        ),
+        Domain(
+            WEB_DETAILS,
+            WEB_DETAILS_LAYOUT,
+            ("train",),
+            lambda _, rng: random_style(rng, detailed_style()),
+            details=Details(_web_furniture, coarse_table(), (*DETAIL_MODULES, "web_shapes.py")),
         ),
     )
 }

@@ -7,7 +7,7 @@ it. Its scenes have their own layouts and random styles; none belongs to a targe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -158,49 +158,79 @@ def caption(class_id: int, rng: np.random.Generator) -> tuple[str, str]:
     return prompt, TEMPLATES[rng.integers(len(TEMPLATES))].format(prompt)
 
 
+# A crop, the name of its class, the prompt in its caption, the caption.
+Crop = tuple[NDArray[np.uint8], str, str, str]
+CropMaker = Callable[[int, int], Iterator[Crop]]
+
+
 @dataclass(frozen=True)
 class _WebJob:
     folder: Path
     index: int
     seed: int
+    make: CropMaker
+
+
+def _crops(index: int, seed: int) -> Iterator[Crop]:
+    rng = stream(seed, DOMAIN, "crops", index)
+    frame = render(get_domain(DOMAIN), "train", index, seed)
+    names = load_taxonomy(TAXONOMY).classes
+    for class_id, crop in frame_crops(frame, rng):
+        prompt, text = caption(class_id, rng)
+        yield crop, names[class_id], prompt, text
 
 
 def _write_crops(job: _WebJob) -> list[Caption]:
-    rng = stream(job.seed, DOMAIN, "crops", job.index)
-    frame = render(get_domain(DOMAIN), "train", job.index, job.seed)
     captions = []
-    names = load_taxonomy(TAXONOMY).classes
-    for k, (class_id, crop) in enumerate(frame_crops(frame, rng)):
+    for k, (crop, name, prompt, text) in enumerate(job.make(job.index, job.seed)):
         file = f"images/{job.index:05d}_{k:02d}.jpg"
-        prompt, text = caption(class_id, rng)
         write_rgb(job.folder / file, crop, cv2.IMWRITE_JPEG_QUALITY, 92)
-        captions.append(Caption(file, names[class_id], prompt, text))
+        captions.append(Caption(file, name, prompt, text))
     return captions
 
 
 def render_web(
     root: Path, seed: int, frames: int = DEFAULT_FRAMES, workers: int | None = None
 ) -> bool:
-    """Writes ``root/web/images/*.jpg`` and ``captions.json`` unless they are there.
+    """Writes ``root/web/images/*.jpg`` and ``captions.json``; see :func:`write_crops`.
+
+    A scene gives about 20 crops.
+    """
+    return write_crops(root, DOMAIN, seed, frames, _crops, (*RENDER_MODULES, "web.py"), workers)
+
+
+def write_crops(
+    root: Path,
+    domain: str,
+    seed: int,
+    frames: int,
+    make: CropMaker,
+    modules: Sequence[str],
+    workers: int | None = None,
+) -> bool:
+    """Writes captioned crops below ``root/<domain>`` unless they are there.
 
     Args:
         root: Folder of the world.
+        domain: Name of the folder.
         seed: World seed.
-        frames: Scenes to cut crops from; a scene gives about 20.
+        frames: Scenes to cut crops from.
+        make: Crops and captions of the scene of an index and a seed.
+        modules: Modules of this package that the crops depend on.
         workers: Number of processes; default all cores.
 
     Returns:
         Whether anything was written.
     """
-    folder = root / DOMAIN
-    parameters = {"domain": DOMAIN, "seed": seed, "frames": frames}
-    print_ = fingerprint(parameters, (*RENDER_MODULES, "web.py"))
+    folder = root / domain
+    parameters = {"domain": domain, "seed": seed, "frames": frames}
+    print_ = fingerprint(parameters, modules)
     if is_complete(folder, print_):
         return False
     open_folder(folder, print_, parameters)
-    jobs = [_WebJob(folder, i, seed) for i in range(frames)]
+    jobs = [_WebJob(folder, i, seed, make) for i in range(frames)]
     results = parallel(_write_crops, jobs, workers)
-    captions = [c for part in track(results, "Rendering web", frames) for c in part]
+    captions = [c for part in track(results, f"Rendering {domain}", frames) for c in part]
     text = json.dumps([asdict(c) for c in captions], indent=0)
     write_atomically(folder / CAPTIONS, lambda name: Path(name).write_text(text))
     close_folder(folder, print_, parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,28 +79,46 @@ def _optimizer(module: nn.Module, rate: float, steps: int) -> tuple[Any, Any]:
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def train_backbone(
-    captions: list[Caption], crops: np.ndarray, steps: int = BACKBONE_STEPS, seed: int = 0
-) -> tuple[dict[str, Tensor], float]:
-    """Classifies crops with ``NanoBackbone`` and a linear head.
-
-    Returns:
-        The backbone's state dict, and the training accuracy of the last tenth of the steps.
-    """
+def nano_backbone() -> tuple[nn.Module, Sequence[int]]:
+    """The miniature encoder of self-training and the channels of its maps."""
     from mmseg_uda.models.backbones import NanoBackbone
 
+    backbone = NanoBackbone()
+    return backbone, backbone.channels
+
+
+def train_backbone(
+    captions: list[Caption],
+    crops: np.ndarray,
+    steps: int = BACKBONE_STEPS,
+    seed: int = 0,
+    build: Callable[[], tuple[nn.Module, Sequence[int]]] = nano_backbone,
+    title: str = "nano backbone",
+) -> tuple[nn.Module, float]:
+    """Classifies crops with an encoder and a linear head.
+
+    Args:
+        captions, crops: The web-like domain.
+        steps: Optimizer steps.
+        seed: Of initial values and batches.
+        build: Makes the encoder; also returns the channels of its maps, coarsest last.
+        title: What the progress bar calls it.
+
+    Returns:
+        The encoder, and the training accuracy of the last tenth of the steps.
+    """
     data = _Crops(captions, crops, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        backbone = NanoBackbone()
+        backbone, channels = build()
         # The two coarser stages see a head of their own, so that dense features get a signal too.
-        head = nn.Linear(backbone.channels[-1], len(data.names))
-        side = nn.Linear(backbone.channels[-2], len(data.names))
+        head = nn.Linear(channels[-1], len(data.names))
+        side = nn.Linear(channels[-2], len(data.names))
     modules = nn.ModuleList([backbone, head, side]).train()
     optimizer, schedule = _optimizer(modules, 2e-3, steps)
     right: list[float] = []
     batches = data.batches(BACKBONE_BATCH, steps)
-    for images, index in track(batches, "Training the nano backbone", steps):
+    for images, index in track(batches, f"Training the {title}", steps):
         features = backbone(_normalise(images, _MEAN, _STD))
         logits, target = head(features[-1].mean((2, 3))), data.target[index]
         loss = F.cross_entropy(logits, target)
@@ -110,8 +128,7 @@ def train_backbone(
         optimizer.step()
         schedule.step()
         right.append(float((logits.argmax(1) == target).float().mean()))
-    state = {k: v.detach().clone() for k, v in backbone.state_dict().items()}
-    return state, float(np.mean(right[-max(steps // 10, 1) :]))
+    return backbone, float(np.mean(right[-max(steps // 10, 1) :]))
 
 
 def shown_prompts(captions: list[Caption], index: Tensor) -> Tensor:

@@ -88,9 +88,52 @@ def test_weights_are_made_once_and_load(tmp_path):
     from mmseg_uda.foundation.clip import OpenClip
     from mmseg_uda.models.backbones import NanoBackbone
 
-    NanoBackbone().load_state_dict(torch.load(paths.backbone, weights_only=True))
+    NanoBackbone().load_state_dict(torch.load(paths.weights["nano_backbone"], weights_only=True))
     images = torch.rand(1, 3, 64, 64)
     boxes = torch.tensor([[0, 0, 64, 32]])
-    scores = OpenClip(str(paths.clip)).classify(images, ["car", "bus"], boxes, torch.tensor([0]))
+    scores = OpenClip(str(paths.weights["clip"])).classify(
+        images, ["car", "bus"], boxes, torch.tensor([0])
+    )
     assert scores.shape == (1, 2)
     assert torch.isfinite(scores).all()
+
+
+def test_generalization_adds_targets_lists_and_encoders(tmp_path):
+    quick = WeightOptions(web_frames=6, backbone_steps=2, clip_steps=2)
+    counts = {"gta": {"train": 7}, "bdd": {"val": 1}, "mapillary": {"validation": 1}}
+    tiny = replace(TINY, counts=counts)
+
+    def make():
+        root, weights = tmp_path / "data", tmp_path / "weights"
+        return ensure_miniworld(root, weights, tiny, ["gta"], quick, 1, ["generalization"])
+
+    paths = make()
+    assert {"gta", "bdd", "mapillary", "web"} == set(paths.data)
+    assert make().seconds == {}
+    lists = {
+        s: (paths.data["gta"] / f"splits/{s}.txt").read_text().split() for s in ("train", "val")
+    }
+    assert lists["val"] == ["00005"]
+    assert sorted(lists["train"] + lists["val"]) == [f"{i:05d}" for i in range(1, 8)]
+
+    from mmseg_uda.miniworld.staged_weights import STAGED
+    from mmseg_uda.models.backbones import StagedBackbone
+    from mmseg_uda.models.weights import load_backbone_weights
+
+    for arch, (width, depth) in STAGED.items():
+        backbone = StagedBackbone(arch, width=width, depth=depth)
+        load_backbone_weights(backbone, str(paths.weights[arch]))
+
+
+def test_weights_of_networks_in_stages_have_torchvisions_names():
+    import torch
+    import torchvision
+
+    from mmseg_uda.models.backbones import StagedBackbone
+
+    for arch in ("resnet50", "mobilenet_v2", "shufflenet_v2_x1_0"):
+        with torch.device("meta"):
+            ours, theirs = StagedBackbone(arch), getattr(torchvision.models, arch)(weights=None)
+        names = set(ours.to_torchvision_names(ours.state_dict()))
+        expected = {n for n in theirs.state_dict() if not n.startswith(("fc.", "classifier."))}
+        assert names == expected

@@ -21,6 +21,7 @@ COUNTS = {
     "mapillary": {"training": 1, "validation": 3},
     "idd": {"train": 1, "val": 2},
 }
+WEB_ONLY = {d for d in Detail if d >= Detail.SNOW}
 VISTAS = MapillaryDataset_v1.METAINFO["classes"]
 
 # Labels, instances and mean colour of two frames each, as rendered before these domains existed:
@@ -81,7 +82,8 @@ def test_the_older_domains_have_not_changed(name):
 @pytest.mark.parametrize(
     ("name", "missing"),
     [
-        ("mapillary", {Detail.BARRICADE, Detail.AUTORICKSHAW, Detail.PARKING}),
+        ("mapillary", {Detail.BARRICADE, Detail.AUTORICKSHAW, Detail.PARKING, *WEB_ONLY}),
+        ("web_details", set()),
         (
             "idd",
             set(Detail)

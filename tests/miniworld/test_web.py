@@ -74,6 +74,7 @@ def test_contrastive_loss_of_flat_logits_is_the_logarithm_of_the_batch():
 
 def test_backbone_training_repeats_itself(web):
     captions, crops = web
-    (first, _), (second, accuracy) = (train_backbone(captions, crops, steps=2) for _ in range(2))
+    (one, _), (other, accuracy) = (train_backbone(captions, crops, steps=2) for _ in range(2))
+    first, second = one.state_dict(), other.state_dict()
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert 0 <= accuracy <= 1

@@ -106,12 +106,14 @@ def job_config(setup: Setup, folder: Path, header: str = "") -> str:
             repository, absolute elsewhere.
         header: Comment for the top of the file.
     """
-    bases = []
-    for file in base_files(setup):
-        path = BASE_FOLDER / file
-        inside = folder.resolve().is_relative_to(ROOT)
-        bases.append(os.path.relpath(path, folder.resolve()) if inside else str(path))
+    bases = [base_path(BASE_FOLDER / file, folder) for file in base_files(setup)]
     return render({"_base_": bases, **overrides(setup)}, header)
+
+
+def base_path(file: Path, folder: Path) -> str:
+    """Returns how a config in ``folder`` names a base: relative, if both are in the repository."""
+    inside = folder.resolve().is_relative_to(ROOT) and file.is_relative_to(ROOT)
+    return os.path.relpath(file, folder.resolve()) if inside else str(file)
 
 
 def render(config: Mapping[str, Any], header: str = "") -> str:

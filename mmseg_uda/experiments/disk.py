@@ -24,7 +24,14 @@ ENCODERS = {
     ("ResNetV1c", 101): 42.52,
     ("NanoBackbone", None): 0.42,
 }
-DECODERS = {"DLV2Head": 1.4, "NanoBackbone": 0.2}
+DECODERS = {"DLV2Head": 1.4, "NanoBackbone": 0.2, "TorchMask2FormerHead": 20.5}
+# Networks in stages: encoder, and DeepLabV3+ with its auxiliary head.
+STAGED = {
+    "resnet50": (23.51, 21.57),
+    "resnet101": (42.50, 21.57),
+    "mobilenet_v2": (2.22, 12.62),
+    "shufflenet_v2_x1_0": (1.25, 11.38),
+}
 OTHER_DECODER = 4.2
 LOGS = 20e6
 VALIDATION_IMAGES = 500  # Cityscapes'; the data set is not opened for an estimate
@@ -183,6 +190,12 @@ def network_bytes(config: Mapping[str, Any]) -> float | None:
     model = config.get("model") or {}
     backbone, head = model.get("backbone") or {}, model.get("decode_head") or {}
     kind = str(backbone.get("type"))
+    if kind == "StagedBackbone" and backbone.get("arch") in STAGED:
+        encoder, decoder = STAGED[backbone["arch"]]
+        if head.get("type") != "DeepLabV3PlusHead":
+            decoder = DECODERS.get(str(head.get("type")), OTHER_DECODER)
+        # weights between layers grow with the square of the width; narrow ones are about as small
+        return 4e6 * (encoder + decoder) * backbone.get("width", 1.0) ** 2
     encoder = ENCODERS.get((kind, backbone.get("variant", backbone.get("depth"))))
     if encoder is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmseg_uda.errors import UserError
 
@@ -183,6 +183,8 @@ class Row:
         note: What the reader of the table should know.
         counts: False for a reference row, which is no job of the paper's table.
         config_file: Train this file instead of a config made from ``setup``.
+        changes: What is changed in it, by dotted name.
+        tag: What tells the changed file's jobs from those of the file itself, in their names.
     """
 
     label: str
@@ -191,6 +193,8 @@ class Row:
     note: str = ""
     counts: bool = True
     config_file: Path | None = None
+    changes: tuple[tuple[str, Any], ...] = ()
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -261,7 +265,10 @@ def make_job(experiment: int | str, number: int, row: Row, seed: int) -> Job:
     from mmseg_uda.experiments.naming import job_name
 
     setup = replace(row.setup, seed=seed)
-    name = job_name(setup) if row.config_file is None else f"{row.config_file.stem}_s{seed}"
+    if row.config_file is None:
+        name = job_name(setup)
+    else:
+        name = "_".join(filter(None, (row.config_file.stem, row.tag, f"s{seed}")))
     return Job(experiment, number, row, setup, name)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import profiles, variants
-from mmseg_uda.experiments.configs import job_config, render
+from mmseg_uda.experiments.configs import base_path, job_config, nested, render
 from mmseg_uda.experiments.executors import Task
 from mmseg_uda.experiments.grid import Experiment, Job, Row, Setup
 from mmseg_uda.experiments.jobs import JobFolder, fingerprint
@@ -272,4 +272,5 @@ def _own_text(job: Job, folder: Path, header: str) -> str:
     file = job.row.config_file
     if file is None:
         return job_config(job.setup, folder, header)
-    return render({"_base_": [str(file)], "randomness": {"seed": job.setup.seed}}, header)
+    changes = nested((*job.row.changes, ("randomness.seed", job.setup.seed)))
+    return render({"_base_": [base_path(file, folder)], **changes}, header)

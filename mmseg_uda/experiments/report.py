@@ -21,6 +21,7 @@ from mmseg_uda.experiments.report_tables import (
     headline,
     jobs_table,
     main_table,
+    table_metrics,
     what_is_shown,
 )
 from mmseg_uda.experiments.results import Mean, RowResult, class_names, read_results
@@ -84,7 +85,7 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
 def csv_text(experiment: Experiment, rows: Sequence[RowResult]) -> str:
     """Returns one line per job with all metrics of its last validation."""
     classes = class_names(rows)
-    metrics = [*experiment.metrics, "aAcc", "mAcc"]
+    metrics = [*table_metrics(experiment, rows), "aAcc", "mAcc"]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
@@ -113,18 +114,18 @@ def as_json(experiment: Experiment, rows: Sequence[RowResult], profile: str) -> 
         "table": experiment.table,
         "profile": profile,
         "evaluation": "target validation, student, last iteration, percent",
-        "rows": [_row_json(experiment, row, profile) for row in rows],
+        "rows": [_row_json(row, table_metrics(experiment, rows), profile) for row in rows],
     }
 
 
-def _row_json(experiment: Experiment, row: RowResult, profile: str) -> dict[str, Any]:
+def _row_json(row: RowResult, metrics: Sequence[str], profile: str) -> dict[str, Any]:
     reported = row.row.reported if profile == "paper" else None
     return {
         "number": row.number,
         "label": row.row.label,
         "reference": not row.row.counts,
         "seeds_finished": len(row.finished),
-        "mean": {name: _mean_json(row.metric(name)) for name in experiment.metrics},
+        "mean": {name: _mean_json(row.metric(name)) for name in metrics},
         "IoU": {name: _mean_json(row.class_iou(name)) for name in class_names([row])},
         "best_mIoU_selected_on_target": _mean_json(row.best()),
         "reported": reported and {"values": dict(reported.values), "origin": reported.origin},

@@ -20,6 +20,12 @@ METRIC_TITLES = {
     "mIoU_new": "new classes",
     "aAcc": "pixel acc.",
     "mAcc": "class acc.",
+    "cityscapes/mIoU": "Cityscapes",
+    "bdd100k/mIoU": "BDD100K",
+    "mapillary/mIoU": "Mapillary",
+    "synthia/mIoU": "SYNTHIA",
+    "gta/mIoU": "GTA",
+    "acdc/mIoU": "ACDC",
 }
 
 
@@ -30,7 +36,7 @@ MINIWORLD_MEANS = (
     "which this report therefore leaves out."
 )
 BEST = (
-    "The best iteration is selected on the target's labels, which an adaptation does not have; it "
+    "The best iteration is an oracle: selected on the target's labels, which are not there; it "
     "is shown only to tell how much the choice of the last iteration costs."
 )
 COST = (
@@ -68,30 +74,36 @@ def headline(experiment: Experiment, profile: str) -> str:
 def what_is_shown(rows: Sequence[RowResult]) -> str:
     """What the numbers are."""
     seeds = ", mean ± sample standard deviation over seeds" if several_seeds(rows) else ""
+    if target_names(rows):
+        return (
+            "Validation sets of unseen targets, network at the last iteration, mIoU in %; the mean "
+            f"counts every target alike{seeds}."
+        )
     return f"Target validation set, student at the last iteration, in %{seeds}."
 
 
 def main_table(experiment: Experiment, rows: Sequence[RowResult], published: bool) -> Table:
     """Metrics of every row, ``published`` ones beside them where wanted and known."""
-    shown = [m for m in experiment.metrics if m == "mIoU" or has_metric(rows, m)]
+    metrics = table_metrics(experiment, rows)
+    shown = [m for m in metrics if m == "mIoU" or has_metric(rows, m)]
     # A column of the published value stands beside each metric for which any row has one.
     beside = [
         m
-        for m in experiment.metrics
+        for m in metrics
         if published and (m == "mIoU" or any(reported(r, m) is not None for r in rows))
     ]
     head = ["#", "row", "seeds"]
-    for metric in experiment.metrics:
+    for metric in metrics:
         if metric in shown or metric in beside:
-            head.append(METRIC_TITLES.get(metric, metric))
+            head.append(metric_title(metric, metrics))
         if metric in beside:
-            head.append(f"{METRIC_TITLES.get(metric, metric)}, reported")
+            head.append(f"{metric_title(metric, metrics)}, reported")
     if published:
         head.append("origin")
     lines = []
     for row in rows:
         cells = [str(row.number), row_label(row), f"{len(row.finished)}/{len(row.jobs)}"]
-        for metric in experiment.metrics:
+        for metric in metrics:
             if metric in shown or metric in beside:
                 cells.append(text(row.metric(metric)))
             if metric in beside:
@@ -101,6 +113,27 @@ def main_table(experiment: Experiment, rows: Sequence[RowResult], published: boo
             cells.append(row.row.reported.origin if row.row.reported else UNKNOWN)
         lines.append(cells)
     return Table(head, lines)
+
+
+def table_metrics(experiment: Experiment, rows: Sequence[RowResult]) -> list[str]:
+    """Columns of a table: the experiment's, and every target that was evaluated besides."""
+    targets = (f"{name}/mIoU" for name in target_names(rows))
+    return list(dict.fromkeys([*experiment.metrics, *targets]))
+
+
+def metric_title(metric: str, metrics: Sequence[str]) -> str:
+    """The head of a metric's column; with several targets, mIoU is their mean."""
+    if metric == "mIoU" and any("/" in name for name in metrics):
+        return "mean of targets"
+    return METRIC_TITLES.get(metric, metric.removesuffix("/mIoU"))
+
+
+def target_names(rows: Sequence[RowResult]) -> list[str]:
+    """Names of the targets, [] where a single one is evaluated."""
+    names = (name for row in rows for job in row.jobs for name in job.last if "/" in name)
+    return list(
+        dict.fromkeys(name.removesuffix("/mIoU") for name in names if name.endswith("/mIoU"))
+    )
 
 
 def class_table(rows: Sequence[RowResult], published: bool = False) -> Table:
@@ -119,7 +152,7 @@ def class_table(rows: Sequence[RowResult], published: bool = False) -> Table:
 def best_table(rows: Sequence[RowResult]) -> Table:
     """The best validation beside the last."""
     return Table(
-        ["#", "row", "last mIoU", "best mIoU (selected on target)", "at iteration"],
+        ["#", "row", "last mIoU", "oracle: best mIoU (selected on target)", "at iteration"],
         [
             [
                 str(r.number),

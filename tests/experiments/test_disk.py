@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
+from small import MODEL_CONFIGS, published
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.errors import UserError
@@ -31,6 +32,22 @@ def test_sizes_from_the_table_are_those_of_the_networks(tables, tmp_path, number
         network = MODELS.build(config.model)
     size = sum(v.numel() * v.element_size() for v in network.state_dict().values())
     assert disk.network_bytes(jobs[0].resolved) == pytest.approx(size, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deeplabv3plus_r50-os16",
+        "deeplabv3plus_r101-os16",
+        "deeplabv3plus_mobilenetv2",
+        "deeplabv3plus_shufflenetv2",
+        "mask2former_r50-os16",
+    ],
+)
+def test_sizes_of_networks_in_stages(name):
+    config = Config.fromfile(MODEL_CONFIGS / f"{name}.py")
+    size = sum(v.numel() * v.element_size() for v in published(name).state_dict().values())
+    assert disk.network_bytes(config.to_dict()) == pytest.approx(size, rel=0.03)
 
 
 def test_what_a_checkpoint_holds():

@@ -8,6 +8,8 @@ from mmseg_uda.foundation.masks import (
     MaskProposer,
     MaskSet,
     PrecomputedMaskProposer,
+    SamProposer,
+    SegmentAnythingProposer,
 )
 from mmseg_uda.foundation.owl import OwlDetector
 from mmseg_uda.foundation.proposal_detector import ProposalDetector
@@ -28,6 +30,8 @@ __all__ = [
     "OwlDetector",
     "PrecomputedMaskProposer",
     "ProposalDetector",
+    "SamProposer",
+    "SegmentAnythingProposer",
     "ToyScorer",
     "TransformersClip",
 ]

@@ -4,6 +4,7 @@ from mmseg_uda.foundation.masks.base import MaskProposer
 from mmseg_uda.foundation.masks.mask_set import MaskSet
 from mmseg_uda.foundation.masks.partitions import ConnectedComponentProposer, GridProposer
 from mmseg_uda.foundation.masks.precomputed import PrecomputedMaskProposer, read_masks
+from mmseg_uda.foundation.masks.sam import SamProposer, SegmentAnythingProposer
 
 __all__ = [
     "ConnectedComponentProposer",
@@ -11,5 +12,7 @@ __all__ = [
     "MaskProposer",
     "MaskSet",
     "PrecomputedMaskProposer",
+    "SamProposer",
+    "SegmentAnythingProposer",
     "read_masks",
 ]

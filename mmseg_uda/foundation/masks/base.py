@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import numpy as np
+import torch
 
 from mmseg_uda.foundation.masks.mask_set import MaskSet
 
@@ -15,10 +16,12 @@ class MaskProposer(ABC):
     Attributes:
         needs_labels: Whether :meth:`propose` reads ``labels``.
         needs_name: Whether :meth:`propose` reads ``name``.
+        device: Where its network runs, if it has one; the owner sets it.
     """
 
-    needs_labels = False
-    needs_name = False
+    needs_labels: bool = False
+    needs_name: bool = False
+    device: torch.device | str = "cpu"
 
     @property
     @abstractmethod

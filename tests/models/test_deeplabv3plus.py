@@ -264,3 +264,13 @@ def test_half_published_checkpoints_do_not_load(change):
         load_segmentor_weights(target, content)
     for name, value in target.state_dict().items():
         assert torch.equal(before[name], value)
+
+
+def test_every_trained_parameter_has_a_gradient():
+    """DistributedDataParallel need not look for unused parameters."""
+    model = narrow().train()
+    output = training_forward(model, torch.randn(2, 3, 64, 64))
+    losses = segmentation_loss(model, output, torch.randint(0, 19, (2, 64, 64)))
+    (losses["decode.loss_seg"] + losses["aux.loss_seg"]).backward()
+    missing = {name for name, p in model.named_parameters() if p.grad is None}
+    assert missing == {f"backbone.layer0.{name}" for name in ("0.weight", "1.weight", "1.bias")}

@@ -1,7 +1,11 @@
+import copy
+
 import pytest
 import torch
 import torchvision
+from mmengine.model import convert_sync_batchnorm
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmseg_uda.engine.compilation import compile_network
 from mmseg_uda.errors import UserError
@@ -267,3 +271,18 @@ def test_compiled_where_training_enters():
     for a, b in zip(maps, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-6)
     torch.compiler.reset()
+
+
+def test_synchronised_statistics():
+    """``sync_bn`` converts every BatchNorm; the frozen stem stays frozen."""
+    torch.manual_seed(0)
+    plain = small("mobilenet_v2").train()
+    images = torch.randn(2, 3, 64, 64)
+    converted = convert_sync_batchnorm(copy.deepcopy(plain)).train()
+    kinds = {type(m) for m in converted.modules() if isinstance(m, _BatchNorm)}
+    assert kinds == {nn.SyncBatchNorm}
+    assert not any(m.training for m in converted.stem.modules())
+    assert not any(p.requires_grad for p in converted.stem.parameters())
+    # one process has nothing to synchronise
+    for a, b in zip(plain(images), converted(images), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)

@@ -45,6 +45,10 @@ TRACKERS = {
 # run_experiments.py --executor slurm.
 SLURM = ["submitit>=1.5"]  # the line of releases that the tests run with
 
+# Region proposers of DynAlign that transformers does not bring.
+SAM = ["segment-anything>=1.0"]  # the published .pth files
+SUPERPIXELS = ["scikit-image>=0.22"]  # SLIC and Felzenszwalb; the first with Python 3.12
+
 setup(
     name="mmseg_uda",
     version=VERSION,
@@ -60,11 +64,16 @@ setup(
     extras_require={
         **TRACKERS,
         "slurm": SLURM,
+        "sam": SAM,
+        "superpixels": SUPERPIXELS,
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",  # two test processes on two cores
             *TRACKERS["tensorboard"],
             *SLURM,
+            *SAM,
+            *SUPERPIXELS,
+            "pycocotools>=2.0.8",  # what our run-length codec is compared with
             "ruff>=0.9",
             "mypy>=1.13",
         ],

@@ -4,12 +4,14 @@ from mmseg_uda.foundation.base import CropClassifier, Detector
 from mmseg_uda.foundation.clip import OpenClip, TransformersClip
 from mmseg_uda.foundation.masks import (
     ConnectedComponentProposer,
+    FelzenszwalbProposer,
     GridProposer,
     MaskProposer,
     MaskSet,
     PrecomputedMaskProposer,
     SamProposer,
     SegmentAnythingProposer,
+    SLICProposer,
 )
 from mmseg_uda.foundation.owl import OwlDetector
 from mmseg_uda.foundation.proposal_detector import ProposalDetector
@@ -23,6 +25,7 @@ __all__ = [
     "ConnectedComponentProposer",
     "CropClassifier",
     "Detector",
+    "FelzenszwalbProposer",
     "GridProposer",
     "MaskProposer",
     "MaskSet",
@@ -30,6 +33,7 @@ __all__ = [
     "OwlDetector",
     "PrecomputedMaskProposer",
     "ProposalDetector",
+    "SLICProposer",
     "SamProposer",
     "SegmentAnythingProposer",
     "ToyScorer",

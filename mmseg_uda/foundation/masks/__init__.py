@@ -5,13 +5,16 @@ from mmseg_uda.foundation.masks.mask_set import MaskSet
 from mmseg_uda.foundation.masks.partitions import ConnectedComponentProposer, GridProposer
 from mmseg_uda.foundation.masks.precomputed import PrecomputedMaskProposer, read_masks
 from mmseg_uda.foundation.masks.sam import SamProposer, SegmentAnythingProposer
+from mmseg_uda.foundation.masks.superpixels import FelzenszwalbProposer, SLICProposer
 
 __all__ = [
     "ConnectedComponentProposer",
+    "FelzenszwalbProposer",
     "GridProposer",
     "MaskProposer",
     "MaskSet",
     "PrecomputedMaskProposer",
+    "SLICProposer",
     "SamProposer",
     "SegmentAnythingProposer",
     "read_masks",

@@ -93,6 +93,8 @@ def test_a_missing_file_is_named(tmp_path):
         {"type": "GridProposer", "cell": 0},
         {"type": "ConnectedComponentProposer", "source": "depth"},
         {"type": "ConnectedComponentProposer", "connectivity": 6},
+        {"type": "SLICProposer", "segments": 0},
+        {"type": "FelzenszwalbProposer", "min_size": 0},
     ],
 )
 def test_bad_options_fail_when_built(options):
@@ -106,4 +108,41 @@ def test_keys_tell_settings_apart():
         build("ConnectedComponentProposer", **o).cache_key
         for o in ({}, {"min_area": 5}, {"source": "colour"}, {"source": "colour", "levels": 4})
     }
-    assert len(keys) == 6
+    keys |= {build(kind).cache_key for kind in ("SLICProposer", "FelzenszwalbProposer")}
+    keys |= {build("SLICProposer", segments=9).cache_key}
+    assert len(keys) == 9
+
+
+def two_colours():
+    image = np.zeros((24, 30, 3), np.uint8)
+    image[:, :14] = (220, 40, 40)
+    image[:, 14:] = (30, 60, 200)
+    return image
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"type": "SLICProposer", "segments": 12, "sigma": 0.0},
+        {"type": "FelzenszwalbProposer", "scale": 50.0, "min_size": 20, "sigma": 0.0},
+    ],
+)
+def test_superpixels_cover_the_image_once_and_keep_to_colours(config):
+    pytest.importorskip("skimage", reason="scikit-image is optional")
+    image = two_colours()
+    masks = MASK_PROPOSERS.build(config).propose(image)
+    assert masks.area.sum() == 24 * 30 and len(masks) >= 2
+    left = np.arange(30) < 14
+    for m in range(len(masks)):
+        columns = masks.decode(m, box_only=False).any(0)
+        assert columns[left].any() != columns[~left].any()
+
+
+@pytest.mark.parametrize("kind", ["SLICProposer", "FelzenszwalbProposer"])
+def test_without_scikit_image_the_package_is_named(kind, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
+    with pytest.raises(UserError, match="scikit-image") as error:
+        build(kind).propose(IMAGE)
+    assert "pip install scikit-image" in error.value.fix

@@ -1,6 +1,7 @@
 """Data sets, transforms, pair sampling and batch preparation; registers all of them."""
 
 from . import transforms  # noqa: F401
+from .aligned_dataset import AlignedDataset
 from .class_uniform import (
     ClassUniformSampling,
     class_centroids,
@@ -18,6 +19,7 @@ from .taxonomy_dataset import (
     ACDC,
     BDD100K,
     GTA,
+    IDD,
     SYNTHIA,
     Cityscapes,
     DarkZurich,
@@ -29,7 +31,9 @@ __all__ = [
     "ACDC",
     "BDD100K",
     "GTA",
+    "IDD",
     "SYNTHIA",
+    "AlignedDataset",
     "Cityscapes",
     "ClassUniformSampling",
     "DarkZurich",

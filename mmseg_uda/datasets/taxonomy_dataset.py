@@ -198,7 +198,16 @@ class BDD100K(TaxonomyDataset):
 class Mapillary(TaxonomyDataset):
     """Mapillary Vistas v1.2 (Neuhold et al., 2017): 18 000 and 2000 photographs of any size.
 
-    Label files hold the 66 published ids: ``label_map="mapillary12"`` makes Cityscapes classes.
+    Label files hold the 66 published ids: ``label_map="mapillary12"`` makes Cityscapes classes, and
+    ``taxonomy="mapillary66"`` keeps them.
+    """
+
+
+@DATASETS.register_module()
+class IDD(TaxonomyDataset):
+    """India Driving Dataset (Varma et al., 2019): 6993 training and 981 validation frames.
+
+    Label files hold the 26 ids of level 3: ``taxonomy="idd26"``.
     """
 
 

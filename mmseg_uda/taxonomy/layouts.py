@@ -175,6 +175,20 @@ LAYOUTS: dict[str, Layout] = {
             ),
         ),
     ),
+    "IDD": Layout(
+        title="IDD",
+        root="data/idd",
+        splits={
+            "train": ("leftImg8bit/train", "gtFine/train"),
+            "val": ("leftImg8bit/val", "gtFine/val"),
+            "test": ("leftImg8bit/test", None),
+        },
+        img_suffix="_leftImg8bit.png",
+        label_suffix="_gtFine_labellevel3Ids.png",
+        obtain="download 'IDD Segmentation' from https://idd.insaan.iiit.ac.in/ and unpack it to "
+        "{root}, so that {root}/leftImg8bit/val and {root}/gtFine/val exist; the data set's own "
+        "label tool (AutoNUE/public-code) makes the *_labellevel3Ids.png with id type level3Id",
+    ),
 }
 
 

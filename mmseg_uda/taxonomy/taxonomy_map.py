@@ -109,6 +109,22 @@ class TaxonomyMap:
         rest = [self.void_id] * (256 - len(self.defaults))
         return [*self.defaults, *rest]
 
+    def row_origins(self) -> tuple[int | None, ...]:
+        """Returns, per target class, the source class whose classifier it best starts from.
+
+        That is the class with this default, else the first one with this class among its own
+        candidates, else None (dynalign.md §12.8).
+        """
+        origins: list[int | None] = [None] * len(self.target)
+        for k, row in enumerate(self.own):
+            for target_id in (self.name_ids[n] for n in row):
+                if target_id < len(origins) and origins[target_id] is None:
+                    origins[target_id] = k
+        for k in reversed(range(len(self.defaults))):  # of two classes with one default, the first
+            if self.defaults[k] < len(origins):
+                origins[self.defaults[k]] = k
+        return tuple(origins)
+
     def phrases(self) -> list[list[str]]:
         """Returns (N,) lists: every context name of a prompt-name in every template."""
         return [[t.replace("{}", c) for c in own for t in self.templates] for own in self.contexts]

@@ -1,6 +1,7 @@
 """Transforms that treat the image and every per-pixel field alike."""
 
 from .appearance import RandomColorJitter, RandomGaussianBlur
+from .confidence import LoadConfidence
 from .depth import LoadRemappedDepth, remap_table
 from .evaluation import CenterCropPad, ResizeToScore
 from .geometry import CropFields, FlipFields, ResizeFields
@@ -12,6 +13,7 @@ __all__ = [
     "CenterCropPad",
     "CropFields",
     "FlipFields",
+    "LoadConfidence",
     "LoadFrame",
     "LoadRemappedDepth",
     "LoadTrainIds",

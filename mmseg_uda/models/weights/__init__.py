@@ -15,6 +15,7 @@ from mmseg_uda.models.weights.reference_names import (
     reference_parameter_names,
     to_reference_names,
 )
+from mmseg_uda.models.weights.taxonomy_rows import load_with_rows
 
 __all__ = [
     "BackboneWeights",
@@ -23,6 +24,7 @@ __all__ = [
     "from_reference_names",
     "load_backbone_weights",
     "load_segmentor_weights",
+    "load_with_rows",
     "read_checkpoint",
     "reference_parameter_names",
     "to_reference_names",

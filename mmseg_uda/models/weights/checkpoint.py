@@ -44,6 +44,20 @@ def load_segmentor_weights(
     Raises:
         UserError: The file is unreadable, lacks the part, or belongs to another network.
     """
+    name = source if isinstance(checkpoint, Mapping) else checkpoint
+    fill_segmentor(segmentor, segmentor_weights(segmentor, checkpoint, part, source), name)
+
+
+def segmentor_weights(
+    segmentor: nn.Module,
+    checkpoint: str | Path | Mapping[str, Any],
+    part: str = "model",
+    source: str | Path = "the checkpoint",
+) -> dict[str, torch.Tensor]:
+    """The weights of one network of a checkpoint, under a segmentor's names; shapes may differ.
+
+    Args and errors: those of :func:`load_segmentor_weights`.
+    """
     if part not in PARTS:
         raise UserError(f"there is no part {part!r} in a checkpoint", fix="'model' or 'ema_model'")
     if isinstance(checkpoint, Mapping):
@@ -61,20 +75,31 @@ def load_segmentor_weights(
             raise UserError(f"{source} holds no teacher", fix="evaluate the student, part='model'")
         selected = weights
     selected = from_srha_names(segmentor, from_reference_names(segmentor, selected))
-    expected = segmentor.state_dict()
     if not getattr(segmentor, "with_auxiliary_head", False):
         selected = {
             name: value
             for name, value in selected.items()
             if not name.startswith("auxiliary_head.")
         }
-    problems = coverage_problems(expected, selected)
+    return selected
+
+
+def fill_segmentor(
+    segmentor: nn.Module, weights: Mapping[str, torch.Tensor], source: str | Path
+) -> None:
+    """Load weights that cover a segmentor exactly, or raise.
+
+    Raises:
+        UserError: They belong to another network.
+    """
+    expected = segmentor.state_dict()
+    problems = coverage_problems(expected, weights)
     if any(problems.values()):
         raise UserError(
             f"{source} is a checkpoint of another network:\n  {describe_problems(problems)}",
             fix="use the config that the checkpoint was trained with",
         )
-    segmentor.load_state_dict({**expected, **selected})
+    segmentor.load_state_dict({**expected, **weights})
 
 
 def write_reference_checkpoint(

@@ -1,0 +1,128 @@
+"""Supervised training on aligned labels, started from the source model (dynalign.md §12.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.engine.processes import copy_from_main
+from mmseg_uda.engine.records import SourceBatch
+from mmseg_uda.engine.supervised import Supervised
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import load_with_rows
+from mmseg_uda.taxonomy import load_taxonomy_map
+
+CONFIDENCE = "confidence"
+FULL = 255.0
+
+
+@MODELS.register_module()
+class Retraining(Supervised):
+    """Trains a segmentor of the target taxonomy on labels that an alignment has made.
+
+    The recipe is ours: the original's is not released.
+
+    Args:
+        segmentor: Config of a segmentor with as many classes as the target taxonomy.
+        taxonomy_map: Name or path of the map.
+        source_checkpoint: Checkpoint of the source model, from which the network starts; the
+            classifier of a target class starts from that of the source class that it comes from.
+            None starts from the encoder's own weights.
+        source_part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
+        confidence_weights: Weigh every pixel by the probability with which its label was decided;
+            needs ``LoadConfidence`` in the pipeline.
+        default_weight: Weight of pixels where nothing was decided, which have the default label.
+        freeze_known: Keep the classifiers of the known classes as they are in the source model.
+        **kwargs: Those of ``Trainer``.
+
+    Raises:
+        UserError: Options, checkpoint, map and network do not fit together.
+    """
+
+    def __init__(
+        self,
+        segmentor: dict,
+        taxonomy_map: str = "mapillary_v5",
+        source_checkpoint: str | None = None,
+        source_part: str = "model",
+        confidence_weights: bool = False,
+        default_weight: float = 1.0,
+        freeze_known: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(segmentor, **kwargs)
+        self.taxonomy_map = load_taxonomy_map(taxonomy_map)
+        self.source_checkpoint = source_checkpoint
+        self.source_part = source_part
+        self.confidence_weights = confidence_weights
+        self.default_weight = default_weight
+        self.freeze_known = freeze_known
+        classes = len(self.taxonomy_map.target)
+        if self.num_classes != classes:
+            raise UserError(
+                f"The network has {self.num_classes} classes, the target taxonomy of "
+                f"'{self.taxonomy_map.name}' {classes}.",
+                f"Set model.decode_head.num_classes={classes}.",
+            )
+        if freeze_known and source_checkpoint is None:
+            raise UserError(
+                "uda.freeze_known keeps the source model's classifiers, and there is none.",
+                "Set uda.source_checkpoint.",
+            )
+        if not 0 <= default_weight <= 1:
+            raise UserError(f"uda.default_weight={default_weight} is not in 0..1.")
+        self._frozen: list[tuple[Tensor, Tensor]] | None = None
+        self._per_class: list[str] = []
+
+    def init_weights(self) -> None:
+        """Initialise the segmentor, then take over what the source model has learnt."""
+        self.init_student()
+        if self.source_checkpoint is None:
+            return
+        taxonomy = self.taxonomy_map
+        self._per_class = load_with_rows(
+            self.model,
+            self.source_checkpoint,
+            taxonomy.row_origins(),
+            len(taxonomy.source),
+            self.source_part,
+        )
+        copy_from_main(self.model.state_dict().values())
+
+    def train_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> dict:
+        """One optimizer step; see :class:`Trainer`."""
+        if self.freeze_known and self._frozen is None:
+            self._frozen = self._known_rows()
+        scalars = super().train_step(data, optim_wrapper)
+        # Written back instead of blocking gradients: weight decay would change the rows, too.
+        with torch.no_grad():
+            for parameter, kept in self._frozen or ():
+                parameter[list(self.taxonomy_map.known_ids)] = kept
+        return scalars
+
+    def pixel_weight(self, source: SourceBatch) -> Tensor | None:
+        """(B, H, W) float32 weights of a batch's labels: None counts every pixel alike.
+
+        Raises:
+            UserError: Weights are asked for, and the batch has no confidence.
+        """
+        if not self.confidence_weights:
+            return None
+        if CONFIDENCE not in source.fields:
+            raise UserError(
+                "uda.confidence_weights: the samples have no confidence.",
+                "Put LoadConfidence behind LoadTrainIds, and align with confidence files.",
+            )
+        confidence = source.fields[CONFIDENCE].squeeze(1).float() / FULL
+        return torch.where(confidence > 0, confidence, self.default_weight)
+
+    def _known_rows(self) -> list[tuple[Tensor, Tensor]]:
+        parameters = dict(self.model.named_parameters())
+        rows = list(self.taxonomy_map.known_ids)
+        found = [parameters[name] for name in self._per_class if name in parameters]
+        return [(parameter, parameter.detach()[rows].clone()) for parameter in found]

@@ -1,14 +1,18 @@
-"""Inference from Python: build a segmentor, predict images, publish a student."""
+"""Inference from Python: build a segmentor, predict and align images, publish a student."""
 
+from mmseg_uda.apis.alignment import Aligner, AlignmentSettings, align
 from mmseg_uda.apis.prediction import Prediction, Predictor, predict
 from mmseg_uda.apis.publishing import publish
 from mmseg_uda.apis.segmentor import init_segmentor, taxonomy_of
 from mmseg_uda.engine.tta import Augmentations
 
 __all__ = [
+    "Aligner",
+    "AlignmentSettings",
     "Augmentations",
     "Prediction",
     "Predictor",
+    "align",
     "init_segmentor",
     "predict",
     "publish",

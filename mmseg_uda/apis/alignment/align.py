@@ -61,8 +61,8 @@ class Aligner:
         shape = working_shape(options.working_size, size)
         predicted = self._predict(array, source, shape)
         small = resize_image(array, shape)
-        seen = small if options.channel_order == "bgr" else small[..., ::-1]
-        masks = self.proposer.propose(np.ascontiguousarray(seen), predicted.labels, name)
+        rgb = np.ascontiguousarray(small[..., ::-1])
+        masks = self.proposer.propose(rgb, predicted.labels, name)
         if options.vote == "soft":
             assert predicted.probabilities is not None
             votes = mean_probabilities(masks, predicted.probabilities)

@@ -86,7 +86,10 @@ class AlignmentSettings:
 
     def build_proposer(self) -> MaskProposer:
         """The proposer; networks run on the device of the settings."""
-        return _build(MASK_PROPOSERS, "proposer", self.proposer, device=self._device())
+        order = self.build_options().channel_order
+        proposer = _build(MASK_PROPOSERS, "proposer", self.proposer, channel_order=order)
+        proposer.device = self._device()
+        return proposer
 
     def build_scorer(self) -> CropClassifier:
         """The scorer; crops are stretched to its input, as published."""

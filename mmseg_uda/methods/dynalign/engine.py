@@ -118,10 +118,11 @@ class Engine:
         parts = Features(found.masked.cpu().numpy(), found.context.cpu().numpy())
         if self.options.features == "fused":
             parts = Features(parts.fused(self.options).numpy(), None)
-        rows = [
-            _rows(values, chosen, len(masks), dtype) for values in (parts.masked, parts.context)
-        ]
-        return Features(rows[0], rows[1])
+        context = parts.context
+        return Features(
+            _rows(parts.masked, chosen, len(masks), dtype),
+            None if context is None else _rows(context, chosen, len(masks), dtype),
+        )
 
     def relabel(
         self, masks: MaskSet, source: np.ndarray, majority: np.ndarray, features: Features

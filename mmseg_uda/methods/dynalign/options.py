@@ -56,7 +56,8 @@ class Options:
         working_size: Size at which regions and crops are taken: ``stretch:1440x1920`` (height ×
             width, the aspect ratio is not kept), ``keep_ratio:1920`` (longer side) or
             ``original``.
-        channel_order: ``rgb``, or ``bgr`` as the published code hands images to SAM.
+        channel_order: Of images for proposers with a network: ``rgb``, or ``bgr`` as the published
+            code hands them to SAM.
         source_resize: ``logits``: the network's logits are resized to the working size;
             ``labels``: its labels at the image's own size are (published).
         vote: ``hard``: a region belongs to the source class of most of its pixels; ``soft``: to

@@ -131,21 +131,18 @@ class Propose(RecordStage):
             image=file_digest(item.path),
             proposer=proposer.cache_key,
             files=files,
-            **self.options.subset("working_size", "channel_order"),
+            **self.options.subset("working_size"),
         )
 
     def load(self, item: Item) -> tuple:
         """The image, RGB at working size, and the source prediction where it is needed."""
         image, shape = self.image(item)
         labels = self._others("predict").read(item)["labels"] if self.run.labels_first else None
-        return resize_image(image, shape)[..., ::-1], labels
+        return np.ascontiguousarray(resize_image(image, shape)[..., ::-1]), labels
 
     def work(self, item: Item, loaded: tuple) -> None:
         """Find regions."""
-        image, labels = loaded
-        if self.options.channel_order == "bgr":
-            image = image[..., ::-1]
-        masks = self._proposer.propose(np.ascontiguousarray(image), labels, item.name)
+        masks = self._proposer.propose(*loaded, item.name)
         self.images, self.regions = self.images + 1, self.regions + len(masks)
         self._write(item, masks.to_arrays())
 

@@ -1,0 +1,76 @@
+"""Presets, working sizes and wrong values."""
+
+import pytest
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.methods.dynalign import Options, preset, working_shape
+
+
+def test_the_released_preset_is_what_was_released():
+    options = preset("released", taxonomy="idd_v5")
+    assert options.working_size == "stretch:1440x1920"
+    assert options.channel_order == "bgr"
+    assert options.crops == "exact"
+    assert options.context_offsets == (0, 200)
+    assert options.minor_padding == 20
+    assert options.logit_scale == 100
+    assert options.threshold == 0.6
+    assert options.fusion == "dynamic"
+    assert options.shared
+    assert not options.renormalize
+    assert not options.normalize_before_mean
+
+
+def test_the_recommended_preset_keeps_the_ratio_of_idd_only():
+    assert preset(taxonomy="idd_v5").working_size == "keep_ratio:1920"
+    assert preset(taxonomy="mapillary_v5").working_size == "stretch:1440x1920"
+    assert preset(changes=dict(working_size="original"), taxonomy="idd_v5").working_size == (
+        "original"
+    )
+    assert preset().channel_order == "rgb"
+    assert preset().crops == "fast"
+
+
+def test_changes_that_are_none_keep_the_preset():
+    assert preset("released", dict(threshold=None, fusion="mean")) == Options(
+        channel_order="bgr", source_resize="labels", crops="exact", fusion="mean"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("stretch:1440x1920", (1440, 1920)),
+        ("keep_ratio:1920", (1080, 1920)),
+        ("keep_ratio:100", (56, 100)),
+        ("original", (720, 1280)),
+    ],
+)
+def test_working_sizes(text, shape):
+    assert working_shape(text, (720, 1280)) == shape
+
+
+def test_a_very_long_image_keeps_a_pixel():
+    assert working_shape("keep_ratio:10", (1, 4000)) == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (dict(working_size="big"), "working_size='big'"),
+        (dict(working_size="stretch:0x4"), "working_size"),
+        (dict(fusion="sum"), "one of dynamic, mean, none, context"),
+        (dict(threshold=1.5), "threshold=1.5"),
+        (dict(context_offsets=()), "context_offsets"),
+        (dict(confidence_default=256), "confidence_default"),
+        (dict(treshold=0.5), "no option 'treshold'"),
+    ],
+)
+def test_wrong_values_are_named(wrong, text):
+    with pytest.raises(UserError, match=text):
+        preset(changes=wrong)
+
+
+def test_an_unknown_preset():
+    with pytest.raises(UserError, match="released, recommended"):
+        preset("paper")

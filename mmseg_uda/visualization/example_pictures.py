@@ -70,10 +70,11 @@ class ExamplePicturesHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Write what belongs to the chosen images."""
-        for sample in outputs or ():
+        for position, sample in enumerate(outputs or ()):
             number = self._chosen.get(str(sample.metainfo.get("img_path")))
             if number is not None:
-                self._written[number] = self._write(runner, sample, number)
+                image = _shown_image(sample, data_batch, position)
+                self._written[number] = self._write(runner, sample, number, image)
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
         """List them. On several GPUs each process lists its own share."""
@@ -95,12 +96,13 @@ class ExamplePicturesHook(Hook):
     def _folder(self, runner: Any) -> Path:
         return Path(runner.work_dir) / FOLDER
 
-    def _write(self, runner: Any, sample: Any, number: int) -> dict[str, Any]:
-        path = Path(sample.metainfo["img_path"])
+    def _write(self, runner: Any, sample: Any, number: int, image: np.ndarray) -> dict[str, Any]:
+        name = Path(sample.metainfo["img_path"]).stem
+        if "target" in sample.metainfo:
+            name = f"{sample.metainfo['target']}: {name}"
         folder = self._folder(runner)
         folder.mkdir(parents=True, exist_ok=True)
-        image = read_image(str(path))[..., ::-1]
-        files: dict[str, Any] = {"name": path.stem, "image": f"{number:02d}_image.jpg"}
+        files: dict[str, Any] = {"name": name, "image": f"{number:02d}_image.jpg"}
         size = self._size(image.shape)
         small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
         Image.fromarray(small).save(folder / files["image"], quality=90)
@@ -118,6 +120,17 @@ class ExamplePicturesHook(Hook):
         """Width and height of the written picture."""
         factor = min(1.0, self.width / shape[1])
         return round(shape[1] * factor), round(shape[0] * factor)
+
+
+def _shown_image(sample: Any, data_batch: Any, position: int) -> np.ndarray:
+    """RGB, (h, w, 3): the file, or what the network saw where that is scored in its place."""
+    image = read_image(str(sample.metainfo["img_path"]))
+    scored = tuple(sample.pred_sem_seg.data.shape[-2:])
+    if image.shape[:2] != scored and data_batch is not None:
+        seen = data_batch["inputs"][position]
+        if tuple(seen.shape[-2:]) == scored:
+            image = seen.cpu().numpy().transpose(1, 2, 0)
+    return image[..., ::-1]
 
 
 def full_palette(palette: Sequence[Sequence[int]]) -> list[list[int]]:

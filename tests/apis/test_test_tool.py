@@ -79,3 +79,47 @@ def test_what_does_not_go_together(evaluate, trained, tmp_path):
     cfg.dump(tmp_path / "no_resize.py")
     status, _, err = evaluate("--tta", config=tmp_path / "no_resize.py")
     assert status == 2 and "one resize and one pack" in err
+
+
+@pytest.fixture
+def two_targets(trained, tmp_path):
+    """The Cityscapes frames as they are, and their middle squares as a second target."""
+    cfg = Config.fromfile(trained("daformer")[0])
+    dataset = cfg.test_dataloader.dataset
+    native = [dict(type="LoadFrame"), dict(type="LoadTrainIds")]
+    square = dict(type="CenterCropPad", size=(32, 32))
+    targets = {
+        name: {**dataset, "pipeline": [*native, *steps, dict(type="PackFields")]}
+        for name, steps in (("whole", []), ("middle", [square]))
+    }
+    cfg.test_dataloader.dataset = dict(type="MultiTargetDataset", targets=targets)
+    cfg.test_evaluator = dict(type="MultiTargetIoU")
+    cfg.dump(tmp_path / "targets.py")
+    return tmp_path / "targets.py"
+
+
+def test_several_targets_at_once(evaluate, two_targets, trained, images, tmp_path):
+    status, out, err = evaluate("--out", tmp_path / "out", config=two_targets)
+    assert status == 0, err
+    scores = {name: float(v) for name, v in re.findall(r"mIoU of (\w+): ([\d.]+)", out)}
+    assert sorted(scores) == ["middle", "whole"]  # a dumped config sorts its keys
+    labels = [np.asarray(Image.open(p)) for p in sorted(images.rglob("*_labelTrainIds.png"))]
+    parts = {"whole": labels, "middle": [label[4:36, 24:56] for label in labels]}
+    for name, expected in parts.items():
+        written = sorted((tmp_path / "out" / name).glob("*.png"))
+        predictions = [np.asarray(Image.open(path)) for path in written]
+        assert scores[name] == pytest.approx(iou(predictions, expected), abs=0.006)
+    mean = float(re.search(r"^mIoU: ([\d.]+)", out, re.M)[1])
+    assert mean == pytest.approx(sum(scores.values()) / 2, abs=0.011)
+
+
+def test_one_of_several_targets(evaluate, two_targets):
+    status, out, err = evaluate("--targets", "middle", config=two_targets)
+    assert status == 0, err
+    assert re.findall(r"mIoU of (\w+)", out) == ["middle"]
+    status, _, err = evaluate("--targets", "bdd100k", config=two_targets)
+    assert status == 2 and "Use middle, whole" in err
+    status, _, err = evaluate("--test-set", "--out", "x", config=two_targets)
+    assert status == 2 and "single target" in err
+    status, _, err = evaluate("--targets", "middle")
+    assert status == 2 and "evaluates a single data set" in err

@@ -102,3 +102,25 @@ def test_off(tmp_path):
 def test_impossible_options():
     with pytest.raises(UserError, match="examples"):
         ExamplePicturesHook(count=-1)
+
+
+def test_a_target_that_is_scored_at_its_processed_size_shows_what_the_network_saw(tmp_path):
+    """Only the middle of the image is scored: picture and prediction belong together."""
+    data = Images(tmp_path, 1, size=(20, 60))
+    runner = SimpleNamespace(
+        val_dataloader=SimpleNamespace(dataset=data), work_dir=str(tmp_path / "run"), iter=1
+    )
+    hook = ExamplePicturesHook(count=1)
+    hook.before_val_epoch(runner)
+    sample = SegDataSample(metainfo={"img_path": str(data.paths[0]), "target": "mapillary"})
+    sample.pred_sem_seg = PixelData(data=torch.zeros(1, 20, 20, dtype=torch.long))
+    seen = torch.full((3, 20, 20), 40, dtype=torch.uint8)
+    seen[2] = 200  # BGR
+    hook.after_val_iter(runner, 0, {"inputs": [seen]}, [sample])
+    hook.after_val_epoch(runner, {})
+    (example,) = json.loads((tmp_path / "run/examples/examples.json").read_text())["examples"]
+    assert example["name"] == "mapillary: frame_0"
+    picture = np.asarray(Image.open(tmp_path / "run/examples" / example["image"])).astype(int)
+    assert picture.shape == (20, 20, 3)
+    assert abs(picture - [200, 40, 40]).max() < 12
+    assert Image.open(tmp_path / "run/examples" / example["prediction"]).size == (20, 20)

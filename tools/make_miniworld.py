@@ -17,7 +17,7 @@ from mmseg_uda.miniworld import (
 from mmseg_uda.miniworld.formats import write_rgb
 from mmseg_uda.miniworld.prepare import GROUPS, SEGMENTATION_DOMAINS
 from mmseg_uda.miniworld.sheets import contact_sheet, crop_sheet
-from mmseg_uda.miniworld.unseen import UNSEEN
+from mmseg_uda.miniworld.unseen import UNSEEN, WEB_DETAILS
 from mmseg_uda.miniworld.web import DOMAIN
 from mmseg_uda.miniworld.world import DEFAULT_COUNTS
 
@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
         dest="groups",
         default=(),
         choices=GROUPS,
-        help="also make what these experiments need: domain generalization (500-)",
+        help="also make what these experiments need: generalization 500-, taxonomy 600-",
     )
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     return parser.parse_args()
@@ -80,7 +80,7 @@ def main() -> None:
     for domain, folder in paths.data.items():
         sheet = folder / "contact_sheet.png"
         if domain in paths.seconds or not sheet.exists():
-            web = domain == DOMAIN
+            web = domain in (DOMAIN, WEB_DETAILS)
             write_rgb(sheet, crop_sheet(folder) if web else contact_sheet(domain, options))
         print(f"{domain:18s} {_took(paths, domain):>10s}  {folder}  (look at {sheet.name})")
     for name, path in paths.weights.items():

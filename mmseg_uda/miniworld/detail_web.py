@@ -54,9 +54,10 @@ def texts_of(id_: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def class_name(id_: int) -> str:
-    """Name of a class of the canvas in captions' files."""
-    return (Ids(id_) if id_ < len(Ids) else Detail(id_)).name.lower()
+@cache
+def class_ids() -> dict[str, int]:
+    """Ids of the canvas by the name of their class in captions' files."""
+    return {c.name.lower(): int(c) for c in (*Ids, *Detail)}
 
 
 def frame_regions(
@@ -110,14 +111,16 @@ def region_crops(
 def _crops(index: int, seed: int) -> Iterator[Crop]:
     rng = stream(seed, WEB_DETAILS, "crops", index)
     frame = render(get_domain(WEB_DETAILS), "train", index, seed)
+    names = {id_: name for name, id_ in class_ids().items()}
     for id_, region in frame_regions(frame, rng):
         texts = texts_of(id_)
         for crop in region_crops(frame, region, rng):
             text = texts[int(rng.integers(len(texts)))]
-            yield crop, class_name(id_), text, TEMPLATE.format(text)
+            yield crop, names[id_], text, TEMPLATE.format(text)
 
 
 def render_detail_web(root: Path, seed: int, frames: int, workers: int | None = None) -> bool:
     """Writes ``root/web_details`` as ``render_web`` writes the web-like domain."""
     modules = (*modules_of(get_domain(WEB_DETAILS)), "web.py", "detail_web.py")
-    return write_crops(root, WEB_DETAILS, seed, frames, _crops, modules, workers)
+    # A scene gives some 70 crops, three times as many as one of the web-like domain.
+    return write_crops(root, WEB_DETAILS, seed, max(frames // 3, 1), _crops, modules, workers)

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_text
+from mmseg_uda.miniworld.detail_web import render_detail_web
+from mmseg_uda.miniworld.domains import get_domain
 from mmseg_uda.miniworld.formats import frame_stem
 from mmseg_uda.miniworld.stamps import fingerprint, read_stamp, write_stamp
+from mmseg_uda.miniworld.unseen import WEB_DETAILS
 from mmseg_uda.miniworld.web import DEFAULT_FRAMES, DOMAIN, read_web, render_web
-from mmseg_uda.miniworld.world import RENDER_MODULES, WorldOptions, render_domain
+from mmseg_uda.miniworld.world import RENDER_MODULES, WorldOptions, modules_of, render_domain
 from mmseg_uda.taxonomy import LIST_FOLDER
 
 SEGMENTATION_DOMAINS = ("gta", "synthia", "cityscapes", "acdc")
@@ -45,6 +48,7 @@ GROUPS = {
         ("resnet50", "resnet101", "mobilenet_v2", "shufflenet_v2_x1_0"),
         ("gta", "synthia"),
     ),
+    "taxonomy": Group(("mapillary", "idd"), ("detail_clip",)),
 }
 
 
@@ -226,6 +230,12 @@ def _make_clip(web: Path, target: Path, steps: int | None) -> None:
     save_clip(train_clip(*read_web(web), steps=steps or CLIP_STEPS), target)
 
 
+def _make_detail_clip(web: Path, target: Path, steps: int | None) -> None:
+    from mmseg_uda.miniworld.detail_weights import make_detail_clip
+
+    make_detail_clip(web, target, steps)
+
+
 def _staged(arch: str) -> _Weights:
     def make(web: Path, target: Path, steps: int | None) -> None:
         from mmseg_uda.miniworld.staged_weights import make_staged
@@ -254,9 +264,26 @@ class _Weights:
     render: Callable[[Path, int, int, int | None], bool] = render_web
 
 
+_DETAIL_MODULES = (
+    *dict.fromkeys((*WEIGHT_MODULES, *modules_of(get_domain(WEB_DETAILS)))),
+    "detail_web.py",
+    "detail_weights.py",
+)
 DEFAULT_WEIGHTS = ("nano_backbone", "clip")
 WEIGHTS = {
     "nano_backbone": _Weights("nano_backbone.pth", _make_nano),
     "clip": _Weights("clip", _make_clip),
     **{arch: _staged(arch) for arch in GROUPS["generalization"].weights},
+    "detail_clip": _Weights(
+        "detail_clip",
+        _make_detail_clip,
+        (
+            *WEIGHT_MODULES,
+            *modules_of(get_domain(WEB_DETAILS)),
+            "detail_web.py",
+            "detail_weights.py",
+        ),
+        WEB_DETAILS,
+        render_detail_web,
+    ),
 }

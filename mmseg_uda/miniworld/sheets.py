@@ -56,10 +56,10 @@ def contact_sheet(domain: str, options: WorldOptions, columns: int = 4, rows: in
 
 
 def crop_sheet(folder: Path, columns: int = 12) -> NDArray[np.uint8]:
-    """RGB sheet of the web-like domain below ``folder``: one class per row, its name in front."""
+    """RGB sheet of a web-like domain below ``folder``: one class per row, its name in front."""
     captions, crops = read_web(folder)
     rows = []
-    for name in load_taxonomy(TAXONOMY).classes:
+    for name in dict.fromkeys(c.name for c in captions):
         chosen = [crops[i] for i, c in enumerate(captions) if c.name == name][:columns]
         title = np.full((CROP_SIZE, 110, 3), 255, np.uint8)
         cv2.putText(title, name, (4, 36), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)

@@ -22,7 +22,7 @@ BACKBONE_STEPS, CLIP_STEPS = 400, 480
 BACKBONE_BATCH, CLIP_BATCH = 64, 96
 # The published statistics of ImageNet, as the segmentation preprocessor uses them.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_CLIP_MEAN = _CLIP_STD = (0.5, 0.5, 0.5)
+CLIP_MEAN = CLIP_STD = (0.5, 0.5, 0.5)
 CLIP_CONFIG: dict[str, Any] = {
     "embed_dim": 64,
     # A residual image tower: the convolutions' prior is worth more than width at this scale.
@@ -37,18 +37,38 @@ CLIP_CONFIG: dict[str, Any] = {
 }
 
 
-class _Crops:
-    """Class-balanced random batches of augmented crops."""
+# Vehicles look most alike and are the web's favourite subject.
+VEHICLES = ("car", "truck", "bus", "train")
 
-    def __init__(self, captions: list[Caption], crops: np.ndarray, seed: int) -> None:
+
+class Crops:
+    """Class-balanced random batches of augmented crops.
+
+    Args:
+        captions: Of the crops.
+        crops: (N, S, S, 3) uint8 RGB.
+        seed: Of draws and augmentation.
+        favourites: Classes that are drawn twice as often.
+
+    Attributes:
+        names: Names of the classes.
+        target: (N,) int64, the class of each crop.
+        generator: Source of all draws.
+    """
+
+    def __init__(
+        self,
+        captions: list[Caption],
+        crops: np.ndarray,
+        seed: int,
+        favourites: Sequence[str] = VEHICLES,
+    ) -> None:
         self.captions = captions
         self.pixels = torch.from_numpy(crops).permute(0, 3, 1, 2)
         self.names = sorted({c.name for c in captions})
         self.target = torch.tensor([self.names.index(c.name) for c in captions])
         self.members = [torch.nonzero(self.target == k).flatten() for k in range(len(self.names))]
-        # Vehicles look most alike and are the web's favourite subject.
-        vehicles = ("car", "truck", "bus", "train")
-        self.shares = torch.tensor([2.0 if n in vehicles else 1.0 for n in self.names])
+        self.shares = torch.tensor([2.0 if n in favourites else 1.0 for n in self.names])
         self.generator = torch.Generator().manual_seed(seed)
 
     def batches(self, size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -65,11 +85,13 @@ class _Crops:
             yield augment(self.pixels[index].float() / 255, self.generator), index
 
 
-def _normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(B, 3, H, W) in [0, 1], standardised per channel."""
     return (images - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
 
 
-def _optimizer(module: nn.Module, rate: float, steps: int) -> tuple[Any, Any]:
+def make_optimizer(module: nn.Module, rate: float, steps: int) -> tuple[Any, Any]:
+    """AdamW with a short warm-up and a cosine to almost zero, and its schedule."""
     optimizer = torch.optim.AdamW(module.parameters(), rate, weight_decay=0.02, betas=(0.9, 0.98))
     warm = max(steps // 20, 1)
 
@@ -107,7 +129,7 @@ def train_backbone(
     Returns:
         The encoder, and the training accuracy of the last tenth of the steps.
     """
-    data = _Crops(captions, crops, seed)
+    data = Crops(captions, crops, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         backbone, channels = build()
@@ -115,11 +137,11 @@ def train_backbone(
         head = nn.Linear(channels[-1], len(data.names))
         side = nn.Linear(channels[-2], len(data.names))
     modules = nn.ModuleList([backbone, head, side]).train()
-    optimizer, schedule = _optimizer(modules, 2e-3, steps)
+    optimizer, schedule = make_optimizer(modules, 2e-3, steps)
     right: list[float] = []
     batches = data.batches(BACKBONE_BATCH, steps)
     for images, index in track(batches, f"Training the {title}", steps):
-        features = backbone(_normalise(images, _MEAN, _STD))
+        features = backbone(normalise(images, _MEAN, _STD))
         logits, target = head(features[-1].mean((2, 3))), data.target[index]
         loss = F.cross_entropy(logits, target)
         loss = loss + 0.4 * F.cross_entropy(side(features[-2].mean((2, 3))), target)
@@ -171,7 +193,7 @@ def train_clip(
     """Trains the miniature CLIP; returns the model in eval mode."""
     import open_clip
 
-    data = _Crops(captions, crops, seed + 1)
+    data = Crops(captions, crops, seed + 1)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = open_clip.CLIP(**CLIP_CONFIG).train()
@@ -179,13 +201,13 @@ def train_clip(
     texts = sorted({c.text for c in captions})
     tokens = tokenizer(texts)
     token_row = torch.tensor([texts.index(c.text) for c in captions])
-    optimizer, schedule = _optimizer(model, 1.5e-3, steps)
+    optimizer, schedule = make_optimizer(model, 1.5e-3, steps)
     for images, index in track(
         data.batches(CLIP_BATCH, steps), "Training the miniature CLIP", steps
     ):
         # Equal captions need only one pass through the text tower.
         rows, inverse = token_row[index].unique(return_inverse=True)
-        image = model.encode_image(_normalise(images, _CLIP_MEAN, _CLIP_STD), normalize=True)
+        image = model.encode_image(normalise(images, CLIP_MEAN, CLIP_STD), normalize=True)
         text = model.encode_text(tokens[rows], normalize=True)[inverse]
         logits = model.logit_scale.exp() * image @ text.t()
         loss = contrastive_loss(logits, shown_prompts(captions, index))
@@ -211,8 +233,8 @@ def save_clip(model: nn.Module, folder: Path) -> None:
     config = {
         "model_cfg": CLIP_CONFIG,
         "preprocess_cfg": {
-            "mean": list(_CLIP_MEAN),
-            "std": list(_CLIP_STD),
+            "mean": list(CLIP_MEAN),
+            "std": list(CLIP_STD),
             "interpolation": "bicubic",
             "resize_mode": "squash",
         },

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from mmseg_uda.errors import UserError
@@ -15,7 +16,8 @@ from mmseg_uda.taxonomy import MissingPath, missing_paths
 LOADERS = ("train_dataloader", "val_dataloader")
 HUB = ("huggingface.co", 443)
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-FOUNDATION_ROLES = ("detector", "classifier")
+# CSI's frozen models: role and registry.
+RELABEL_ROLES = {"detector": "DETECTORS", "classifier": "CROP_CLASSIFIERS"}
 
 
 def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = True) -> None:
@@ -113,29 +115,54 @@ def missing_backbones(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]
 
 
 def missing_foundation(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
-    """Returns the detectors and classifiers of CSI whose weights cannot be loaded."""
-    wanted: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    """Returns the frozen models of CSI and DynAlign that cannot be built or loaded."""
+    missing: dict[str, MissingPath] = {}
+    seen = set()
     for config in configs:
-        relabel = (config.get("uda") or {}).get("relabel") or {}
-        for role in FOUNDATION_ROLES:
-            if relabel.get(role):
-                wanted.setdefault(repr(relabel[role]), (role, relabel[role]))
-    if not wanted:
-        return []
-    from mmseg_uda.foundation import CROP_CLASSIFIERS, DETECTORS
+        for key, adapter, load in _adapters(config):
+            if repr(adapter) in seen:
+                continue
+            seen.add(repr(adapter))
+            try:
+                load()
+            except UserError as error:
+                fix = error.fix or f"correct {key}"
+                path = MissingPath("Foundation models", _checkpoint(adapter), fix)
+                missing.setdefault(repr(adapter), path)
+    return list(missing.values())
 
-    missing = []
-    for role, adapter in wanted.values():
-        registry = DETECTORS if role == "detector" else CROP_CLASSIFIERS
+
+def _adapters(
+    config: Mapping[str, Any],
+) -> Iterator[tuple[str, Mapping[str, Any], Callable[[], None]]]:
+    """Of each frozen model: its key in the config, its settings, and what loads it."""
+    uda = config.get("uda") or {}
+    relabel = uda.get("relabel") or {} if isinstance(uda, Mapping) else {}
+    if any(relabel.get(role) for role in RELABEL_ROLES):
+        from mmseg_uda import foundation
+
+        for role, name in RELABEL_ROLES.items():
+            key, registry = f"uda.relabel.{role}", getattr(foundation.registry, name)
+            if relabel.get(role):
+                adapter = relabel[role]
+                yield key, adapter, partial(_build_and_load, registry, key, adapter)
+    if config.get("alignment"):
+        from mmseg_uda.apis.alignment.settings import AlignmentSettings
+
         try:
-            built = registry.build(dict(adapter))
-            # A detector made of proposals has its weights in the classifier that scores them.
-            getattr(built, "classifier", built).network.get()
-        except UserError as error:
-            name = _checkpoint(adapter)
-            fix = error.fix or f"correct uda.relabel.{role}"
-            missing.append(MissingPath("Foundation models", name, fix))
-    return missing
+            settings = AlignmentSettings(**config["alignment"])
+        except TypeError as error:  # an option that it does not have
+            raise UserError(
+                f"alignment: {error}", fix="correct it, see configs/dynalign"
+            ) from error
+        yield "alignment.proposer", settings.proposer, lambda: settings.build_proposer().load()
+        yield "alignment.scorer", settings.scorer, lambda: settings.build_scorer().load()
+
+
+def _build_and_load(registry: Any, key: str, adapter: Mapping[str, Any]) -> None:
+    from mmseg_uda.foundation.registry import build_adapter
+
+    build_adapter(registry, key, adapter).load()
 
 
 def _backbones(config: Mapping[str, Any]) -> Iterator[str]:

@@ -20,6 +20,13 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class Detector(ABC):
     """An open-vocabulary detector: frozen, built at first use, no ``nn.Module``."""
 
+    def load(self) -> None:  # noqa: B027 (nothing to do without weights)
+        """Loads the weights, if there are any, now instead of at first use.
+
+        Raises:
+            UserError: They are missing or damaged.
+        """
+
     @abstractmethod
     def detect(
         self, images: Tensor, prompts: Sequence[str], background: Sequence[str] = ()
@@ -64,6 +71,13 @@ class CropClassifier(ABC):
         self.dtype = check_dtype(dtype, owner)
         self.chunk = chunk
         self._text: dict[tuple, Tensor] = {}
+
+    def load(self) -> None:  # noqa: B027 (nothing to do without weights)
+        """Loads the weights, if there are any, now instead of at first use.
+
+        Raises:
+            UserError: They are missing or damaged.
+        """
 
     @property
     @abstractmethod

@@ -62,6 +62,10 @@ class TransformersClip(CropClassifier):
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
         return Loaded(model, tokenizer=tokenizer)
 
+    def load(self) -> None:
+        """Loads the weights now instead of at first use."""
+        self.network.get()
+
     @property
     def input_size(self) -> int:
         """Side of the square network input in pixels."""
@@ -170,6 +174,10 @@ class OpenClip(CropClassifier):
             settings = open_clip.get_model_preprocess_cfg(model)
             embed_dim = open_clip.get_model_config(name)["embed_dim"]
         return Loaded(model, tokenizer=tokenizer, settings=settings, embed_dim=embed_dim)
+
+    def load(self) -> None:
+        """Loads the weights now instead of at first use."""
+        self.network.get()
 
     @property
     def input_size(self) -> int:

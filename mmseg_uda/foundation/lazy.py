@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import random
 import weakref
@@ -153,17 +154,27 @@ def weights_fingerprint(name: str) -> str:
     places = [p for p in (path, Path("pretrained") / path.name) if p.exists()]
     if not places:
         return name
-    files = [places[0]] if places[0].is_file() else sorted(places[0].rglob("*"))
+    found = [places[0]] if places[0].is_file() else sorted(places[0].rglob("*"))
+    files = [f for f in found if f.is_file() and not f.name.startswith(".")]
+    # Asked for once per image of a folder: files are read again only when they have changed.
+    return f"{path.name}-{_digest(tuple((f, *_state(f)) for f in files))}"
+
+
+def _state(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        if file.is_file() and not file.name.startswith("."):
-            size = file.stat().st_size
-            digest.update(f"{file.name} {size}\n".encode())
-            with file.open("rb") as stream:
-                for k in range(64 if size > 2**20 else 1):
-                    stream.seek(k * (size - 4096) // 63 if size > 2**20 else 0)
-                    digest.update(stream.read(4096 if size > 2**20 else size))
-    return f"{path.name}-{digest.hexdigest()[:16]}"
+    for file, size, _ in files:
+        digest.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as stream:
+            for k in range(64 if size > 2**20 else 1):
+                stream.seek(k * (size - 4096) // 63 if size > 2**20 else 0)
+                digest.update(stream.read(4096 if size > 2**20 else size))
+    return digest.hexdigest()[:16]
 
 
 @contextlib.contextmanager

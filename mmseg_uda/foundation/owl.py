@@ -79,6 +79,10 @@ class OwlDetector(Detector):
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
         return Loaded(model, tokenizer=tokenizer, kind=kind)
 
+    def load(self) -> None:
+        """Loads the weights now instead of at first use."""
+        self.network.get()
+
     @torch.no_grad()
     def detect(
         self, images: Tensor, prompts: Sequence[str], background: Sequence[str] = ()

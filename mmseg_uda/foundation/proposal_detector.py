@@ -108,6 +108,10 @@ class ProposalDetector(Detector):
         self.rivals = rivals
         self.temperature = temperature
 
+    def load(self) -> None:
+        """Loads the classifier's weights now instead of at first use."""
+        self.classifier.load()
+
     @torch.no_grad()
     def detect(
         self, images: Tensor, prompts: Sequence[str], background: Sequence[str] = ()

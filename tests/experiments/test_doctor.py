@@ -147,6 +147,28 @@ def test_foundation_models_that_cannot_be_loaded_are_named(tmp_path):
     assert missing.fix
 
 
+def test_models_of_an_alignment_are_named_with_files_folder_and_source(tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    sam = {"type": "SegmentAnythingProposer", "model_type": "vit_b", "checkpoint": "my_sam.pth"}
+    configs = [{"alignment": {"taxonomy": "idd_v5"}}, {"alignment": {"proposer": sam}}]
+    proposer, scorer, published = preflight.missing_foundation(configs)
+    assert "config.json and model.safetensors" in proposer.fix
+    assert "hf download facebook/sam-vit-huge --local-dir pretrained/sam-vit-huge" in proposer.fix
+    assert "open_clip_model.safetensors" in scorer.fix and "hf download laion/CLIP-" in scorer.fix
+    assert published.path == "my_sam.pth"
+    assert "segment_anything/sam_vit_b_01ec64.pth into pretrained/" in published.fix
+
+
+def test_an_alignment_without_weights_misses_nothing():
+    parts = {"proposer": {"type": "GridProposer"}, "scorer": {"type": "ToyScorer"}}
+    assert preflight.missing_foundation([{"alignment": parts}]) == []
+    with pytest.raises(UserError, match="taxonomi"):
+        preflight.missing_foundation([{"alignment": {"taxonomi": "idd_v5"}}])
+
+
 class TestDriver:
     """Why torch sees no GPU."""
 

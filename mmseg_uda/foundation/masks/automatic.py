@@ -27,6 +27,9 @@ _MAX_FLOATS = 2**26
 class Backend(Protocol):
     """A promptable network: one embedding per crop, many points per embedding."""
 
+    def load(self) -> None:
+        """Loads the weights now instead of at first use."""
+
     @property
     def cache_key(self) -> str:
         """Names weights and precision, without loading the weights."""
@@ -171,6 +174,10 @@ class AutomaticMaskProposer(MaskProposer):
         self.backend = backend
         self.options = options
         self.channel_order = channel_order
+
+    def load(self) -> None:
+        """Loads the weights now instead of at first use."""
+        self.backend.load()
 
     @property
     def cache_key(self) -> str:

@@ -23,6 +23,13 @@ class MaskProposer(ABC):
     needs_name: bool = False
     device: torch.device | str = "cpu"
 
+    def load(self) -> None:  # noqa: B027 (nothing to do without weights)
+        """Loads the weights, if there are any, now instead of at first use.
+
+        Raises:
+            UserError: They are missing or damaged.
+        """
+
     @property
     @abstractmethod
     def cache_key(self) -> str:

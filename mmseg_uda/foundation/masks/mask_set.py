@@ -157,7 +157,10 @@ class MaskSet:
         chosen = np.asarray(index)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         return MaskSet.from_runs(
-            [self.runs(m) for m in chosen], self.size, self.score[chosen], self.stability[chosen]
+            [self.runs(m) for m in chosen.tolist()],
+            self.size,
+            self.score[chosen],
+            self.stability[chosen],
         )
 
     def order(self) -> np.ndarray:
@@ -197,7 +200,7 @@ class MaskSet:
     def save(self, path: Path) -> None:
         """Writes a compressed npz file atomically; equal sets give equal bytes."""
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **self.to_arrays())
+            np.savez_compressed(file, **self.to_arrays())  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> MaskSet:

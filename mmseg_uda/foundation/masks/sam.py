@@ -80,6 +80,10 @@ class TransformersSam:
             model = network.from_pretrained(source, local_files_only=local)
         return Loaded(model, kind=kind.removesuffix("_video"))
 
+    def load(self) -> None:
+        """Loads the weights now instead of at first use."""
+        self.network.get()
+
     @property
     def cache_key(self) -> str:
         """See :class:`mmseg_uda.foundation.masks.automatic.Backend`."""
@@ -172,6 +176,10 @@ class SegmentAnything:
                 fix=f"download {SOURCE}/{PUBLISHED[self.model_type]} again, or correct model_type",
             ) from error
         return Loaded(model)
+
+    def load(self) -> None:
+        """Loads the weights now instead of at first use."""
+        self.network.get()
 
     @property
     def cache_key(self) -> str:

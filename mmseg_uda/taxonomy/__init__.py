@@ -1,6 +1,7 @@
 """Label spaces and data set layouts, as data. Nothing here imports torch."""
 
 from .layouts import DEPTH_LOADER, LAYOUTS, Layout, MissingPath, resolve_data_root
+from .llm_prompts import candidates_prompt, contexts_prompt, import_answers, read_answer
 from .locations import DataLocation, missing_paths
 from .published_splits import LIST_FOLDER, available_splits, published_split
 from .taxonomy import Taxonomy, available_taxonomies, load_taxonomy
@@ -18,9 +19,13 @@ __all__ = [
     "available_splits",
     "available_taxonomies",
     "available_taxonomy_maps",
+    "candidates_prompt",
+    "contexts_prompt",
+    "import_answers",
     "load_taxonomy",
     "load_taxonomy_map",
     "missing_paths",
+    "read_answer",
     "published_split",
     "resolve_data_root",
 ]

@@ -101,9 +101,7 @@ def region_decisions(record: dict[str, np.ndarray], names: tuple[str, ...]) -> l
     decisions = []
     for m in range(len(record["majority"])):
         part = slice(record["offsets"][m], record["offsets"][m + 1])
-        pairs = zip(
-            record["names"][part].tolist(), record["probabilities"][part].tolist(), strict=True
-        )
+        ids, values = record["names"][part].tolist(), record["probabilities"][part].tolist()
         decisions.append(
             RegionDecision(
                 source=int(record["majority"][m]),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mmseg_uda.apis.prediction import Predictor
+from mmseg_uda.apis.segmentor import init_segmentor
+from mmseg_uda.engine.config_file import load_config
+from mmseg_uda.engine.testing import set_inference
 from mmseg_uda.engine.tta import Augmentations
 from mmseg_uda.errors import UserError
-from mmseg_uda.methods.dynalign import SourcePrediction, SourcePredictor, nearest
+from mmseg_uda.foundation.lazy import weights_fingerprint
+from mmseg_uda.methods.dynalign import SourcePrediction, SourcePredictor, fingerprint, nearest
 
 
 class SegmentorSource(SourcePredictor):
@@ -87,3 +91,61 @@ class SegmentorSource(SourcePredictor):
                 probabilities=probabilities,
             )
         return self._predictors[probabilities]
+
+
+def source_of_checkpoint(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    device: str | None = None,
+    part: Literal["model", "ema_model"] = "model",
+    inference_mode: str = "same",
+    sequential: bool = False,
+    hrda_output: str | None = None,
+    augmentations: Augmentations | None = None,
+    amp: str | None = None,
+    cfg_options: Sequence[str] = (),
+) -> SegmentorSource:
+    """A source that is loaded only if an image has to be predicted.
+
+    Args:
+        config: Config file of a training or of a segmentor.
+        checkpoint: See :func:`~mmseg_uda.apis.init_segmentor`.
+        device: None takes the GPU if there is one.
+        part: Student or teacher.
+        inference_mode, sequential: See :func:`~mmseg_uda.engine.testing.set_inference`.
+        hrda_output: ``LR`` or ``HR`` for the labels of one of HRDA's scales; None fuses them.
+        augmentations: Average over these views.
+        amp: ``bf16``, ``fp16`` or None.
+        cfg_options: ``KEY=VALUE`` changes of the config.
+
+    Raises:
+        UserError: The config or the checkpoint is missing or damaged.
+    """
+    cfg = load_config(str(config), list(cfg_options))
+    if not Path(checkpoint).is_file():
+        raise UserError(f"There is no checkpoint {checkpoint}.", "Check --checkpoint.")
+    set_inference(cfg, inference_mode, sequential)
+
+    def load() -> Any:
+        model = init_segmentor(cfg, checkpoint, device, part=part)
+        if hrda_output is not None:
+            if not hasattr(model, "output_mode"):
+                raise UserError(
+                    f"--hrda-out {hrda_output}: the network is a {type(model).__name__}, no HRDA.",
+                    "Leave --hrda-out out.",
+                )
+            model.output_mode = hrda_output
+        return model
+
+    views = None if augmentations is None else [list(augmentations.scales), augmentations.flip]
+    key = fingerprint(
+        weights=weights_fingerprint(str(checkpoint)),
+        model=repr(cfg.model),
+        pipeline=repr(cfg.get("test_pipeline") or cfg.get("test_dataloader")),
+        part=part,
+        hrda_output=hrda_output,
+        views=views,
+        amp=amp,
+    )
+    return SegmentorSource(load, key, amp, augmentations)

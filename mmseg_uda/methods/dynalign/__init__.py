@@ -16,7 +16,6 @@ from mmseg_uda.methods.dynalign.pipeline import (
     Pipeline,
     alignment_summary,
     image_summary,
-    read_failures,
 )
 from mmseg_uda.methods.dynalign.records import fingerprint
 from mmseg_uda.methods.dynalign.relabel import (
@@ -63,7 +62,6 @@ __all__ = [
     "nearest",
     "place",
     "preset",
-    "read_failures",
     "read_label_map",
     "relabel",
     "semantic_map",

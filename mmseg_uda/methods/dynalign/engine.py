@@ -83,10 +83,6 @@ class Engine:
         self.text_cache = text_cache
         self._text: Tensor | None = None
 
-    def prepare(self) -> None:
-        """Loads the scorer's weights, so that a missing file is told before the first image."""
-        _ = self.scorer.embed_dim
-
     def encode(self, image: np.ndarray, masks: MaskSet, majority: np.ndarray) -> Features:
         """Features of the regions of one image.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +86,7 @@ class Pipeline:
         summary: dict[str, Any] = {
             "images": len(self.items),
             "failed": len(self.failures),
+            "failures": [failure.as_json() for failure in self.failures],
             "share": {"rank": self.share[0], "of": self.share[1]},
             "taxonomy": run.engine.taxonomy.name,
             "proposer": None if run.proposer is None else run.proposer.cache_key,
@@ -147,9 +147,3 @@ def alignment_summary(
             name = classes[value] if value < len(classes) else f"id {value}"
             pixels[name] = pixels.get(name, 0) + count
     return {"images": len(records), **means, "pixels": pixels}
-
-
-def read_failures(out: Path) -> list[dict[str, str]]:
-    """The failures of all shares of a folder of results."""
-    files = sorted(Path(out).glob("failures*.jsonl"))
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]

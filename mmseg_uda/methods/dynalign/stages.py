@@ -134,6 +134,10 @@ class Propose(RecordStage):
             **self.options.subset("working_size"),
         )
 
+    def prepare(self) -> None:
+        """Load the proposer's weights, if it has any."""
+        self._proposer.load()
+
     def load(self, item: Item) -> tuple:
         """The image, RGB at working size, and the source prediction where it is needed."""
         image, shape = self.image(item)
@@ -227,7 +231,7 @@ class Score(RecordStage):
 
     def prepare(self) -> None:
         """Load the image encoder."""
-        self.run.engine.prepare()
+        self.run.engine.scorer.load()
 
     def load(self, item: Item) -> tuple:
         """The image at working size, its regions and its source prediction."""

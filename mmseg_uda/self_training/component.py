@@ -29,7 +29,7 @@ class StepContext:
     Attributes:
         step: Number of completed optimizer steps, 0 in the first.
         random: Source of every random choice.
-        host: The trainer: ``host.model`` is the student, ``host.forward_loss`` runs it,
+        host: The trainer: ``host.model`` is the student, ``host.forward_student`` runs it,
             ``host.refine_labels`` applies the label edits of all components.
         log: ``log(name, value)`` records a scalar (0-dim tensor on the device, or a number);
             it reaches the host when it is logged.

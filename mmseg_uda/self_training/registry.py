@@ -1,5 +1,44 @@
-"""Registry of the self-training host's components."""
+"""Registry of the self-training host's components, and how a config becomes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from mmengine.registry import Registry
+from torch import nn
+
+from mmseg_uda.engine.options import check_options
+from mmseg_uda.errors import UserError
 
 COMPONENTS = Registry("self-training component", scope="mmseg", locations=["mmseg_uda.methods"])
+
+
+def build_components(configs: Mapping[str, Any]) -> nn.ModuleDict:
+    """Components by role, in the order in which they run.
+
+    Args:
+        configs: Role -> config of a registered ``type``; None switches a role off.
+
+    Raises:
+        UserError: A config is no component's, or has an unknown option.
+    """
+    built: dict[str, Any] = {}
+    for role, config in configs.items():
+        if config is None:
+            continue
+        if not isinstance(config, Mapping) or "type" not in config:
+            raise UserError(
+                f"uda.{role} is neither an option of SelfTraining nor a component.",
+                "Options are listed in SelfTraining's docstring; a component is a dict "
+                "with a 'type'.",
+            )
+        if COMPONENTS.get(config["type"]) is None:
+            raise UserError(
+                f"uda.{role}.type={config['type']!r} is not registered.",
+                f"Known components: {', '.join(sorted(COMPONENTS.module_dict))}. Name the "
+                "module that registers yours in custom_imports.",
+            )
+        check_options(COMPONENTS.get(config["type"]), config, f"uda.{role}")
+        built[role] = COMPONENTS.build(dict(config))
+    return nn.ModuleDict(dict(sorted(built.items(), key=lambda item: (item[1].order, item[0]))))

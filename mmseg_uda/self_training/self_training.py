@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
-from mmseg_uda.engine.options import check_choice, check_options
+from mmseg_uda.engine.options import check_choice
 from mmseg_uda.engine.panels import source_panels
 from mmseg_uda.engine.records import source_batch, target_batch
 from mmseg_uda.engine.trainer import Trainer
@@ -30,7 +30,7 @@ from mmseg_uda.self_training.component import Component, StepContext
 from mmseg_uda.self_training.panels import mix_panels, target_panels
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
-from mmseg_uda.self_training.registry import COMPONENTS
+from mmseg_uda.self_training.registry import build_components
 from mmseg_uda.self_training.teacher import SHARES, EmaTeacher, margin_mask, pseudo_labels
 
 
@@ -118,7 +118,7 @@ class SelfTraining(Trainer):
         self.teacher: EmaTeacher | None = None
         if not source_only:
             self.ema_model, self.teacher = self.build_teacher(alpha)
-        self.components = self._build_components(components)
+        self.components = build_components(components)
         for component in self.active_components:
             component.bind(self)
 
@@ -126,28 +126,6 @@ class SelfTraining(Trainer):
         """A teacher network for the student, and its averaging."""
         network = copy.deepcopy(self.model)
         return network, EmaTeacher(network, alpha, self.teacher_norm)
-
-    def _build_components(self, configs: Mapping[str, dict | None]) -> nn.ModuleDict:
-        built: dict[str, Component] = {}
-        for role, config in configs.items():
-            if config is None:
-                continue
-            if not isinstance(config, Mapping) or "type" not in config:
-                raise UserError(
-                    f"uda.{role} is neither an option of SelfTraining nor a component.",
-                    "Options are listed in SelfTraining's docstring; a component is a dict "
-                    "with a 'type'.",
-                )
-            if COMPONENTS.get(config["type"]) is None:
-                raise UserError(
-                    f"uda.{role}.type={config['type']!r} is not registered.",
-                    f"Known components: {', '.join(sorted(COMPONENTS.module_dict))}. Name the "
-                    "module that registers yours in custom_imports.",
-                )
-            check_options(COMPONENTS.get(config["type"]), config, f"uda.{role}")
-            built[role] = COMPONENTS.build(dict(config))
-        ordered = sorted(built.items(), key=lambda item: (item[1].order, item[0]))
-        return nn.ModuleDict(dict(ordered))
 
     @property
     def active_components(self) -> list[Component]:
@@ -206,6 +184,16 @@ class SelfTraining(Trainer):
         for component in self.active_components:
             component.begin_step(ctx)
 
+        target = pseudo = None
+        reached = self._step >= self.target_start
+        if reached and (not self.source_only or "target" in data):
+            target = target_batch(data["target"], preprocessor)
+        if target is not None and not self.source_only:
+            self._check_fields("target", target.fields)
+            # First, so that what the labels ask for (CDDA's crops) is read beside the source pass.
+            with optim_wrapper.optim_context(self):
+                pseudo = self.label_target(ctx, target)
+
         with optim_wrapper.optim_context(self):
             output = self.forward_student(source.image)
             losses = self.loss(output, source.label)
@@ -213,17 +201,20 @@ class SelfTraining(Trainer):
                 losses |= add_prefix("src", component.source_losses(ctx, source, output))
         self.backward(losses, optim_wrapper)
         del output, losses
-        if self._step < self.target_start:
-            return
-        if self.source_only:
-            target = target_batch(data["target"], preprocessor) if "target" in data else None
-            self._late_losses(ctx, source, target, None, optim_wrapper)
-            return
+        if target is not None and pseudo is not None:
+            self._train_on_target(ctx, source, target, pseudo, optim_wrapper)
+        if reached:
+            self._late_losses(ctx, source, target, pseudo, optim_wrapper)
 
-        target = target_batch(data["target"], preprocessor)
-        self._check_fields("target", target.fields)
+    def _train_on_target(
+        self,
+        ctx: StepContext,
+        source: SourceBatch,
+        target: TargetBatch,
+        pseudo: PseudoLabels,
+        optim_wrapper: StepOptimWrapper,
+    ) -> None:
         with optim_wrapper.optim_context(self):
-            pseudo = self.label_target(ctx, target)
             pasted_from = source
             for component in self.active_components:
                 pasted_from = component.choose_source(ctx, pasted_from, target, pseudo)
@@ -242,8 +233,6 @@ class SelfTraining(Trainer):
         self.backward(add_prefix("mix", mix_loss), optim_wrapper)
         if ctx.draws:
             self.panels += target_panels(target, pseudo) + mix_panels(mixed, output, source)
-        del output, mix_loss
-        self._late_losses(ctx, source, target, pseudo, optim_wrapper)
 
     def _check_fields(self, domain: str, fields: Mapping[str, Tensor]) -> None:
         for role, component in self.components.items():

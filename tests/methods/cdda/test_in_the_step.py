@@ -84,6 +84,17 @@ def test_a_component_that_finds_nothing_changes_nothing(small_bank):
     assert all(torch.equal(v, other.state_dict()[k]) for k, v in kept.items())
 
 
+def test_crops_are_read_while_the_source_is_trained_on(small_bank):
+    trainer = build(small_bank)
+    _, wrapper = train(trainer, 1)
+    reader, events = trainer.components["depth"]._reader, []
+    request, forward = reader.request, trainer.forward_student
+    reader.request = lambda *a: (events.append("request"), request(*a))[1]
+    trainer.forward_student = lambda *a, **k: (events.append("forward"), forward(*a, **k))[1]
+    train(trainer, 1, wrapper, start=1)
+    assert events == ["request"] * 2 + ["forward"] * 3  # source, guidance, mix
+
+
 def test_masking_gets_the_new_weights_and_the_plain_labels(small_bank):
     trainer = build(small_bank, masking=MASKING, pseudo_weight_ignore_top=8)
     seen = {}

@@ -24,6 +24,7 @@ from mmseg_uda.visualization.canvas import UNLABELLED_COLOR, UNLABELLED_NAME
 TEMPLATES = Path(__file__).parent / "templates"
 PICTURE_SIDE = 1200  # pixels of the longer side
 THUMBNAIL_SIDE = 104
+SHOWN = 4  # candidates of a region before the rest is folded away
 CONTEXT = 0.25  # of a thumbnail's region, shown around it
 YELLOW_BGR = (59, 235, 255)
 
@@ -83,6 +84,7 @@ def alignment_page(
         width=width,
         height=height,
         threshold=threshold,
+        shown=SHOWN,
         pictures=[dict(title=name, data=_picture(array)) for name, array in pictures],
         legend=present(view.aligned, view.target_classes),
         regions=regions,

@@ -60,7 +60,7 @@ def alignment_picture(view: AlignmentView, width: int = 640) -> Image.Image:
     pictures = (
         ("Image", view.image, True),
         ("Source prediction", paint(view.source, view.source_classes), False),
-        (f"{regions} regions in sight", region_colors(view.image, view.owner), False),
+        (f"{regions} regions in sight", _enlarged_regions(view, width), True),
         ("Aligned prediction", paint(view.aligned, view.target_classes), False),
     )
     tiles = [_titled(title, fit(picture, width, smooth)) for title, picture, smooth in pictures]
@@ -118,6 +118,13 @@ def region_colors(image: np.ndarray, owner: np.ndarray, opacity: float = 0.55) -
     border[1:] |= owner[1:] != owner[:-1]
     mixed[border] = WHITE
     return np.rint(mixed).astype(np.uint8)
+
+
+def _enlarged_regions(view: AlignmentView, width: int) -> np.ndarray:
+    # Borders one pixel wide would cover small regions of a small image.
+    factor = max(1, width // view.image.shape[1])
+    image, owner = (a.repeat(factor, 0).repeat(factor, 1) for a in (view.image, view.owner))
+    return region_colors(image, owner)
 
 
 def _titled(title: str, picture: Image.Image) -> Image.Image:

@@ -251,7 +251,9 @@ def _provide_data(
 ) -> None:
     if options.profile == "mini":
         world = resolve_data_root(profiles.WORLD)
-        made = subprocess.run([*make_world, "--out", world], check=False)
+        groups = profiles.world_groups([one.resolved for one in planned])
+        further = ["--with", *groups] if groups else []
+        made = subprocess.run([*make_world, "--out", world, *further], check=False)
         if made.returncode:
             raise UserError(
                 "The miniworld could not be made; its message is above.",

@@ -6,13 +6,14 @@ resolved config and leaves the rest (method, components, order of phases) as the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.experiments import profiles_srha
 from mmseg_uda.experiments.configs import MARGINS_V1
 from mmseg_uda.experiments.grid import Experiment, Row
 
@@ -26,6 +27,8 @@ DATA_ROOTS = {
     "SYNTHIA": f"{WORLD}/synthia",
     "Cityscapes": f"{WORLD}/cityscapes",
     "ACDC": f"{WORLD}/acdc",
+    "BDD100K": f"{WORLD}/bdd",
+    "Mapillary": f"{WORLD}/mapillary",
 }
 BACKBONE_WEIGHTS = "miniworld/nano_backbone"
 CLIP_FOLDER = "pretrained/miniworld/clip"
@@ -85,7 +88,8 @@ DAFORMER_HEAD = {
         "fusion_cfg": FUSION,
     },
 }
-DLV2_HEAD = {"in_channels": BACKBONE_CHANNELS[2], "in_index": 2}
+DLV2_HEAD = {"in_channels": BACKBONE_CHANNELS[3], "in_index": 3}
+DLV2_STRIDES = {"strides": (2, 2, 1, 1), "dilations": (1, 1, 2, 4)}  # 1/8, as published
 
 DETECTOR = {
     "type": "ProposalDetector",
@@ -120,6 +124,7 @@ LEFTOVERS = (
     "test_pipeline",
     "norm_cfg",
     "source_pipeline",
+    *("native_pipeline", "mapillary_pipeline", "gta_pipeline"),
     "target_pipeline",
     "vis_backends",
 )
@@ -141,15 +146,11 @@ def mini(config: dict[str, Any]) -> dict[str, Any]:
         UserError: When the config uses a data set that the miniworld does not have.
     """
     config = _walk({k: v for k, v in deepcopy(config).items() if k not in LEFTOVERS}, _scale_data)
-    config["train_cfg"] |= {"max_iters": ITERATIONS, "val_interval": VALIDATE_EVERY}
-    config["param_scheduler"] = [_scale_schedule(s) for s in config["param_scheduler"]]
-    wrapper = config["optim_wrapper"]
-    wrapper["optimizer"]["lr"] = LEARNING_RATE
-    keys = wrapper.setdefault("paramwise_cfg", {}).setdefault("custom_keys", {})
-    keys["head"] = {"lr_mult": HEAD_LR_MULT}
+    if profiles_srha.is_generalization(config):
+        profiles_srha.scale_training(config)
+    else:
+        _scale_adaptation(config)
     _scale_loaders(config)
-    _scale_model(config["model"])
-    _scale_uda(config["uda"])
     hooks = config.setdefault("default_hooks", {})
     for name, interval in (
         ("checkpoint", CHECKPOINT_EVERY),
@@ -159,6 +160,11 @@ def mini(config: dict[str, Any]) -> dict[str, Any]:
         if name in hooks:
             hooks[name]["interval"] = interval
     return config
+
+
+def world_groups(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns the parts of the miniworld that configs need beyond the default ones."""
+    return ["generalization"] if any(map(profiles_srha.is_generalization, configs)) else []
 
 
 def mini_experiment(experiment: Experiment) -> Experiment:
@@ -180,6 +186,18 @@ def mini_experiment(experiment: Experiment) -> Experiment:
         Row("source-only + colour distortion", replace(plain, uda="source-only"), counts=False),
     )
     return replace(experiment, seeds=SEEDS, rows=experiment.rows + references)
+
+
+def _scale_adaptation(config: dict[str, Any]) -> None:
+    config["train_cfg"] |= {"max_iters": ITERATIONS, "val_interval": VALIDATE_EVERY}
+    config["param_scheduler"] = [_scale_schedule(s) for s in config["param_scheduler"]]
+    wrapper = config["optim_wrapper"]
+    wrapper["optimizer"]["lr"] = LEARNING_RATE
+    keys = wrapper.setdefault("paramwise_cfg", {}).setdefault("custom_keys", {})
+    keys["head"] = {"lr_mult": HEAD_LR_MULT}
+    config["train_dataloader"]["batch_size"] = BATCH_SIZE
+    _scale_model(config["model"])
+    _scale_uda(config["uda"])
 
 
 def _walk(value: Any, change: Callable[[dict[str, Any]], None]) -> Any:
@@ -213,6 +231,7 @@ def _scale_data(item: dict[str, Any]) -> None:
             "min_pixels": RCS_MIN_PIXELS,
             "min_crop_ratio": RCS_MIN_CROP_RATIO,
         }
+    profiles_srha.scale_item(item)
 
 
 def _scale_schedule(scheduler: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +244,6 @@ def _scale_schedule(scheduler: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scale_loaders(config: dict[str, Any]) -> None:
-    config["train_dataloader"]["batch_size"] = BATCH_SIZE
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = config.get(name)
         if loader:
@@ -242,7 +260,11 @@ def _scale_model(model: dict[str, Any]) -> None:
         model["data_preprocessor"]["size"] = CROP
     head = model["decode_head"]
     decoder = head.get("single_scale_head", head["type"])
-    head |= deepcopy(DLV2_HEAD if decoder == "DLV2Head" else DAFORMER_HEAD)
+    if decoder == "DLV2Head":
+        head |= deepcopy(DLV2_HEAD)
+        model["backbone"] |= DLV2_STRIDES
+    else:
+        head |= deepcopy(DAFORMER_HEAD)
     if head["type"] == "HRDAHead":
         head["attention_embed_dim"] = HEAD_CHANNELS
     if "hr_crop_size" in model:

@@ -217,11 +217,11 @@ class DataLocation:
 
         Labels and depth files are checked for one image.
         """
-        result = []
         if self.file_list is not None and not Path(self.root, self.file_list).is_file():
             path = str(Path(self.root, self.file_list))
-            result.append(MissingPath(self.title, path, self.make_list))
-            return result + replace(self, file_list=None).missing(depth)
+            others = replace(self, file_list=None).missing(depth)
+            return [*others, MissingPath(self.title, path, self.make_list)]
+        result = []
         first = next(self.iter_images(), None)
         if depth and first is not None:
             path = str(Path(str(self.depth_folder), self.depth_name(first)))

@@ -9,6 +9,7 @@ import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.experiments import profiles
 from mmseg_uda.experiments.plan import Options, plan
+from mmseg_uda.taxonomy.locations import parts_of
 
 
 @pytest.mark.parametrize("profile", ["paper", "mini"])
@@ -47,8 +48,8 @@ def take_a_crop(trainer):
 
 def build_data_and_schedule(config):
     data = config.train_dataloader.dataset
-    parts = [data[role] for role in ("source", "target") if role in data]
-    for part in (*parts, config.val_dataloader.dataset):
+    evaluated = config.val_dataloader.dataset
+    for part in (*parts_of(data), *(parts_of(evaluated) or [evaluated])):
         for transform in part.pipeline:
             TRANSFORMS.build(transform)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)

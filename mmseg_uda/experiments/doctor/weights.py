@@ -148,11 +148,12 @@ def _not_built(key: str, error: Exception) -> Finding:
 def _suggest(name: str) -> str:
     """How to make the miniworld's weights, or the known name that the user may have meant."""
     if "miniworld/" in name:
-        return "run: python tools/make_miniworld.py --out data/miniworld. Else "
+        command = "python tools/make_miniworld.py --out data/miniworld"
+        return f"run: {command} (for experiments 500 to 504 --with generalization). Else "
     from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES, pretrained_roots
 
     known = {*DOWNLOADS, *HUB_REPOSITORIES}
     for root in pretrained_roots():
         known |= {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.pth")}
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name, sorted(known - {name}), n=1, cutoff=0.75)
     return f"did you mean {near[0]!r}? Else " if near else ""

@@ -11,10 +11,10 @@ from mmseg_uda.methods.cdda.search import (
     BankSearch,
     Factors,
     Match,
-    exact_float32,
     totals,
 )
 from mmseg_uda.methods.cdda.similarity import image_similarity
+from mmseg_uda.models.precision import exact_float32
 
 BLOCK = 16
 # Room for the rounding of the bounds; an entry is left out only if it is worse by more than this.
@@ -54,7 +54,7 @@ class PrunedSearch(BankSearch):
 
     def __call__(self, target: Tensor, floor: float = 0.0) -> Match:
         """See :meth:`BankSearch.__call__`."""
-        with exact_float32(self.device):
+        with exact_float32(self.device), torch.no_grad():
             target = target.to(self.device, torch.float32)
             mine = target.transpose(0, 1).contiguous()
             bound = totals(self.bank, coarse(mine), self.norms, mine, self.min_class_pixels)

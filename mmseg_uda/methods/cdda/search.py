@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mmseg_uda.methods.cdda.similarity import image_similarity
+from mmseg_uda.models.precision import exact_float32
 
 # Two entries closer than this in float32 are compared again in float64. Their totals are sums of
 # at most C terms of at most 1, each off by some 1e-7.
@@ -51,31 +50,6 @@ class BankSearch(ABC):
             floor: A score that is of no interest. If no entry exceeds it, any entry may be
                 returned.
         """
-
-
-@contextmanager
-def exact_float32(device: torch.device) -> Iterator[None]:
-    """No autocast and no TF32: counts overflow half precision, and TF32 is off by 1e-3."""
-    backends = (torch.backends.cuda, torch.backends.mkldnn)
-    # From torch 2.9 on each backend has a setting of its own; the older, global one follows it
-    # only as long as nobody mixes the two.
-    newer = [b.matmul for b in backends if hasattr(getattr(b, "matmul", None), "fp32_precision")]
-    before = [matmul.fp32_precision for matmul in newer]
-    try:
-        older = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-    except RuntimeError:  # the training uses the newer settings
-        older = None
-        for matmul in newer:
-            matmul.fp32_precision = "ieee"
-    try:
-        with torch.autocast(device.type, enabled=False), torch.no_grad():
-            yield
-    finally:
-        if older is not None:
-            torch.set_float32_matmul_precision(older)
-        for matmul, precision in zip(newer, before, strict=True):
-            matmul.fp32_precision = precision
 
 
 class BankNorms:
@@ -171,12 +145,12 @@ class ResidentSearch(BankSearch):
         self.device = counts.device
         self.min_class_pixels = min_class_pixels
         self.memory = memory
-        with exact_float32(self.device):
+        with exact_float32(self.device), torch.no_grad():
             self.norms = BankNorms(counts.sum(-1), torch.linalg.vector_norm(counts, dim=-1))
 
     def __call__(self, target: Tensor, floor: float = 0.0) -> Match:
         """See :meth:`BankSearch.__call__`. Never waits for the device."""
-        with exact_float32(self.device):
+        with exact_float32(self.device), torch.no_grad():
             target = target.to(self.device, torch.float32)
             mine = target.transpose(0, 1).contiguous()
             total = totals(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmseg_uda.methods.cdda import PrunedSearch, ResidentSearch, image_similarity
-from mmseg_uda.methods.cdda.search import exact_float32
+from mmseg_uda.models.precision import exact_float32
 
 
 @pytest.fixture(params=["resident", "pruned"])

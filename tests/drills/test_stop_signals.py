@@ -19,9 +19,12 @@ SLOW = {"default_hooks.checkpoint.interval": 1000, "default_hooks.job_files.inte
 
 
 def train(work_dir, steps, **changes):
+    """Returns the steps that were trained."""
     runner = build_runner(config(work_dir, steps, **changes))
+    done, train_step = [], runner.model.train_step
+    runner.model.train_step = lambda *a, **k: (done.append(runner.iter), train_step(*a, **k))[1]
     runner.train()
-    return runner
+    return done
 
 
 def reached(work_dir, step):
@@ -43,8 +46,8 @@ def test_the_step_is_finished_and_saved_and_nothing_is_lost(tmp_path, number):
     step = step_of(saved)
     assert 3 <= step < 1000
 
-    resumed, whole = train(cut, step + 2, **SLOW), train(tmp_path / "whole", step + 2, **SLOW)
-    assert resumed.iter == whole.iter == step + 2
+    assert train(cut, step + 2, **SLOW) == [step, step + 1]
+    train(tmp_path / "whole", step + 2, **SLOW)
     expected, found = (state(p / f"iter_{step + 2}.pth") for p in (tmp_path / "whole", cut))
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 

@@ -8,6 +8,7 @@ from fixed_run import config
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine import NonFiniteError, build_runner, wrap_model
+from mmseg_uda.engine.checkpoint import newest_first
 from mmseg_uda.errors import UserError
 
 
@@ -48,6 +49,15 @@ def test_a_truncated_newest_checkpoint_is_passed_over(tmp_path):
     runner.train()
     assert [path.endswith("iter_2.pth") for path in starts] == [True]
     assert runner.iter == 6
+
+
+def test_a_truncated_checkpoint_is_none_of_those_that_are_kept(tmp_path):
+    state_after(tmp_path, 4)
+    newest = tmp_path / "iter_4.pth"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    every = {"default_hooks.checkpoint.interval": 1, "default_hooks.checkpoint.max_keep_ckpts": 1}
+    state_after(tmp_path, 3, **every)
+    assert [path.name for path in newest_first(tmp_path)] == ["iter_4.pth", "iter_3.pth"]
 
 
 def test_no_readable_checkpoint_is_an_error(tmp_path):

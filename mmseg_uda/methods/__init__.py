@@ -2,4 +2,4 @@
 
 from mmseg_uda.methods import cdda, csi, daformer, dynalign, mic, ssda
 
-__all__ = ["cdda", "csi", "daformer", "dynalign", "mic", "ssda"]
+__all__ = ["cdda", "csi", "daformer", "dynalign", "mic", "srha", "ssda"]

@@ -7,6 +7,8 @@ and copied without waiting, so a GPU run takes the same decisions as a CPU run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,27 @@ from mmseg_uda.engine.step_seed import seed_step
 
 # Range of the standard deviation of the blur in pixels.
 BLUR_SIGMA = (0.15, 1.15)
+
+
+def log_gamma_variates(
+    concentration: float, shape: Sequence[int], generator: torch.Generator | None = None
+) -> Tensor:
+    """Logarithms of draws from the gamma distribution of a concentration α > 0 and rate 1.
+
+    Gamma(α) is Gamma(α + 1) · U^(1/α) in distribution; in log space a small α cannot underflow.
+
+    Args:
+        concentration: α.
+        shape: Shape of the result.
+        generator: On the CPU; torch's global one when absent.
+
+    Returns:
+        float32 on the CPU.
+    """
+    ones = torch.ones(*shape, dtype=torch.float64)
+    gamma = torch._standard_gamma(ones * (concentration + 1), generator)
+    uniform = 1 - torch.rand(*shape, dtype=torch.float64, generator=generator)  # in (0, 1]
+    return (gamma.log() + uniform.log() / concentration).float()
 
 
 class StepRandom:
@@ -86,6 +109,10 @@ class StepRandom:
     ) -> Tensor:
         """(passes, channels) float32: 0 with probability ``rate``, else 1 / (1 - rate)."""
         return self._send((self._rand(passes, channels) >= rate).float() / (1 - rate), device)
+
+    def log_gamma(self, concentration: float, shape: Sequence[int], device: torch.device) -> Tensor:
+        """Logarithms of gamma variates; see :func:`log_gamma_variates`."""
+        return self._send(log_gamma_variates(concentration, shape, self._generator), device)
 
     def _uniform(self) -> float:
         return float(self._rand(1))

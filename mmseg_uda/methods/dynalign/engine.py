@@ -104,7 +104,7 @@ class Engine:
             self.scorer,  # type: ignore[arg-type]
             np.ascontiguousarray(image[..., ::-1]),
             masks.select(chosen),
-            np.asarray(self.taxonomy.paddings)[majority[chosen]],
+            self.paddings[majority[chosen]],
             crops=self.options.crops,
             minor=self.options.minor_padding,
             scales=self.options.context_offsets,
@@ -126,6 +126,12 @@ class Engine:
         """The aligned label map; see :func:`~mmseg_uda.methods.dynalign.relabel.relabel`."""
         vocabulary = self.vocabulary(with_text=bool(np.isin(majority, self.decided).any()))
         return relabel(masks, source, majority, features, vocabulary, self.options)
+
+    @property
+    def paddings(self) -> np.ndarray:
+        """(K,) int64, context around regions of each source class in pixels."""
+        scaled = np.asarray(self.taxonomy.paddings) * self.options.padding_scale
+        return np.rint(scaled).astype(np.int64)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ class Options:
         context_offsets: Pixels that are added to a class's padding, one entry per size of
             surroundings.
         minor_padding: Padding of a crop's other sides, in pixels.
+        padding_scale: Factor on the taxonomy's paddings, which belong to images of 1440x1920.
         masked: Blacken what is outside the region in its own crop.
         fusion: See :func:`~mmseg_uda.methods.dynalign.fusion.fuse`.
         renormalize: Make the fused feature a unit vector.
@@ -88,6 +89,7 @@ class Options:
     crops: str = "fast"
     context_offsets: tuple[int, ...] = (0, 200)
     minor_padding: int = 20
+    padding_scale: float = 1.0
     masked: bool = True
     fusion: str = "dynamic"
     renormalize: bool = False
@@ -112,6 +114,7 @@ class Options:
         checks = {
             "context_offsets": len(self.context_offsets) > 0 and min(self.context_offsets) >= 0,
             "minor_padding": self.minor_padding >= 0,
+            "padding_scale": self.padding_scale >= 0,
             "threshold": 0 <= self.threshold <= 1,
             "confidence_default": 0 <= self.confidence_default <= 255,
         }

@@ -224,7 +224,7 @@ class Score(RecordStage):
             masks=self._others("propose").mark(item),
             source=self._others("predict").mark(item),
             encoder=self.run.engine.scorer.cache_key,
-            padding=list(self.run.engine.taxonomy.paddings),
+            padding=self.run.engine.paddings.tolist(),
             decided=self.run.engine.decided,
             **self.options.subset(*names),
         )

@@ -3,7 +3,9 @@
 import pytest
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.methods.dynalign import Options, preset, working_shape
+from mmseg_uda.foundation import ToyScorer
+from mmseg_uda.methods.dynalign import Engine, Options, preset, working_shape
+from mmseg_uda.taxonomy import load_taxonomy_map
 
 
 def test_the_released_preset_is_what_was_released():
@@ -74,3 +76,10 @@ def test_wrong_values_are_named(wrong, text):
 def test_an_unknown_preset():
     with pytest.raises(UserError, match="released, recommended"):
         preset("paper")
+
+
+def test_paddings_follow_the_size_of_images():
+    taxonomy = load_taxonomy_map("mapillary_v5")
+    engine = Engine(taxonomy, ToyScorer(), preset("recommended", {"padding_scale": 0.1}))
+    assert engine.paddings[[0, 1, 2, 13]].tolist() == [12, 8, 4, 1]
+    assert Engine(taxonomy, ToyScorer(), preset()).paddings.tolist() == list(taxonomy.paddings)

@@ -31,6 +31,6 @@ val_dataloader = dict(
         ),
     ),
 )
-val_evaluator = dict(type="MultiTargetIoU")
+val_evaluator = dict(type="MultiTargetIoU", subsets={})
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator

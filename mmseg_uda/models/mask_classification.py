@@ -80,9 +80,9 @@ class MaskPredictions:
     classes: tuple[Tensor, ...]
     masks: tuple[Tensor, ...]
 
-    def scores(self, size: Sequence[int] | None = None) -> Tensor:
-        """:func:`semantic_scores` of the prediction, (B, K, H, W)."""
-        return semantic_scores(self.classes[-1], self.masks[-1], size)
+    def scores(self, size: Sequence[int] | None = None, rows: slice = slice(None)) -> Tensor:
+        """:func:`semantic_scores` of the prediction for some images, (n, K, H, W)."""
+        return semantic_scores(self.classes[-1][rows], self.masks[-1][rows], size)
 
 
 def mask_targets(

@@ -155,14 +155,24 @@ def decode_features(segmentor: Any, features: Sequence[Tensor]) -> SegmentorOutp
     return SegmentorOutput(tuple(logits), (FeatureView(features, 1.0, None),), masks=masks)
 
 
-def full_prediction(segmentor: Any, output: SegmentorOutput, size: Sequence[int]) -> Tensor:
-    """The main prediction (B, C, *size) of a training pass, float32, with its gradient.
+def full_prediction(
+    segmentor: Any, output: SegmentorOutput, size: Sequence[int], rows: slice = slice(None)
+) -> Tensor:
+    """The main prediction of a training pass at ``size``, float32, with its gradient.
 
-    Logits, bilinearly enlarged; class scores of a decoder of masks, whose masks are enlarged.
+    Args:
+        segmentor: The segmentor that made the output.
+        output: Result of :func:`training_forward` or :func:`decode_features`.
+        size: Height and width.
+        rows: Images of the batch that are wanted.
+
+    Returns:
+        (n, C, *size) logits, bilinearly enlarged; of a decoder of masks class scores, whose masks
+        are enlarged.
     """
     if output.masks is not None:
-        return output.masks.scores(size)
-    return upsample(output.logits[0].logits, size, segmentor.align_corners)
+        return output.masks.scores(size, rows)
+    return upsample(output.logits[0].logits[rows], size, segmentor.align_corners)
 
 
 def segmentation_loss(

@@ -11,6 +11,7 @@ from mmseg_uda.models.backbones import StagedBackbone
 from mmseg_uda.models.heads import AuxiliaryFCNHead, DeepLabV3PlusHead
 from mmseg_uda.models.views import (
     full_logits,
+    full_prediction,
     resize_nearest,
     segmentation_loss,
     training_forward,
@@ -192,6 +193,17 @@ def test_losses_do_not_wait_for_the_device(no_host_sync):
     output = training_forward(model, torch.randn(2, 3, 64, 64))
     losses = segmentation_loss(model, output, torch.zeros(2, 64, 64, dtype=torch.int64))
     (losses["decode.loss_seg"] + losses["aux.loss_seg"]).backward()
+
+
+def test_prediction_of_a_training_pass():
+    model = narrow().eval()
+    image = torch.randn(3, 3, 60, 76)
+    output = training_forward(model, image)
+    whole = full_prediction(model, output, (60, 76))
+    assert whole.requires_grad
+    assert torch.allclose(whole, full_logits(model, image), atol=1e-6)
+    part = full_prediction(model, output, (60, 76), slice(1, 3))
+    assert torch.equal(part, whole[1:])
 
 
 @torch.no_grad()

@@ -253,6 +253,8 @@ def test_features_made_elsewhere(label):
     scores = full_prediction(model, output, (64, 64))
     assert scores.shape == (2, 19, 64, 64)
     assert scores.requires_grad
+    one = full_prediction(model, output, (64, 64), slice(1, 2))
+    assert torch.allclose(one, scores[1:], atol=1e-6)
     with torch.no_grad():
         assert torch.allclose(full_logits(model, image), scores, atol=1e-6)
         assert torch.allclose(model(image, mode="tensor"), output.logits[0].logits, atol=1e-6)

@@ -4,6 +4,7 @@
     python tools/benchmark.py configs/daformer/A.py --variants fp32 bf16 bf16+compile low-memory
     python tools/benchmark.py cdda --threads 2   # histogram and search, beside the plain formulas
     python tools/benchmark.py ssda --threads 2   # truncated CRF loss, beside unfolded windows
+    python tools/benchmark.py dynalign --threads 2   # votes and label map, beside full-size masks
 
 Random data and random weights: nothing has to be downloaded. Every measurement has a process of
 its own, so that its peak memory is its own; one that fails or runs out of time is shown as such.
@@ -201,6 +202,10 @@ def main() -> int:
         from mmseg_uda.methods.ssda.benchmark import main as measure_ssda
 
         return measure_ssda(sys.argv[2:])
+    if sys.argv[1:2] == ["dynalign"]:
+        from mmseg_uda.methods.dynalign.benchmark import main as measure_dynalign
+
+        return measure_dynalign(sys.argv[2:])
     from mmseg_uda.progress import track
 
     args = parse_args()

@@ -1,0 +1,293 @@
+"""tools/dynalign.py and dynalign_mapillary.py, run in this process."""
+
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import toy_alignment as toy
+from PIL import Image
+
+from mmseg_uda.apis import init_segmentor, predict
+from mmseg_uda.taxonomy import load_taxonomy_map
+
+GRID = ("--proposer", "grid", "cell=20", "--working-size", "original", "--device", "cpu")
+CLOSED = ("--taxonomy", "cityscapes_closed", "--scorer", "toy", "input_size=4", *GRID)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a script; returns exit status and what it printed to stdout and stderr."""
+
+    def call(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(script, run_name="__main__")
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+def write_settings(root, **changes):
+    """A settings file for the toy world."""
+    taxonomy = toy.taxonomy(root)
+    (file,) = root.glob("toy-*.yaml")
+    content = dict(
+        taxonomy=str(file),
+        proposer=dict(type="grid", cell=16),
+        scorer=dict(type="toy", table=toy.TABLE, input_size=8),
+        options=toy.OPTIONS,
+        device="cpu",
+    )
+    (root / "settings.py").write_text(f"alignment = {content | changes!r}\n")
+    return taxonomy
+
+
+@pytest.fixture
+def world(tmp_path):
+    root = toy.write_world(tmp_path / "world")
+    write_settings(root)
+    return root
+
+
+def target_labels(root):
+    """Labels of the toy world: what its colours show."""
+    colors = np.array(list(toy.COLORS.values()))
+    for path in (root / "images").rglob("*.png"):
+        image = np.asarray(Image.open(path)).astype(int)
+        label = np.abs(image[..., None, :] - colors).sum(-1).argmin(-1).astype(np.uint8)
+        out = root / "labels" / path.relative_to(root / "images")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(label).save(out)
+    return root / "labels"
+
+
+def arguments(root, out="out"):
+    return (root / "images", "--out", root / out, "--source", root / "source",
+            "--settings", root / "settings.py")  # fmt: skip
+
+
+def test_folders_are_aligned_scored_and_drawn(world, run):
+    status, out, _ = run(
+        "tools/dynalign.py", *arguments(world), "--labels", target_labels(world),
+        "--visualize", "--inspect", "--write", "json", "images",
+    )  # fmt: skip
+    assert status == 0
+    assert "4 images, done now: propose 4, predict 4, score 4, relabel 4, visualize 4" in out
+    assert "mIoU_eval 100.0, mIoU_known 100.0, mIoU_new 100.0" in out
+    assert json.loads((world / "out/evaluation.json").read_text())["aAcc"] == 100
+    for kind, ending in {
+        "labels": ".png", "json": "_semantic.json", "images": ".png", "visualization": ".png",
+        "inspection": ".html",
+    }.items():  # fmt: skip
+        assert (world / "out" / kind / f"town/frame_1{ending}").is_file()
+    assert not (world / "out/confidence").exists()
+
+
+def test_another_threshold_encodes_nothing_and_says_so(world, run):
+    run("tools/dynalign.py", *arguments(world))
+    status, out, _ = run(
+        "tools/dynalign.py", *arguments(world), "--threshold", 1, "--labels", target_labels(world)
+    )
+    assert status == 0
+    assert "propose 0, predict 0, score 0, relabel 4" in out
+    assert "Calls of the image encoder: 0" in out
+    assert "mIoU_new 0.0" in out
+    assert json.loads((world / "out/summary.json").read_text())["image_encoder"]["calls"] == 0
+
+
+def test_a_corrupt_image_gives_status_one_and_the_others(world, run):
+    (world / "images/frame_0.png").write_bytes(b"no image")
+    status, out, err = run("tools/dynalign.py", *arguments(world))
+    assert status == 1
+    assert "1 failed" in out
+    assert "frame_0.png failed in propose" in err
+    assert (world / "out/labels/frame_2.png").is_file()
+
+
+def test_stages_one_by_one_and_shares(world, run):
+    for stage in ("propose", "predict", "score", "relabel"):
+        assert run("tools/dynalign.py", *arguments(world), "--stages", stage)[0] == 0
+    for rank in (0, 1):
+        shares = ("--rank", rank, "--world-size", 2)
+        assert run("tools/dynalign.py", *arguments(world, "parts"), *shares)[0] == 0
+    assert toy.files(world / "parts", "labels") == toy.files(world / "out", "labels")
+    assert len(toy.files(world / "out", "labels")) == 4
+
+
+def test_torchrun_variables_share_the_images(world, run, monkeypatch):
+    for rank in "01":
+        for name, value in (("RANK", rank), ("WORLD_SIZE", "2"), ("LOCAL_RANK", rank)):
+            monkeypatch.setenv(name, value)
+        _, out, _ = run("tools/dynalign.py", *arguments(world))
+        assert out.startswith("2 images")
+    assert len(toy.files(world / "out", "labels")) == 4
+
+
+def test_limit_and_options(world, run):
+    status, out, _ = run(
+        "tools/dynalign.py", *arguments(world), "--limit", 1, "--options", "shared=False",
+        "context_offsets=0,3", "contexts=name", "renormalize=True",
+    )  # fmt: skip
+    assert status == 0
+    assert out.startswith("1 images")
+    options = json.loads((world / "out/summary.json").read_text())["options"]
+    assert options["context_offsets"] == [0, 3]
+    assert (options["shared"], options["contexts"], options["renormalize"]) == (False, "name", True)
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        (("--options", "tau=0.4"), "no option 'tau'"),
+        (("--options", "shared"), "'shared' is not of the form KEY=VALUE"),
+        (("--limit", "0"), "--limit has to be at least 1"),
+        (("--rank", "1"), "belong together"),
+        (("--stages", "evaluate"), "no labels to evaluate"),
+        (("--config", "c.py"), "from one place"),
+        (("--proposer", "sam", "points=3"), "no option"),
+        (("--taxonomy", "voc"), "No taxonomy map 'voc'"),
+    ],
+)
+def test_wrong_options_are_told_in_one_line(world, run, extra, text):
+    status, _, err = run("tools/dynalign.py", *arguments(world), *extra)
+    assert status == 2
+    assert text in err
+    assert "Traceback" not in err
+
+
+def test_missing_weights_name_files_place_and_source(world, run, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    weights = ("--proposer", "SegmentAnythingProposer", "checkpoint=absent/sam_vit_h_4b8939.pth")
+    status, _, err = run("tools/dynalign.py", *arguments(world), *weights)
+    assert status == 2
+    assert "sam_vit_h_4b8939.pth" in err
+    assert "https://" in err
+    status, _, err = run("tools/dynalign.py", *arguments(world), "--scorer", "open_clip",
+                         "checkpoint=./pretrained/none")  # fmt: skip
+    assert status == 2
+    assert "pretrained/none" in err
+
+
+def test_a_segmenter_predicts_and_its_defaults_survive_a_closed_set(trained, images, run, tmp_path):
+    config, checkpoint = trained("daformer")
+    frames = images / "leftImg8bit/val"
+    status, _, err = run(
+        "tools/dynalign.py", frames, "--out", tmp_path, "--config", config, "--checkpoint",
+        checkpoint, *CLOSED, "--threshold", 1,
+    )  # fmt: skip
+    assert status == 0, err
+    model = init_segmentor(config, checkpoint, "cpu")
+    defaults = np.array(load_taxonomy_map("cityscapes_closed").default_lookup())
+    written = sorted((tmp_path / "labels").rglob("*.png"))
+    assert len(written) == 3
+    changed = 0
+    for path in written:
+        (frame,) = frames.rglob(f"{path.stem}.*")
+        found, alone = np.asarray(Image.open(path)), predict(model, frame).label
+        # Regions take their majority; what differs lies within cells of 20 pixels.
+        changed += (found != defaults[alone]).sum()
+        for y in range(0, found.shape[0], 20):
+            for x in range(0, found.shape[1], 20):
+                cell = alone[y : y + 20, x : x + 20]
+                assert (found[y : y + 20, x : x + 20] == np.bincount(cell.ravel()).argmax()).all()
+    again = run(
+        "tools/dynalign.py", frames, "--out", tmp_path, "--config", config, "--checkpoint",
+        checkpoint, *CLOSED, "--threshold", 1,
+    )  # fmt: skip
+    assert "predict 0" in again[1]
+
+
+def test_the_students_and_the_teachers_predictions_are_kept_apart(trained, images, run, tmp_path):
+    config, checkpoint = trained("hrda")
+    common = (images / "leftImg8bit/val", "--out", tmp_path, "--config", config, "--checkpoint",
+              checkpoint, *CLOSED, "--stages", "predict")  # fmt: skip
+    for extra in ((), ("--teacher",), ("--hrda-out", "LR"), ("--inference-mode", "whole")):
+        status, out, err = run("tools/dynalign.py", *common, *extra)
+        assert status == 0, err
+        assert "predict 3" in out
+
+
+class TestPublishedCommand:
+    """dynalign_mapillary.py."""
+
+    @pytest.fixture
+    def command(self, trained, world, run):
+        config, checkpoint = trained("hrda")
+        write_settings(world, taxonomy="mapillary_v5")
+        (world / "labels").mkdir()
+        fixed = ("--config", config, "--checkpoint", checkpoint, "--out_dir", world / "out",
+                 "--settings", world / "settings.py")  # fmt: skip
+
+        def call(*extra):
+            return run("dynalign_mapillary.py", *fixed, *extra)
+
+        return call
+
+    def data(self, world):
+        return ("--dataset", "Mapillary", "--data_dir", world)
+
+    def test_it_writes_the_published_layout(self, command, world):
+        status, out, err = command(*self.data(world), "--save_img", "--prob_threshold", 0.6)
+        assert status == 0, err
+        assert sorted(p.name for p in (world / "out").iterdir() if p.is_dir()) == [
+            "images", "json", "labels", "predict", "propose", "relabel", "score", "text",
+            "visualization", "visualize",
+        ]  # fmt: skip
+        content = json.loads((world / "out/json/frame_0_semantic.json").read_text())
+        assert {"annotations", "semantic_mask"} == set(content)
+        summary = json.loads((world / "out/summary.json").read_text())
+        assert summary["taxonomy"] == "mapillary_v5"
+        assert summary["options"]["crops"] == "exact"
+        assert summary["options"]["threshold"] == 0.6
+
+    def test_parts_of_the_images(self, command, world):
+        for index in (1, 2, 3):
+            status, out, _ = command(*self.data(world), "--data_idx", index, "--data_fold", 3)
+            assert status == 0
+            assert out.startswith("0 images" if index == 3 else "2 images")
+        assert len(toy.files(world / "out", "labels")) == 4
+
+    def test_options_without_effect_are_answered(self, command, world):
+        status, _, err = command(
+            *self.data(world), "--eval", "mIoU", "--show-dir", "x", "--seg_only", "--format-only"
+        )
+        assert status == 0
+        for name in ("--eval", "--show-dir", "--seg_only", "--format-only"):
+            assert f"{name} has no effect: " in err
+
+    @pytest.mark.parametrize(
+        ("extra", "text"),
+        [
+            (("--prob_treshold", "0.6"), "Did you mean --prob_threshold?"),
+            (("--dataset_sam", "mapillary_closeset"), "never implemented"),
+            (("--dataset", "IDD"), "Give --data_dir"),
+            (("--config", "seg_hrda.json"), "configs/hrda/"),
+            (("--data_idx", "3", "--data_fold", "2"), "no part 3 of 2"),
+            (("--eval_sam", "--gt_path", "nowhere"), "nowhere"),
+        ],
+    )
+    def test_what_cannot_work_is_told(self, command, world, extra, text):
+        data = () if "IDD" in extra else self.data(world)
+        status, _, err = command(*data, *extra)
+        assert status == 2
+        assert text in err
+
+    def test_images_of_the_config(self, command, world, images, trained):
+        status, out, err = command("--inference-mode", "whole", "--model", "ema_model")
+        assert status == 0, err
+        assert out.startswith("3 images")
+
+    def test_processes_share_the_images(self, world, monkeypatch):
+        front = runpy.run_path("dynalign_mapillary.py", run_name="front")
+        seen = world / "seen"
+        seen.mkdir()
+        code = (
+            "import os; open(os.path.join(%r, os.environ['RANK'] + 'of' + "
+            "os.environ['WORLD_SIZE']), 'w'); raise SystemExit(int(os.environ['RANK']))"
+        )
+        monkeypatch.setattr(sys, "argv", ["-c", code % str(seen)])
+        assert front["in_processes"](3) == 2
+        assert sorted(p.name for p in seen.iterdir()) == ["0of3", "1of3", "2of3"]

@@ -51,7 +51,8 @@ def class_centroids(label: np.ndarray, num_classes: int, tile: int) -> list[tupl
     columns = np.tile(np.arange(tile, dtype=np.float64), tile)
     rows = np.repeat(np.arange(tile, dtype=np.float64), tile)
     found = []
-    for x, y in tile_origins(*label.shape, tile):
+    height, width = label.shape
+    for x, y in tile_origins(height, width, tile):
         ids = label[y : y + tile, x : x + tile].ravel()
         pixels = np.bincount(ids, minlength=num_classes)[:num_classes]
         right = np.bincount(ids, columns, minlength=num_classes)

@@ -47,7 +47,7 @@ class MultiTargetIoU(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.options = {
+        self.options: dict[str, Any] = {
             "taxonomy": taxonomy,
             "subsets": subsets,
             "ignore_index": ignore_index,

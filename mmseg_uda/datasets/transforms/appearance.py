@@ -81,7 +81,7 @@ class RandomGaussianBlur(BaseTransform):
             raise UserError(
                 f"RandomGaussianBlur: sigma={sigma} is no range.", "published: sigma=(0.15, 1.3)"
             )
-        self.sigma = tuple(sigma)
+        self.sigma = (sigma[0], sigma[1])
         self.prob = prob
 
     def transform(self, results: dict) -> dict:

@@ -38,14 +38,15 @@ class RandomScaleCrop(BaseTransform):
                 f"RandomScaleCrop: scale={scale} is no range.", "published: scale=(0.5, 2.0)"
             )
         self.crop_size = tuple(crop_size)
-        self.scale = tuple(scale)
+        self.scale = (scale[0], scale[1])
         self.ignore_index = ignore_index
 
     def transform(self, results: dict) -> dict:
         """Scales and crops img and all fields; sets img_shape and scale_factor (x, y)."""
         image = results["img"]
         factor = float(np.random.uniform(*self.scale))
-        size = tuple(max(int(factor * side), 1) for side in image.shape[:2])
+        height, width = image.shape[:2]
+        size = max(int(factor * height), 1), max(int(factor * width), 1)
         centroid = results.get("centroid")
         point = (
             (None, None)

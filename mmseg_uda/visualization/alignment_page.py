@@ -169,4 +169,4 @@ def _picture(array: np.ndarray) -> str:
 
 def _encoded(bgr: np.ndarray, suffix: str, kind: str) -> str:
     _, data = cv2.imencode(suffix, bgr)
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:{kind};base64,{base64.b64encode(data.tobytes()).decode()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from mmseg_uda.methods.dynalign import (
 from mmseg_uda.methods.dynalign.stages import resize_image
 from mmseg_uda.taxonomy import TaxonomyMap
 
-Source = np.ndarray | Tensor | nn.Module
+Source: TypeAlias = "np.ndarray | Tensor | nn.Module"
 
 
 class Aligner:

@@ -50,8 +50,9 @@ def write_record(path: Path, mark: str, arrays: Mapping[str, np.ndarray]) -> Non
         mark: Fingerprint of everything that the arrays depend on.
         arrays: By name.
     """
+    content: dict[str, Any] = {FINGERPRINT: np.array(mark), **arrays}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{FINGERPRINT: np.array(mark), **arrays})
+        np.savez_compressed(file, **content)
 
 
 def stored_fingerprint(path: Path) -> str | None:

@@ -195,7 +195,7 @@ class Predict(RecordStage):
         soft = masks is not None
         found = self._source.predict(image, item.name, shape, self.options.source_resize, soft)
         arrays = {"labels": found.labels, "size": np.array(image.shape[:2])}
-        if soft:
+        if found.probabilities is not None and soft:
             arrays["votes"] = mean_probabilities(masks, found.probabilities).astype(np.float32)
         self._write(item, arrays)
 
@@ -215,9 +215,7 @@ class Score(RecordStage):
 
     def mark(self, item: Item) -> str:
         """See :class:`Stage`."""
-        names = SCORE_OPTIONS
-        if self.options.features == "fused":
-            names = (*SCORE_OPTIONS, *FUSION_OPTIONS)
+        fused = self.options.features == "fused"
         return fingerprint(
             stage=self.name,
             format=FORMAT,
@@ -226,7 +224,7 @@ class Score(RecordStage):
             encoder=self.run.engine.scorer.cache_key,
             padding=self.run.engine.paddings.tolist(),
             decided=self.run.engine.decided,
-            **self.options.subset(*names),
+            **self.options.subset(*SCORE_OPTIONS, *(FUSION_OPTIONS if fused else ())),
         )
 
     def prepare(self) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from operations import Operations
 
 from mmseg_uda.methods.cdda import PrunedSearch, ResidentSearch, image_similarity
 from mmseg_uda.models.precision import exact_float32
@@ -186,6 +187,19 @@ def test_float32_totals_are_close_to_the_exact_ones(random_bank):
     fast = totals(Factors(bank, bank), Factors(mine, mine), norms, mine)
     exact = image_similarity(bank.transpose(0, 1)[:, None], target)
     assert (fast - exact.total).abs().max() < 1e-5
+
+
+def test_a_search_makes_nothing_of_the_banks_size_and_reads_no_value():
+    generator = torch.Generator().manual_seed(0)
+    bank = torch.randint(0, 50, (3, 4000, 256), generator=generator).float()
+    search, target = ResidentSearch(bank), bank[:, 7:9].transpose(0, 1).contiguous()
+    with Operations() as operations:
+        match = search(target)
+    assert match.index.tolist() == [7, 8] and operations.waits == []
+    made = [size for name, size in operations.sizes if name != "slice.Tensor"]  # a view
+    scores = 3 * 4000 * 2 * 4
+    counts_of_a_class = 4000 * 256 * 4
+    assert scores <= max(made) < counts_of_a_class / 20
 
 
 def test_pruning_bounds_hold_and_save_reading(random_bank):

@@ -76,6 +76,7 @@ class Engine:
         device: torch.device | str = "cpu",
         text_cache: Path | None = None,
     ) -> None:
+        self._whole = taxonomy
         self.taxonomy = taxonomy.variant(options.shared, options.contexts)  # type: ignore[arg-type]
         self.scorer = CountedScorer(scorer)
         self.options = options
@@ -89,8 +90,8 @@ class Engine:
         Args:
             image: (h, w, 3) uint8 BGR at working size.
             masks: M regions of it.
-            majority: (M,) source class of each; regions of a class in which nothing competes, or of
-                none, are not encoded.
+            majority: (M,) source class of each; regions of a class in which no candidates compete,
+                or of none, are not encoded.
 
         Returns:
             In the type that ``feature_dtype`` names; the context is left out where only the blend
@@ -140,8 +141,8 @@ class Engine:
 
     @property
     def decided(self) -> list[int]:
-        """Source classes in whose regions something competes."""
-        return [k for k, row in enumerate(self.taxonomy.candidates) if row]
+        """Source classes in whose regions candidates compete, ablations or not."""
+        return [k for k, row in enumerate(self._whole.candidates) if len(row) > 1]
 
     def vocabulary(self, with_text: bool = True) -> Vocabulary:
         """The taxonomy as numbers; texts are encoded once.
@@ -151,6 +152,7 @@ class Engine:
                 to be decided.
         """
         taxonomy, options = self.taxonomy, self.options
+        text = torch.zeros(len(taxonomy.names), 0)
         if with_text and self._text is None:
             self._text = class_text_features(
                 self.scorer,  # type: ignore[arg-type]
@@ -160,12 +162,14 @@ class Engine:
                 self.device,
                 self.text_cache,
             ).cpu()
+        if with_text and self._text is not None:
+            text = self._text
         return Vocabulary(
             names=taxonomy.names,
             name_ids=torch.tensor(taxonomy.name_ids, dtype=torch.int64),
             candidates=torch.tensor(taxonomy.candidate_table(), dtype=torch.bool),
             default=torch.tensor(taxonomy.defaults, dtype=torch.int64),
-            text=self._text if self._text is not None else torch.zeros(len(taxonomy.names), 0),
+            text=text,
             void_id=taxonomy.void_id,
         )
 

@@ -147,7 +147,7 @@ def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str)
     where = torch.device(device)
     torch.backends.cudnn.benchmark = bool(cfg.get("env_cfg", {}).get("cudnn_benchmark"))
     memory = PeakMemory(where)
-    with_target = cfg.uda.type != "Supervised"
+    with_target = MODELS.get(cfg.uda.type).needs_target
     crop = crop_of(cfg)
     cfg = wrap_model(cfg)
     trainer = MODELS.build(cfg.model)

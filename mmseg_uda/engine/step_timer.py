@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 
 
 class StepTimer:
@@ -24,14 +23,16 @@ class StepTimer:
         device: Where the trainer is.
     """
 
-    def __init__(self, trainer: nn.Module, optim_wrapper: Any, device: torch.device) -> None:
+    def __init__(self, trainer: Any, optim_wrapper: Any, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
         self._spans: list[tuple[str, Any, Any]] = []
         self._stack: list[str] = []
         self._last: Any = None
         self._pass = "source"
+        for method, phase in trainer.phases.items():
+            self._wrap(trainer, method, lambda *_, phase=phase: phase)
         teacher = getattr(trainer, "teacher", None)
-        if teacher is not None:
+        if teacher is not None and hasattr(trainer, "label_target"):
             self._wrap(teacher, "update", lambda *_: "teacher update")
             self._wrap(teacher, "logits", lambda *_: "teacher forward")
             self._wrap(trainer, "label_target", lambda *_: "pseudo-labels")

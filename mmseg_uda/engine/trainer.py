@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import torch
 from mmengine.dist import get_rank
@@ -35,6 +36,27 @@ def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
 
 
+@contextmanager
+def batch_norm_advice(image: Tensor) -> Iterator[None]:
+    """Region of a training pass on ``image``, (B, C, H, W).
+
+    Raises:
+        UserError: If a BatchNorm layer gets one value per channel.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        batch, _, height, width = image.shape
+        raise UserError(
+            f"BatchNorm got one value per channel from {batch} image of {height}x{width}: a "
+            "layer pools the whole image, or the crop is as small as a feature cell.",
+            "Use train_dataloader.batch_size=2 or more, a normalisation within an image "
+            "(norm_cfg=dict(type='GN', num_groups=32)), or a larger crop.",
+        ) from error
+
+
 class Trainer(BaseModel):
     """Wraps the deployed segmentor (``model``) with the way it is trained.
 
@@ -48,6 +70,11 @@ class Trainer(BaseModel):
             ``randomness``.
         execution: How the networks are run on the machine; see :class:`Execution`.
     """
+
+    #: Whether a step needs target images.
+    needs_target: ClassVar[bool] = False
+    #: Further methods whose time a benchmark shows, and under which name.
+    phases: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -173,18 +200,8 @@ class Trainer(BaseModel):
         Raises:
             UserError: If a BatchNorm layer gets one value per channel.
         """
-        try:
+        with batch_norm_advice(image):
             return training_forward(self.model, image, choose_offset)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            batch, _, height, width = image.shape
-            raise UserError(
-                f"BatchNorm got one value per channel from {batch} image of {height}x{width}: a "
-                "layer pools the whole image, or the crop is as small as a feature cell.",
-                "Use train_dataloader.batch_size=2 or more, a normalisation within an image "
-                "(norm_cfg=dict(type='GN', num_groups=32)), or a larger crop.",
-            ) from error
 
     def loss(self, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None) -> dict:
         """The segmentor's losses and accuracies for (B, H, W) labels and weights."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+
+from mmseg_uda.errors import UserError
 
 
 class FrozenNetwork(nn.Module):
@@ -16,7 +19,7 @@ class FrozenNetwork(nn.Module):
 
     It moves with its owner between devices, but is hidden from ``state_dict``,
     ``parameters`` and ``train``: its weights come from a file that every run loads again, and
-    :meth:`fingerprint` tells on resume whether it was the same one.
+    :func:`guard_weights` tells on resume whether it is the same one.
 
     Args:
         network: The network.
@@ -47,9 +50,39 @@ class FrozenNetwork(nn.Module):
             return nullcontext()
         return torch.autocast(device.type, self._dtype)
 
-    def fingerprint(self) -> str:
+    def digest(self) -> str:
         """SHA-256 of all parameters and buffers, in order."""
         digest = hashlib.sha256()
         for tensor in [*self.network.parameters(), *self.network.buffers()]:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def guard_weights(owner: nn.Module, consequence: str) -> None:
+    """Give ``owner`` a buffer ``fingerprint``, and refuse checkpoints that hold another one.
+
+    Args:
+        owner: Module whose state is saved.
+        consequence: What other weights would do to the run, for the message.
+    """
+    owner.register_buffer("fingerprint", torch.zeros(32, dtype=torch.uint8))
+    owner.register_load_state_dict_pre_hook(partial(_check_fingerprint, consequence))
+
+
+def remember_weights(owner: nn.Module, network: FrozenNetwork) -> None:
+    """Put the fingerprint of ``network`` into the buffer that :func:`guard_weights` made."""
+    digest = list(bytes.fromhex(network.digest()))
+    before = owner.get_buffer("fingerprint")
+    owner.fingerprint = torch.tensor(digest, dtype=torch.uint8, device=before.device)
+
+
+def _check_fingerprint(
+    consequence: str, module: nn.Module, state: dict, prefix: str, *_: Any
+) -> None:
+    stored, own = state.get(f"{prefix}fingerprint"), module.get_buffer("fingerprint").cpu()
+    if stored is not None and own.any() and not torch.equal(stored.cpu(), own):
+        raise UserError(
+            "The backbone weights that this run starts from differ from those of the "
+            f"checkpoint, so {consequence} would change in the middle of the run.",
+            "Put the file back that the run started with (model.backbone.init_cfg).",
+        )

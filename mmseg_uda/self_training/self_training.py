@@ -72,6 +72,8 @@ class SelfTraining(Trainer):
         UserError: For an unknown key or a combination that cannot work.
     """
 
+    needs_target = True
+
     def __init__(
         self,
         segmentor: dict,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import SegmentorOutput, backbone_features
 from mmseg_uda.self_training.component import Component, StepContext
-from mmseg_uda.self_training.frozen import FrozenNetwork
+from mmseg_uda.self_training.frozen import FrozenNetwork, guard_weights, remember_weights
 from mmseg_uda.self_training.records import SourceBatch
 from mmseg_uda.self_training.registry import COMPONENTS
 
@@ -97,9 +97,8 @@ class FeatureDistance(Component):
         self.loss_weight = loss_weight
         self.classes = classes
         self.min_ratio = min_ratio
-        self.register_buffer("fingerprint", torch.zeros(32, dtype=torch.uint8))
+        guard_weights(self, "the feature distance")
         self.register_buffer("_selected", torch.zeros(0, dtype=torch.bool), persistent=False)
-        self.register_load_state_dict_pre_hook(self._check_fingerprint)
         self.reference: FrozenNetwork
 
     def bind(self, host: SelfTraining) -> None:
@@ -122,20 +121,8 @@ class FeatureDistance(Component):
         self.reference.network.load_state_dict(
             {name: weights[name] for name in self.reference.network.state_dict()}
         )
-        digest = bytes.fromhex(self.reference.fingerprint())
-        self.fingerprint = torch.tensor(list(digest), dtype=torch.uint8).to(self.fingerprint.device)
+        remember_weights(self, self.reference)
         self.reference.store(host.execution.frozen_type)
-
-    @staticmethod
-    def _check_fingerprint(module: Any, state: dict, prefix: str, *_: Any) -> None:
-        stored = state.get(f"{prefix}fingerprint")
-        own = module.fingerprint.cpu()
-        if stored is not None and own.any() and not torch.equal(stored.cpu(), own):
-            raise UserError(
-                "The backbone weights that this run starts from differ from those of the "
-                "checkpoint, so the feature distance would change in the middle of the run.",
-                "Put the file back that the run started with (model.backbone.init_cfg).",
-            )
 
     def source_losses(
         self, ctx: StepContext, source: SourceBatch, output: SegmentorOutput

@@ -14,8 +14,12 @@ from mmseg_uda.methods.srha.rearrangement import (
     rearrange,
 )
 from mmseg_uda.methods.srha.regions import Regions, RegionsBySize, find_regions
+from mmseg_uda.methods.srha.srha import SRHA
+from mmseg_uda.methods.srha.teacher import FrozenTeacher
 
 __all__ = [
+    "SRHA",
+    "FrozenTeacher",
     "HierarchicalAlignmentLoss",
     "Regions",
     "RegionsBySize",

@@ -127,8 +127,8 @@ def test_alignment_weighs_stages_by_level():
     ("options", "message"),
     [
         (dict(levels=("glob",)), "levels holds 'glob'"),
-        (dict(layers=(0, 1), weights=(1, 1)), r"layers=\(0, 1\)"),
-        (dict(layers=(1, 2)), "4 numbers for 2 stages"),
+        (dict(layers=(0, 1), weights=(1, 1)), r"alignment_layers=\(0, 1\)"),
+        (dict(layers=(1, 2)), "alignment_weights has 4 numbers for 2 stages"),
         (dict(weights={"global": (1, 1, 1, 1)}), r"weights\.regional has 0 numbers"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mmseg_uda.experiments.dynalign_tables import DYNALIGN_TABLES
 from mmseg_uda.experiments.grid import (
     DepthMatching,
     Experiment,
@@ -445,4 +446,5 @@ EXPERIMENTS = (
             "σ_rgb 0.1, R 5 and the three scales of HRDA. Nothing of this was published.",
         ),
     ),
+    *DYNALIGN_TABLES,
 )

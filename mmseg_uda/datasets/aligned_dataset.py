@@ -35,6 +35,7 @@ class AlignedDataset(TaxonomyDataset):
         results: Folder of the alignment's results, with ``labels`` (or ``label``) and perhaps
             ``confidence`` in it. Files are named like the images.
         taxonomy_map: Name or path of the map that the labels were made with.
+        partial: Take the images that have labels, whatever became of the others.
         **kwargs: Those of ``BaseSegDataset`` (pipeline, test_mode, indices, ...).
 
     Raises:
@@ -46,9 +47,11 @@ class AlignedDataset(TaxonomyDataset):
         images: Mapping[str, Any],
         results: str,
         taxonomy_map: str = "mapillary_v5",
+        partial: bool = False,
         **kwargs: Any,
     ) -> None:
         self.images = DataLocation.create(**{**images, "images_only": True})
+        self.partial = partial
         folder = Path(results).absolute()
         there = [name for name in LABEL_FOLDERS if (folder / name).is_dir()]
         if not there:
@@ -87,17 +90,17 @@ class AlignedDataset(TaxonomyDataset):
                 sample["confidence_path"] = osp.join(confidence, f"{stem}.png")
             samples.append(sample)
         unexplained = [stem for stem in missing if stem not in failed]
-        if unexplained:
+        if unexplained and not self.partial:
             raise UserError(
                 f"{labels}: {len(unexplained)} of {len(samples) + len(missing)} images have no "
                 f"aligned label, the first is {unexplained[0]}.",
                 fix="let the alignment finish: the same command does what is missing",
             )
         if not samples:
-            raise UserError(f"The alignment of every image failed; see {self.location.root}.")
+            raise UserError(f"No image has an aligned label; see {self.location.root}.")
         if missing:
             print_log(
-                f"{len(missing)} images whose alignment failed are left out.", logger="current"
+                f"{len(missing)} images without an aligned label are left out.", logger="current"
             )
         return samples
 

@@ -29,6 +29,18 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted(found, key=step_of, reverse=True)
 
 
+def newest_checkpoint(run: str | Path) -> Path:
+    """The last checkpoint of a training's folder.
+
+    Raises:
+        UserError: There is none.
+    """
+    for path in newest_first(Path(run)):
+        if step_of(path) > 0:
+            return path
+    raise UserError(f"{run} holds no checkpoint iter_N.pth.", "Train it first, or let it end.")
+
+
 def checkpoint_bytes(runner: Any) -> int:
     """Size of a runner's checkpoint: its tensors, without names and other small things."""
     found: dict[int, int] = {}

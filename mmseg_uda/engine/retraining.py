@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_uda.engine.checkpoint import newest_checkpoint
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.processes import copy_from_main
 from mmseg_uda.engine.records import SourceBatch
@@ -30,9 +32,9 @@ class Retraining(Supervised):
     Args:
         segmentor: Config of a segmentor with as many classes as the target taxonomy.
         taxonomy_map: Name or path of the map.
-        source_checkpoint: Checkpoint of the source model, from which the network starts; the
-            classifier of a target class starts from that of the source class that it comes from.
-            None starts from the encoder's own weights.
+        source_checkpoint: Checkpoint of the source model, or the folder of its training; from it
+            the network starts, and the classifier of a target class from that of the source class
+            that it comes from. None starts from the encoder's own weights.
         source_part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
         confidence_weights: Weigh every pixel by the probability with which its label was decided;
             needs ``LoadConfidence`` in the pipeline.
@@ -84,10 +86,10 @@ class Retraining(Supervised):
         self.init_student()
         if self.source_checkpoint is None:
             return
-        taxonomy = self.taxonomy_map
+        taxonomy, path = self.taxonomy_map, Path(self.source_checkpoint)
         self._per_class = load_with_rows(
             self.model,
-            self.source_checkpoint,
+            newest_checkpoint(path) if path.is_dir() else path,
             taxonomy.row_origins(),
             len(taxonomy.source),
             self.source_part,

@@ -39,6 +39,7 @@ from mmseg_uda.taxonomy import resolve_data_root
 from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
 
 TRAIN = (sys.executable, str(ROOT / "tools" / "train.py"))
+ALIGN = (sys.executable, str(ROOT / "tools" / "align.py"))
 LAUNCH = str(ROOT / "tools" / "dist_run.py")
 MAKE_WORLD = (sys.executable, str(ROOT / "tools" / "make_miniworld.py"))
 
@@ -51,6 +52,7 @@ def main(
     arguments: Sequence[str] | None = None,
     train: Sequence[str] = TRAIN,
     make_world: Sequence[str] = MAKE_WORLD,
+    align: Sequence[str] = ALIGN,
 ) -> int:
     """Runs the command and returns its exit status.
 
@@ -59,10 +61,11 @@ def main(
         arguments: Command-line arguments, default those of the process.
         train: Command that trains ``CONFIG --work-dir DIR --resume``.
         make_world: Command that makes the miniworld in ``--out DIR`` unless it is there.
+        align: Command that aligns taxonomies as ``CONFIG --work-dir DIR`` says.
     """
     options = parser().parse_args(arguments)
     try:
-        return _run(tables, options, train, make_world)
+        return _run(tables, options, train, make_world, align)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
@@ -83,6 +86,7 @@ def _run(
     arguments: argparse.Namespace,
     train: Sequence[str],
     make_world: Sequence[str],
+    align: Sequence[str],
 ) -> int:
     console = Console()
     if arguments.list:
@@ -122,7 +126,7 @@ def _run(
         folder = options.folder(experiment)
         _say(console, "\n" + disk.demand(planned, folder, len(planned), arguments.keep).text())
         return EXIT_OK
-    session = _Session(experiment, planned, options, arguments, console, train, make_world)
+    session = _Session(experiment, planned, options, arguments, console, train, make_world, align)
     return session.run_locally() if arguments.executor == "local" else session.run_on_cluster()
 
 
@@ -137,6 +141,7 @@ class _Session:
     console: Console
     train: Sequence[str]
     make_world: Sequence[str]
+    align: Sequence[str]
 
     def run_locally(self) -> int:
         """Trains on this machine and returns the exit status."""
@@ -161,7 +166,8 @@ class _Session:
         """Trains on a cluster and returns the exit status."""
         arguments = self.arguments
         workers = max(
-            one.effective["train_dataloader"].get("num_workers", 0) for one in self.planned
+            (one.effective.get("train_dataloader") or one.effective).get("num_workers", 0)
+            for one in self.planned
         )
         chosen = cluster_options(arguments, workers)
         folder = self.options.folder(self.experiment)
@@ -201,7 +207,9 @@ class _Session:
         return [one.task() for one in self.planned]
 
     def command(self, task: Task, processes: int) -> list[str]:
-        """Returns the command line that trains a task."""
+        """Returns the command line that runs a task."""
+        if not task.trains:
+            return self.align_command(task)
         python, *script = self.train
         if processes > 1:
             script = [LAUNCH, "--standalone", "--nproc_per_node", str(processes), *script]
@@ -218,6 +226,15 @@ class _Session:
             changes.append(f"{KEEP}={self.arguments.keep}")
         if changes:
             line += ["--cfg-options", *changes]
+        return line
+
+    def align_command(self, task: Task) -> list[str]:
+        """Returns the command line of an alignment; it resumes by itself."""
+        line = [*self.align, str(task.config), "--work-dir", str(task.folder.path)]
+        if self.options.amp:
+            line += ["--amp", self.options.amp]
+        if self.options.cfg_options:
+            line += ["--cfg-options", *self.options.cfg_options]
         return line
 
     def conclude(self, tasks: Sequence[Task], finished: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from mmseg_uda.experiments.cluster import Cluster, Handle
@@ -14,6 +13,7 @@ from mmseg_uda.experiments.executors import (
     Stop,
     Task,
     ending_text,
+    take_ready,
 )
 from mmseg_uda.experiments.jobs import Action, State
 
@@ -54,10 +54,10 @@ class ClusterExecutor:
 
     def run(self, tasks: Sequence[Task]) -> bool:
         """Submits the tasks and follows them; returns False when the user interrupted."""
-        waiting = deque(tasks)
+        waiting = list(tasks)
         with self._stop:
             while (waiting or self._handles) and not self._stop.count:
-                self._submit(waiting)
+                self._submit(waiting, tasks)
                 for task in tasks:
                     if task.job.name in self._handles:
                         self._follow(task)
@@ -68,13 +68,15 @@ class ClusterExecutor:
                 self._leave(tasks)
         return not self._stop.count
 
-    def _submit(self, waiting: deque[Task]) -> None:
+    def _submit(self, waiting: list[Task], tasks: Sequence[Task]) -> None:
         capacity = self.cluster.capacity
         free = len(waiting) if capacity is None else capacity - len(self._handles)
         claimed: list[Task] = []
         try:
-            while waiting and len(claimed) < free and not self._stop.count:
-                task = waiting.popleft()
+            while len(claimed) < free and not self._stop.count:
+                task = take_ready(waiting, tasks, self.display)
+                if task is None:
+                    break
                 if self._take(task):
                     claimed.append(task)
             handles = self.cluster.submit([self._call(task) for task in claimed]) if claimed else []

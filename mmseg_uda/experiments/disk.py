@@ -34,6 +34,14 @@ STAGED = {
 }
 OTHER_DECODER = 4.2
 LOGS = 20e6
+# Of an alignment: 200 regions with three features of 768 half-precision numbers, and two PNGs.
+ALIGNED_BYTES = 1.5e6
+ALIGNED_IMAGES = {
+    ("Mapillary", "train"): 18000,
+    ("Mapillary", "val"): 2000,
+    ("IDD", "train"): 6993,
+    ("IDD", "val"): 981,
+}
 VALIDATION_IMAGES = 500  # Cityscapes'; the data set is not opened for an estimate
 PREDICTION_BYTES = 0.1e6  # a 2048×1024 palette PNG
 PANELS = 25  # of a step with every component, per image
@@ -149,6 +157,8 @@ def estimate(
         keep: Checkpoints to keep, in place of what the config says.
     """
     config = one.effective
+    if not one.trains:
+        return Estimate(0.0, 0, 0.0, alignment_bytes(config), 0.0, False)
     hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
     weights, copies = network_bytes(config), checkpoint_copies(config)
     siblings = [one, *(p for p in planned if p.job.row_number == one.job.row_number)]
@@ -169,6 +179,14 @@ def estimate(
         present=sum(path.stat().st_size for path in one.folder.path.glob("*iter_*.pth")),
         measured=bool(sizes),
     )
+
+
+def alignment_bytes(config: Mapping[str, Any]) -> float:
+    """Returns about how much regions, features and labels of an alignment take."""
+    data = config.get("data") or {}
+    given = [(d.get("type"), d.get("split")) for d in data.values() if d]
+    images = sum(ALIGNED_IMAGES.get(key, VALIDATION_IMAGES) for key in given)
+    return min(config.get("limit") or images, images) * ALIGNED_BYTES
 
 
 def picture_bytes(config: Mapping[str, Any]) -> float:

@@ -37,6 +37,8 @@ class Task:
         folder: Its folder.
         config: Its config file.
         fingerprint: Of config and options.
+        needs: Names of the jobs whose results it reads.
+        trains: Whether it is a training; else it aligns taxonomies.
         action: What this runner does with it.
         place: Where it trains, for the user.
         state: What has become of it.
@@ -48,6 +50,8 @@ class Task:
     folder: JobFolder
     config: Path
     fingerprint: str
+    needs: tuple[str, ...] = ()
+    trains: bool = True
     action: Action | None = None
     place: str = ""
     state: State = State.PENDING
@@ -55,6 +59,36 @@ class Task:
     ending: bool = False
     slot: Slot | None = field(default=None, repr=False)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+
+def take_ready(waiting: list[Task], tasks: Sequence[Task], display: Display) -> Task | None:
+    """Takes the first waiting task whose inputs are made; drops those that will get none.
+
+    Args:
+        waiting: Tasks that have not been looked at; the taken and the dropped ones are removed.
+        tasks: All tasks of the run.
+        display: Is told about dropped tasks.
+    """
+    by_name = {task.job.name: task for task in tasks}
+    for task in list(waiting):
+        makers = [by_name[name] for name in task.needs]
+        if all(maker.state is State.DONE for maker in makers):
+            waiting.remove(task)
+            return task
+        lost = [m for m in makers if m.state is not State.DONE and _has_ended(m, waiting)]
+        if lost:
+            waiting.remove(task)
+            display.note(task, f"left out: it needs {lost[0].job.name}, which is not done")
+    return None
+
+
+def _has_ended(task: Task, waiting: Sequence[Task]) -> bool:
+    """Whether this runner does nothing more for a task."""
+    if any(task is other for other in waiting):
+        return False
+    if task.action in (Action.START, Action.RESUME) or task.ran:
+        return task.state in (State.FAILED, State.INTERRUPTED)
+    return True  # skipped, or left out itself
 
 
 class Display(Protocol):
@@ -126,14 +160,16 @@ class LocalExecutor:
         SIGINT, SIGTERM and SIGHUP make the trainings finish their step, save and end, and mark
         their jobs interrupted; a second one kills them.
         """
-        waiting = deque(tasks)
+        waiting = list(tasks)
         free = deque(self.slots)
         running: list[Task] = []
         try:
             with self._stop:
                 while running or (waiting and not self._stop.count):
-                    while waiting and free and not self._stop.count:
-                        task = waiting.popleft()
+                    while free and not self._stop.count:
+                        task = take_ready(waiting, tasks, self.display)
+                        if task is None:
+                            break
                         if self._start(task, free[0]):
                             free.popleft()
                             running.append(task)

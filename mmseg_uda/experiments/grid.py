@@ -185,6 +185,8 @@ class Row:
         config_file: Train this file instead of a config made from ``setup``.
         changes: What is changed in it, by dotted name.
         tag: What tells the changed file's jobs from those of the file itself, in their names.
+        inputs: What its config takes from another row's job with the same seed, which runs first:
+            dotted name of the key, label of the row, and the path below that job's folder.
     """
 
     label: str
@@ -195,11 +197,12 @@ class Row:
     config_file: Path | None = None
     changes: tuple[tuple[str, Any], ...] = ()
     tag: str = ""
+    inputs: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training: a row with one seed."""
+    """One training, or one alignment of taxonomies: a row with one seed."""
 
     experiment: int | str
     row_number: int
@@ -238,7 +241,7 @@ class Experiment:
         """Expands rows × seeds, row by row.
 
         Args:
-            rows: Row numbers (from 1), default all.
+            rows: Row numbers (from 1), default all. Rows whose results they need come along.
             seeds: Seeds, default the table's own.
 
         Raises:
@@ -253,11 +256,32 @@ class Experiment:
                 f"run_experiments.py --exp {self.id} --dry-run shows them.",
             )
         chosen = self.seeds if seeds is None else tuple(seeds)
+        wanted = self._with_needed(wanted)
         return [
             make_job(self.id, number, self.rows[number - 1], seed)
             for number in wanted
             for seed in chosen
         ]
+
+    def needed(self, number: int) -> dict[str, int]:
+        """Returns the rows whose results a row needs: config key -> row number.
+
+        Raises:
+            ValueError: A row names no earlier row, which is a mistake of the table.
+        """
+        found = {}
+        for key, label, _ in self.rows[number - 1].inputs:
+            earlier = [row.label for row in self.rows[: number - 1]]
+            found[key] = earlier.index(label) + 1
+        return found
+
+    def _with_needed(self, wanted: list[int]) -> list[int]:
+        """Rows with those that they need before them, each once."""
+        ordered: list[int] = []
+        for number in wanted:
+            needed = self._with_needed(sorted(self.needed(number).values()))
+            ordered += [n for n in [*needed, number] if n not in ordered]
+        return ordered
 
 
 def make_job(experiment: int | str, number: int, row: Row, seed: int) -> Job:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +79,8 @@ class PlannedJob:
         text: Content of that file.
         resolved: The same as plain dicts, with its bases.
         effective: With the changes of ``--cfg-options``.
-        fingerprint: Of ``effective`` and the options outside the config.
+        fingerprint: Of ``effective``, of the jobs in ``needs`` and the options outside the config.
+        needs: Names of the jobs whose results it reads.
     """
 
     job: Job
@@ -88,6 +90,12 @@ class PlannedJob:
     resolved: dict[str, Any]
     effective: dict[str, Any]
     fingerprint: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training; else it aligns taxonomies (``tools/align.py``)."""
+        return "alignment" not in self.resolved
 
     def write(self) -> None:
         """Writes the config file."""
@@ -95,7 +103,9 @@ class PlannedJob:
 
     def task(self) -> Task:
         """Returns the executor's view of the job."""
-        return Task(self.job, self.folder, self.config_path, self.fingerprint)
+        return Task(
+            self.job, self.folder, self.config_path, self.fingerprint, self.needs, self.trains
+        )
 
 
 def file_experiment(path: Path) -> Experiment:
@@ -128,13 +138,24 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
     """
     folder = options.folder(experiment)
     changes = parse_cfg_options(options.cfg_options)
-    planned = []
+    extra: tuple[str, ...] = (f"amp={options.amp}",) if options.amp else ()
+    if options.gpus_per_job > 1:
+        extra += (f"gpus={options.gpus_per_job}",)
+    needed = {label for row in experiment.rows for _, label, _ in row.inputs}
+    planned: list[PlannedJob] = []
     for job in jobs:
-        text, resolved = _config(experiment, job, folder / "configs", options.transforms())
+        inputs = _inputs(experiment, job, planned)
+        folders = {
+            key: os.path.normpath(inputs[key].folder.path / below.format(name=inputs[key].job.name))
+            for key, _, below in job.row.inputs
+        }
+        transforms = options.transforms()
+        if options.variant == "startup" and job.row.label in needed:
+            transforms.append(variants.keep_last)
+        text, resolved = _config(experiment, job, folder / "configs", transforms, folders)
         effective = _merged(resolved, changes)
-        extra: tuple[str, ...] = (f"amp={options.amp}",) if options.amp else ()
-        if options.gpus_per_job > 1:
-            extra += (f"gpus={options.gpus_per_job}",)
+        # What made the inputs counts, not where they lie.
+        marked = _merged(effective, {key: one.fingerprint for key, one in inputs.items()})
         planned.append(
             PlannedJob(
                 job,
@@ -143,10 +164,20 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
                 text,
                 resolved,
                 effective,
-                fingerprint(effective, extra),
+                fingerprint(marked, extra),
+                tuple(dict.fromkeys(one.job.name for one in inputs.values())),
             )
         )
     return planned
+
+
+def _inputs(
+    experiment: Experiment, job: Job, planned: Sequence[PlannedJob]
+) -> dict[str, PlannedJob]:
+    """The jobs that a job reads from, by config key; they are planned before it."""
+    made = {(one.job.row_number, one.job.setup.seed): one for one in planned}
+    needed = experiment.needed(job.row_number)
+    return {key: made[number, job.setup.seed] for key, number in needed.items()}
 
 
 def batch_note(planned: Sequence[PlannedJob], gpus_per_job: int) -> str:
@@ -154,7 +185,7 @@ def batch_note(planned: Sequence[PlannedJob], gpus_per_job: int) -> str:
 
     ``train_dataloader.batch_size`` counts the images of one domain on one GPU.
     """
-    for one in planned:
+    for one in (one for one in planned if one.trains):
         published = one.resolved["train_dataloader"]["batch_size"]
         batch = one.effective["train_dataloader"]["batch_size"]
         parts = (one.effective.get("optim_wrapper") or {}).get("accumulative_counts", 1)
@@ -250,16 +281,20 @@ def _merged(resolved: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
 
 
 def _config(
-    experiment: Experiment, job: Job, folder: Path, transforms: Sequence[Transform]
+    experiment: Experiment,
+    job: Job,
+    folder: Path,
+    transforms: Sequence[Transform],
+    inputs: Mapping[str, str],
 ) -> tuple[str, dict[str, Any]]:
     header = f"{experiment.paper} {experiment.table}, row {job.row_number}: {job.row.label}".strip()
     header += f"\nMade by run_experiments.py for {job.name}; do not edit."
-    text = _own_text(job, folder, header)
+    text = _own_text(job, folder, header, inputs)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="resolve_", dir=folder) as temporary:
         # One level deeper than the final place, so relative bases are written for this folder.
         path = Path(temporary) / "job.py"
-        path.write_text(_own_text(job, Path(temporary), header), encoding="utf-8")
+        path.write_text(_own_text(job, Path(temporary), header, inputs), encoding="utf-8")
         resolved = read_config(path)
     if not transforms:
         return text, resolved
@@ -268,9 +303,9 @@ def _config(
     return render(resolved, header), resolved
 
 
-def _own_text(job: Job, folder: Path, header: str) -> str:
+def _own_text(job: Job, folder: Path, header: str, inputs: Mapping[str, str]) -> str:
     file = job.row.config_file
     if file is None:
         return job_config(job.setup, folder, header)
-    changes = nested((*job.row.changes, ("randomness.seed", job.setup.seed)))
+    changes = nested((*job.row.changes, *inputs.items(), ("randomness.seed", job.setup.seed)))
     return render({"_base_": [base_path(file, folder)], **changes}, header)

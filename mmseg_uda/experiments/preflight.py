@@ -77,8 +77,8 @@ def missing_data(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
     """Returns the missing paths of all data sets in the configs, each once."""
     found: dict[str, MissingPath] = {}
     for config in configs:
-        for loader in LOADERS:
-            dataset = (config.get(loader) or {}).get("dataset")
+        datasets = [(config.get(loader) or {}).get("dataset") for loader in LOADERS]
+        for dataset in [*datasets, *_aligned(config)]:
             for path in missing_paths(dataset):
                 found.setdefault(path.path, path)
         if missing_bank(config) is not None:  # drawing it reads the source's depth
@@ -86,6 +86,12 @@ def missing_data(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
             for path in missing_paths(source, depth=True):
                 found.setdefault(path.path, path)
     return list(found.values())
+
+
+def _aligned(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The data sets of an alignment; labels are needed for what is evaluated alone."""
+    data = config.get("data") or {} if "alignment" in config else {}
+    return [{**data[part], "images_only": part != "evaluate"} for part in data if data[part]]
 
 
 def missing_weights(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:

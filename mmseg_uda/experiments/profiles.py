@@ -6,14 +6,14 @@ resolved config and leaves the rest (method, components, order of phases) as the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments import profiles_srha
+from mmseg_uda.experiments import profiles_dynalign, profiles_srha
 from mmseg_uda.experiments.configs import MARGINS_V1
 from mmseg_uda.experiments.grid import Experiment, Row
 
@@ -29,6 +29,7 @@ DATA_ROOTS = {
     "ACDC": f"{WORLD}/acdc",
     "BDD100K": f"{WORLD}/bdd",
     "Mapillary": f"{WORLD}/mapillary",
+    "IDD": f"{WORLD}/idd",
 }
 BACKBONE_WEIGHTS = "miniworld/nano_backbone"
 CLIP_FOLDER = "pretrained/miniworld/clip"
@@ -146,6 +147,9 @@ def mini(config: dict[str, Any]) -> dict[str, Any]:
         UserError: When the config uses a data set that the miniworld does not have.
     """
     config = _walk({k: v for k, v in deepcopy(config).items() if k not in LEFTOVERS}, _scale_data)
+    if profiles_dynalign.is_alignment(config):
+        profiles_dynalign.scale_alignment(config)
+        return config
     if profiles_srha.is_generalization(config):
         profiles_srha.scale_training(config)
     else:
@@ -162,9 +166,13 @@ def mini(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def world_groups(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+def world_groups(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the parts of the miniworld that configs need beyond the default ones."""
-    return ["generalization"] if any(map(profiles_srha.is_generalization, configs)) else []
+    groups = {
+        "generalization": any(map(profiles_srha.is_generalization, configs)),
+        "taxonomy": any(map(profiles_dynalign.needs_fine_classes, configs)),
+    }
+    return [name for name, needed in groups.items() if needed]
 
 
 def mini_experiment(experiment: Experiment) -> Experiment:
@@ -275,7 +283,7 @@ def _scale_model(model: dict[str, Any]) -> None:
 
 
 def _scale_uda(uda: dict[str, Any]) -> None:
-    if uda["type"] == "Supervised":
+    if uda["type"] in ("Supervised", "Retraining"):
         return
     uda |= {"alpha": ALPHA, "pseudo_threshold": PSEUDO_THRESHOLD, "target_start": TARGET_START}
     if any(uda.get(key) for key in MARGINS_V1):

@@ -57,7 +57,7 @@ POINTS = 1024  # 12 544
 
 def is_generalization(config: Mapping[str, Any]) -> bool:
     """Whether a resolved config trains a network in stages, as SRHA and its baselines do."""
-    return config["model"]["backbone"]["type"] == "StagedBackbone"
+    return config.get("model", {}).get("backbone", {}).get("type") == "StagedBackbone"
 
 
 def scale_item(item: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ METRIC_TITLES = {
     "mIoU_16": "mIoU 16",
     "mIoU_13": "mIoU 13",
     "mIoU_new": "new classes",
+    "mIoU_known": "known classes",
+    "mIoU_upstream": "mIoU, upstream",
     "aAcc": "pixel acc.",
     "mAcc": "class acc.",
     "cityscapes/mIoU": "Cityscapes",

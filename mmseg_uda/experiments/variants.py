@@ -10,6 +10,7 @@ from typing import Any
 
 STARTUP_ITERATIONS = 2
 STARTUP_BANK = 8
+STARTUP_IMAGES = 2
 DEBUG_LOG_INTERVAL = 10
 DEBUG_VAL_INTERVAL = 200
 
@@ -17,9 +18,14 @@ DEBUG_VAL_INTERVAL = 200
 def startup(config: dict[str, Any]) -> dict[str, Any]:
     """Two steps with the target, through both phases of CSI, with a small bank for CDDA.
 
+    An alignment takes two images.
+
     There is no validation and no checkpoint.
     """
     config = deepcopy(config)
+    if "alignment" in config:
+        config["limit"] = STARTUP_IMAGES
+        return config
     config["train_cfg"] |= {
         "max_iters": STARTUP_ITERATIONS,
         "val_interval": STARTUP_ITERATIONS,
@@ -29,6 +35,9 @@ def startup(config: dict[str, Any]) -> dict[str, Any]:
     never = {"interval": 10**9, "save_last": False, "save_best": None}
     hooks["checkpoint"] = {**hooks.get("checkpoint", {"type": "CheckpointHook"}), **never}
     hooks["logger"] = {**hooks.get("logger", {"type": "LoggerHook"}), "interval": 1}
+    source = config["train_dataloader"]["dataset"].get("source") or {}
+    if source.get("type") == "AlignedDataset":
+        source["partial"] = True  # the start-up test of the alignment made a few labels alone
     uda = config.get("uda") or {}
     if "target_start" in uda:
         uda["target_start"] = 0
@@ -43,9 +52,19 @@ def startup(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def keep_last(config: dict[str, Any]) -> dict[str, Any]:
+    """The start-up test of a training whose weights another job of the table needs."""
+    config = deepcopy(config)
+    if "alignment" not in config:
+        config["default_hooks"]["checkpoint"]["save_last"] = True
+    return config
+
+
 def debug(config: dict[str, Any]) -> dict[str, Any]:
     """The whole run with a denser log and earlier validations."""
     config = deepcopy(config)
+    if "alignment" in config:
+        return config
     hooks = config.setdefault("default_hooks", {})
     logger = hooks.get("logger", {"type": "LoggerHook"})
     hooks["logger"] = {**logger, "interval": DEBUG_LOG_INTERVAL}

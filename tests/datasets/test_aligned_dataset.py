@@ -9,9 +9,9 @@ import pytest
 from mmseg.registry import DATASETS
 from tiny_data import write_image, write_label
 
-from mmseg_uda.datasets import class_pixel_counts
+from mmseg_uda.datasets import DomainPairDataset, class_pixel_counts
 from mmseg_uda.errors import UserError
-from mmseg_uda.taxonomy import missing_paths
+from mmseg_uda.taxonomy import load_taxonomy_map, missing_paths
 
 PIPELINE = [
     dict(type="LoadFrame"),
@@ -65,6 +65,25 @@ def test_unsure_labels_are_ignored_and_defaults_stay(world):
     label = build(world, steps)[0]["data_samples"].gt_sem_seg.data[0]
     assert label[0].tolist() == [0] * 6  # nothing was decided here
     assert label[3].tolist() == [13] * 3 + [255] * 3
+
+
+def test_annotated_images_may_be_mixed_in(world):
+    write_image(world / "gta/images/1.png", 4, 6)
+    write_label(world / "gta/labels/1_labelTrainIds.png", np.full((4, 6), 9))
+    steps = [dict(s, fill=255) if s["type"] == "LoadConfidence" else s for s in PIPELINE]
+    images = dict(type="IDD", data_root=str(world / "idd"), split="train")
+    aligned = dict(images=images, results=str(world / "out"), taxonomy_map="idd_v5")
+    mapped = dict(enumerate(load_taxonomy_map("idd_v5").defaults))
+    gta = dict(data_root=str(world / "gta"), taxonomy="idd26", label_map=mapped)
+    both = [
+        dict(type="AlignedDataset", pipeline=steps, **aligned),
+        dict(type="GTA", pipeline=steps, **gta),
+    ]
+    pairs = DomainPairDataset(source=dict(type="ConcatDataset", datasets=both))
+    assert len(pairs) == 3
+    sample = pairs[2]["source"]["data_samples"]
+    assert sample.gt_sem_seg.data.unique().tolist() == [3]
+    assert sample.confidence.data.unique().tolist() == [255]
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5])

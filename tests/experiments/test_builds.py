@@ -9,6 +9,7 @@ import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.experiments import profiles
 from mmseg_uda.experiments.plan import Options, plan
+from mmseg_uda.taxonomy import load_taxonomy, load_taxonomy_map
 from mmseg_uda.taxonomy.locations import parts_of
 
 
@@ -18,6 +19,8 @@ def test_every_row_builds(tables, tmp_path, profile):
     built = set()
     for experiment in map(options.table, tables):
         for one in plan(experiment, experiment.jobs(seeds=[0]), options):
+            if not one.trains:
+                continue
             config = Config(one.resolved)
             build_data_and_schedule(config)
             network = repr((config.model, config.uda))
@@ -33,9 +36,7 @@ def build_trainer(config, device):
     """Paper networks get no memory: their size would not fit a test."""
     config.model.backbone.init_cfg = None
     with torch.device(device):
-        trainer = MODELS.build(wrap_model(config).model)
-    assert trainer.model.decode_head.num_classes == 19
-    return trainer
+        return MODELS.build(wrap_model(config).model)
 
 
 def take_a_crop(trainer):
@@ -43,13 +44,21 @@ def take_a_crop(trainer):
     image = torch.randn(2, 3, *profiles.CROP)
     with torch.no_grad():
         output = trainer.forward_student(image, lambda rows, columns: (rows - 1, 0))
-    assert output.logits[0].logits.shape[:2] == (2, 19)
+    assert output.logits[0].logits.shape[:2] == (2, trainer.num_classes)
+
+
+def taxonomy_of(part):
+    """The label space of a data set."""
+    if "taxonomy_map" in part:
+        return load_taxonomy_map(part.taxonomy_map).target
+    return part.get("taxonomy", "cityscapes19")
 
 
 def build_data_and_schedule(config):
     data = config.train_dataloader.dataset
     evaluated = config.val_dataloader.dataset
     for part in (*parts_of(data), *(parts_of(evaluated) or [evaluated])):
+        assert len(load_taxonomy(taxonomy_of(part))) == config.model.decode_head.num_classes
         for transform in part.pipeline:
             TRANSFORMS.build(transform)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)

@@ -1,0 +1,136 @@
+"""The alignment that a config describes: what an experiment's table runs beside its trainings.
+
+A config has ``alignment`` (see :class:`AlignmentSettings`), ``source`` (``config``, and
+``checkpoint`` or the ``run`` that made it), ``data`` (``evaluate``, data set whose split is aligned
+and scored, and ``train``, one that is aligned alone) and perhaps ``reuse`` (another such job, whose
+records are taken where they fit).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmseg_uda.apis.alignment.folder import AlignmentJob, align_folder
+from mmseg_uda.apis.alignment.segmentor_source import SegmentorSource, source_of_checkpoint
+from mmseg_uda.apis.alignment.settings import AlignmentSettings
+from mmseg_uda.engine.checkpoint import newest_checkpoint
+from mmseg_uda.engine.job_files import EVALUATIONS, PROGRESS
+from mmseg_uda.errors import UserError
+from mmseg_uda.files import write_json
+from mmseg_uda.locks import training_in
+from mmseg_uda.taxonomy import DataLocation
+
+PARTS = ("evaluate", "train")
+REUSED = ("propose", "predict", "score")
+
+
+def run_alignment(config: Config, work_dir: str | Path, amp: str | None = None) -> dict[str, Any]:
+    """Aligns what a config asks for, one folder of results per part of its data.
+
+    Writes ``evaluations.json`` and ``progress.json`` as a training does. An interrupted job goes
+    on where it stopped.
+
+    Args:
+        config: See the module.
+        work_dir: Results are in its subfolders ``evaluate`` and ``train``.
+        amp: Precision of the segmenter.
+
+    Returns:
+        The summaries by part.
+
+    Raises:
+        UserError: The config is incomplete, something is missing, or images have failed.
+    """
+    work_dir = Path(work_dir)
+    parts = {name: config.data[name] for name in PARTS if (config.get("data") or {}).get(name)}
+    if not parts or config.get("source") is None:
+        raise UserError(
+            f"{config.filename}: an alignment needs 'source' and 'data'.", "See configs/dynalign."
+        )
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with training_in(work_dir):
+        return _run(config, work_dir, parts, amp)
+
+
+def _run(
+    config: Config, work_dir: Path, parts: Mapping[str, Any], amp: str | None
+) -> dict[str, Any]:
+    settings = AlignmentSettings(**config.alignment.to_dict())
+    source = _source(config.source, settings, amp)
+    summaries, images, start = {}, 0, time.time()
+    for name, data in parts.items():
+        location = DataLocation.create(**{**data, "images_only": name != "evaluate"})
+        out = work_dir / name
+        if config.get("reuse"):
+            reuse_records(Path(config.reuse) / name, out)
+        job = AlignmentJob(
+            inputs=[location.image_folder],
+            out=out,
+            labels=location.label_folder if name == "evaluate" else None,
+            eval_ids=config.get("eval_ids"),
+            workers=config.get("workers", 2),
+            limit=config.get("limit"),
+            pictures=config.get("pictures", False),
+        )
+        summaries[name] = align_folder(job, source, settings)
+        images += summaries[name]["images"]
+    seconds = time.time() - start
+    if "evaluate" in summaries:
+        scores = summaries["evaluate"]["scores"]
+        write_json(work_dir / EVALUATIONS, [{"iter": images, **scores}])
+    progress = {"iter": images, "max_iters": images, "seconds_per_iter": seconds / max(images, 1)}
+    write_json(work_dir / PROGRESS, {**progress, "eta_seconds": 0.0, "time": time.time()})
+    return summaries
+
+
+def reuse_records(other: Path, out: Path) -> None:
+    """Takes over records of the early stages of another run; each is used only if it fits.
+
+    Files are linked, not copied, where the file system can: a run replaces its records, it never
+    changes one in place.
+
+    Args:
+        other: Results of a run over the same images.
+        out: Results of this one.
+    """
+    for stage in REUSED:
+        for path in sorted((other / stage).rglob("*.npz")):
+            place = out / stage / path.relative_to(other / stage)
+            if place.exists():
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, place)
+            except OSError:
+                shutil.copyfile(path, place)
+
+
+def _source(
+    given: Mapping[str, Any], settings: AlignmentSettings, amp: str | None
+) -> SegmentorSource:
+    options = dict(given)
+    run = options.pop("run", None)
+    if run is not None:
+        options["checkpoint"] = newest_checkpoint(run)
+    if not options.get("config") or not options.get("checkpoint"):
+        raise UserError(
+            "The alignment's source has no config or no checkpoint.",
+            "Set source.config, and source.checkpoint or source.run.",
+        )
+    if not Path(options["checkpoint"]).is_file():
+        raise UserError(
+            f"The source model {options['checkpoint']} is missing.",
+            f"train it (python tools/train.py {options['config']}) and give its folder as "
+            "source.run, or put a checkpoint of this network there: HRDA's authors publish theirs "
+            "at https://github.com/lhoyer/HRDA (gtaHR2csHR_hrda_246ef for GTA → Cityscapes)",
+        )
+    return source_of_checkpoint(
+        options.pop("config"), options.pop("checkpoint"), device=settings.device, amp=amp, **options
+    )

@@ -1,0 +1,42 @@
+"""Run the alignment that a config describes: python tools/align.py CONFIG [--work-dir DIR].
+
+run_experiments.py runs these configs beside its trainings; tools/dynalign.py aligns any images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmseg_uda.cli import run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Run the alignment that a config describes.")
+    parser.add_argument("config", help="config file with 'alignment', 'source' and 'data'")
+    parser.add_argument("--work-dir", metavar="DIR", help="default: work_dirs/NAME_OF_CONFIG")
+    parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision of the segmenter")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change config values"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Align; 1 if images failed."""
+    args = parse_args()
+
+    from mmseg_uda.apis.alignment.command import report
+    from mmseg_uda.apis.alignment.job import run_alignment
+    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.runner import configure_threads
+
+    configure_threads()
+    work_dir = Path(args.work_dir or f"work_dirs/{Path(args.config).stem}")
+    summaries = run_alignment(load_config(args.config, args.cfg_options), work_dir, args.amp)
+    return max(report(summary, work_dir / name) for name, summary in summaries.items())
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -158,17 +158,18 @@ def test_wrong_options_are_told_in_one_line(world, run, extra, text):
     assert "Traceback" not in err
 
 
-def test_missing_weights_name_files_place_and_source(world, run, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    weights = ("--proposer", "SegmentAnythingProposer", "checkpoint=absent/sam_vit_h_4b8939.pth")
-    status, _, err = run("tools/dynalign.py", *arguments(world), *weights)
+def test_every_missing_network_is_named_at_once_with_its_place_and_source(world, trained, run):
+    config, _ = trained("daformer")
+    status, _, err = run(
+        "tools/dynalign.py", world / "images", "--out", world / "out", "--device", "cpu",
+        "--config", config, "--checkpoint", "absent/hrda.pth",
+        "--proposer", "SegmentAnythingProposer", "checkpoint=absent/sam_vit_h_4b8939.pth",
+        "--scorer", "open_clip", "checkpoint=./pretrained/none",
+    )  # fmt: skip
     assert status == 2
-    assert "sam_vit_h_4b8939.pth" in err
-    assert "https://" in err
-    status, _, err = run("tools/dynalign.py", *arguments(world), "--scorer", "open_clip",
-                         "checkpoint=./pretrained/none")  # fmt: skip
-    assert status == 2
-    assert "pretrained/none" in err
+    assert "3 networks cannot be loaded" in err
+    for name in ("absent/hrda.pth", "sam_vit_h_4b8939.pth", "https://", "pretrained/none"):
+        assert name in err
 
 
 def test_a_segmenter_predicts_and_its_defaults_survive_a_closed_set(trained, images, run, tmp_path):

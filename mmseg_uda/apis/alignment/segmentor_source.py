@@ -120,14 +120,18 @@ def source_of_checkpoint(
         cfg_options: ``KEY=VALUE`` changes of the config.
 
     Raises:
-        UserError: The config or the checkpoint is missing or damaged.
+        UserError: The config is missing or damaged.
     """
     cfg = load_config(str(config), list(cfg_options))
-    if not Path(checkpoint).is_file():
-        raise UserError(f"There is no checkpoint {checkpoint}.", "Check --checkpoint.")
     set_inference(cfg, inference_mode, sequential)
 
     def load() -> Any:
+        if not Path(checkpoint).is_file():
+            raise UserError(
+                f"There is no checkpoint {checkpoint} of the segmenter.",
+                f"Train {config}, or put a released checkpoint of that network there (the "
+                "repositories of DAFormer, HRDA and MIC link theirs).",
+            )
         model = init_segmentor(cfg, checkpoint, device, part=part)
         if hrda_output is not None:
             if not hasattr(model, "output_mode"):

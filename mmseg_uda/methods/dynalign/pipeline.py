@@ -12,7 +12,14 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_json, write_text
 from mmseg_uda.locks import Lock
 from mmseg_uda.methods.dynalign.records import read_record
-from mmseg_uda.methods.dynalign.running import Failure, Item, Stage, StageReport, run_stage
+from mmseg_uda.methods.dynalign.running import (
+    Failure,
+    Item,
+    NotReady,
+    Stage,
+    StageReport,
+    run_stage,
+)
 from mmseg_uda.methods.dynalign.stages import Run
 
 
@@ -52,7 +59,8 @@ class Pipeline:
             The summary.
 
         Raises:
-            UserError: Another process works on this share, or see :func:`run_stage`.
+            UserError: Another process works on this share, weights are missing (those of all
+                stages are named), or see :func:`run_stage`.
         """
         self.run.out.mkdir(parents=True, exist_ok=True)
         lock = Lock(self.run.out / self._file(".share", ".lock"))
@@ -62,12 +70,14 @@ class Pipeline:
                 "Wait for it, give another --out, or --rank and --world-size to share the images.",
             )
         try:
-            for stage in stages:
+            for number, stage in enumerate(stages):
                 failed = {failure.name for failure in self.failures}
                 items = [item for item in self.items if item.name not in failed]
-                self.reports.append(
-                    run_stage(stage, items, self.workers, self.overwrite, self.strict)
-                )
+                try:
+                    report = run_stage(stage, items, self.workers, self.overwrite, self.strict)
+                except NotReady as error:
+                    raise _all_missing(error, stages[number + 1 :]) from error
+                self.reports.append(report)
             return self._finish()
         finally:
             lock.release()
@@ -110,6 +120,20 @@ class Pipeline:
     def _file(self, stem: str, suffix: str) -> str:
         rank, world = self.share
         return f"{stem}{suffix}" if world == 1 else f"{stem}-{rank}-of-{world}{suffix}"
+
+
+def _all_missing(first: UserError, later: Sequence[Stage]) -> UserError:
+    """One error that also names what later stages will miss."""
+    errors = [first]
+    for stage in later:
+        try:
+            stage.prepare()
+        except UserError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        return first
+    text = "".join(f"\n- {error.message}\n  Fix: {error.fix}" for error in errors)
+    return UserError(f"{len(errors)} networks cannot be loaded:{text}")
 
 
 def image_summary(record: Mapping[str, np.ndarray]) -> dict[str, float]:

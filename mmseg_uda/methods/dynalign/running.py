@@ -130,8 +130,9 @@ def run_stage(
         What was done; images that failed are listed, in order.
 
     Raises:
-        UserError: Something that all images need is missing, ``strict`` found other results, or
-            the disk is full.
+        NotReady: Something that all images need is missing.
+        UserError: ``strict`` found other results.
+        OSError: The disk is full.
     """
     report = StageReport(stage.name, len(items))
     start = time.monotonic()
@@ -155,7 +156,7 @@ def run_stage(
                     report.skipped += 1
                     continue
                 if not ready:
-                    stage.prepare()
+                    _prepare(stage)
                     ready = True
                 try:
                     stage.work(one.item, one.loaded)
@@ -168,8 +169,19 @@ def run_stage(
     return report
 
 
+class NotReady(UserError):
+    """What a stage needs for every image is missing."""
+
+
 class OtherSettings(UserError):
     """Results of other settings were found and are not to be replaced."""
+
+
+def _prepare(stage: Stage) -> None:
+    try:
+        stage.prepare()
+    except UserError as error:
+        raise NotReady(error.message, error.fix) from error
 
 
 def _read_ahead(

@@ -19,6 +19,7 @@ from mmseg_uda.experiments.grid import (
     Row,
     Setup,
 )
+from mmseg_uda.experiments.srha_tables import SRHA_TABLES
 
 # --- CSI: Lim and Kim, ECCV 2024, arXiv 2408.02261 ---
 
@@ -446,5 +447,6 @@ EXPERIMENTS = (
             "σ_rgb 0.1, R 5 and the three scales of HRDA. Nothing of this was published.",
         ),
     ),
+    *SRHA_TABLES,
     *DYNALIGN_TABLES,
 )

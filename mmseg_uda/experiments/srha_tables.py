@@ -117,13 +117,13 @@ SRHA_TABLES = (
         title="GTA → C, B, M: SRHA (ResNet-50) without each of its parts",
         rows=(
             COMPLETE,
-            ablation("no rearrangement", "nosrm", uda__rearrangement=None),
+            ablation("no rearrangement", "nosrm", uda__rearrangement=False),
             ablation("no standardisation", "nostd", model__backbone__standardize=False),
-            ablation("no global alignment", "noga", uda__alignment__levels=("regional", "local")),
-            ablation("no regional alignment", "nora", uda__alignment__levels=("global", "local")),
-            ablation("no local alignment", "nola", uda__alignment__levels=("global", "regional")),
-            ablation("no alignment", "nohac", uda__alignment=None),
-            ablation("no consistency", "nopc", uda__consistency=None),
+            ablation("no global alignment", "noga", uda__alignment_levels=("regional", "local")),
+            ablation("no regional alignment", "nora", uda__alignment_levels=("global", "local")),
+            ablation("no local alignment", "nola", uda__alignment_levels=("global", "regional")),
+            ablation("no alignment", "nohac", uda__alignment_levels=()),
+            ablation("no consistency", "nopc", uda__consistency_weight=0.0),
         ),
         metrics=GTA_METRICS,
         notes=("Published numbers of the ablations could not be obtained.",),
@@ -139,7 +139,7 @@ SRHA_TABLES = (
                 ablation(
                     f"concentration {name}",
                     f"c{value:g}".replace(".", ""),
-                    uda__rearrangement__concentration=value,
+                    uda__concentration=value,
                 )
                 for name, value in (("2⁻⁴", 0.0625), ("2⁻²", 0.25), ("1", 1.0), ("4", 4.0))
             ),
@@ -157,7 +157,7 @@ SRHA_TABLES = (
             ablation("teacher of its own style draw", "tindep", uda__teacher_inputs="independent"),
             ablation("teacher of originals only", "torig", uda__teacher_inputs="original"),
             ablation("teacher with running statistics", "trun", uda__teacher_bn="running"),
-            ablation("equal layer weights", "lweq", uda__alignment__weights=(0.7, 0.7, 0.7, 0.7)),
+            ablation("equal layer weights", "lweq", uda__alignment_weights=(0.7, 0.7, 0.7, 0.7)),
             ablation("unlabelled pixels in no region", "noign", uda__ignore_as_region=False),
             ablation("stem trained", "stem", model__backbone__frozen_stages=()),
         ),

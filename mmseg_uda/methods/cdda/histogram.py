@@ -39,7 +39,7 @@ def depth_histogram(
     cells = num_classes * BINS
     bins = depth.clamp(0, BINS - 1).long()
     # Dropped pixels are counted in a cell of their own: removing them would wait for the device.
-    cell = torch.where(dropped, cells, label * BINS + bins)
+    cell = torch.where(dropped, cells, label.long() * BINS + bins)
     batch = len(label)
     offset = torch.arange(batch, device=label.device) * (cells + 1)
     cell = (cell.view(batch, -1) + offset[:, None]).flatten()
@@ -52,7 +52,7 @@ def depth_histogram(
 def _on_cpu(label: Tensor, depth: Tensor, dropped: Tensor, num_classes: int) -> Tensor:
     # OpenCV's two-dimensional histogram reads two bytes per pixel and leaves out what lies
     # outside its ranges. Its float32 counts are exact up to 2 ** 24 pixels.
-    labels = label.to(torch.uint8).masked_fill_(dropped, _DROPPED).numpy()
+    labels = label.to(torch.uint8).masked_fill(dropped, _DROPPED).numpy()
     depths = depth.to(torch.uint8).numpy()
     counts = [
         cv2.calcHist(

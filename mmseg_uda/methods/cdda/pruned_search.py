@@ -32,7 +32,7 @@ class PrunedSearch(BankSearch):
     result is that of ``ResidentSearch``.
 
     Args:
-        counts: (C, N, K) float32, whole numbers; a memory map.
+        counts: (C, N, K) whole numbers; a memory map.
         min_class_pixels: As for ``image_similarity``.
     """
 
@@ -40,7 +40,7 @@ class PrunedSearch(BankSearch):
         self.counts = counts
         self.device = torch.device("cpu")
         self.min_class_pixels = min_class_pixels
-        parts = [coarse(torch.from_numpy(np.array(row))[None]) for row in counts]
+        parts = [coarse(_tensor(row)[None]) for row in counts]
         self.bank = Factors(
             torch.cat([part.product for part in parts]),
             torch.cat([part.distance for part in parts]),
@@ -79,7 +79,7 @@ class PrunedSearch(BankSearch):
                 break
             # Ascending: the first of equal totals has the lowest index.
             chosen = order[first : first + AT_ONCE].sort().values
-            counts = torch.from_numpy(self.counts[:, chosen.numpy()]).transpose(0, 1)
+            counts = _tensor(self.counts[:, chosen.numpy()]).transpose(0, 1)
             exact = image_similarity(counts, target, self.min_class_pixels)
             i = int(exact.total.argmax())
             value = (float(exact.total[i]), -int(chosen[i]))
@@ -96,3 +96,7 @@ def coarse(counts: Tensor) -> Factors:
     """Norms and sums of blocks of 16 bins, (..., K / 16), of counts (..., K)."""
     blocks = counts.unflatten(-1, (-1, BLOCK))
     return Factors(torch.linalg.vector_norm(blocks, dim=-1), blocks.sum(-1))
+
+
+def _tensor(counts: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(counts, np.float32))

@@ -132,8 +132,8 @@ class ResidentSearch(BankSearch):
     """Compares each target with the whole bank, which is held in memory.
 
     Args:
-        counts: (C, N, K) float32, whole numbers, on the device where the search runs. A memory-
-            mapped tensor works, too: every search reads it once.
+        counts: (C, N, K) whole numbers, on the device where the search runs; float32 is not
+            copied. A memory-mapped tensor works, too: every search reads it once.
         min_class_pixels: As for ``image_similarity``.
         memory: See :func:`totals`.
     """
@@ -141,7 +141,7 @@ class ResidentSearch(BankSearch):
     def __init__(
         self, counts: Tensor, min_class_pixels: int = 1, memory: int = SCORE_MEMORY
     ) -> None:
-        self.counts = counts
+        self.counts = counts = counts.float()
         self.device = counts.device
         self.min_class_pixels = min_class_pixels
         self.memory = memory

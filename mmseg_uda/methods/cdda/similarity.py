@@ -40,6 +40,7 @@ def class_similarity(bank: Tensor, target: Tensor) -> Tensor:
     Returns:
         (..., C) in [0, 1]; 0 where either has no pixel of the class.
     """
+    bank, target = _floating(bank), _floating(target)
     both = (bank.sum(-1) > 0) & (target.sum(-1) > 0)
     norms = torch.linalg.vector_norm(bank, dim=-1) * torch.linalg.vector_norm(target, dim=-1)
     cosine = (bank * target).sum(-1) / torch.where(both, norms, 1)
@@ -58,7 +59,7 @@ def composition(bank: Tensor, target: Tensor) -> Tensor:
     Returns:
         (...) in [0, 1]; 0 for an image without a labelled pixel.
     """
-    ours, theirs = bank.sum(-1), target.sum(-1)
+    ours, theirs = _floating(bank).sum(-1), _floating(target).sum(-1)
     norms = torch.linalg.vector_norm(ours, dim=-1) * torch.linalg.vector_norm(theirs, dim=-1)
     return (ours * theirs).sum(-1) / torch.where(norms > 0, norms, 1)
 
@@ -78,3 +79,7 @@ def image_similarity(bank: Tensor, target: Tensor, min_class_pixels: int = 1) ->
     whole = composition(bank, target)
     total = whole * classes.sum(-1)
     return Similarity(classes, whole, total, total / present.sum(-1).clamp(min=1))
+
+
+def _floating(counts: Tensor) -> Tensor:
+    return counts if counts.is_floating_point() else counts.double()

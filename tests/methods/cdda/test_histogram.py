@@ -56,6 +56,15 @@ def test_both_implementations_agree(dtype, monkeypatch):
     assert torch.equal(fast, depth_histogram(label, depth, 19, valid))
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_labels_of_every_integer_type_stay_as_they_are(histogram, dtype):
+    label = LABEL.to(dtype)
+    valid = torch.tensor([[[True, False, True], [True, True, True]]])
+    expected = histogram(LABEL, DEPTH, 2, valid)
+    assert torch.equal(histogram(label, DEPTH, 2, valid), expected) and expected.sum() == 4
+    assert torch.equal(label, LABEL.to(dtype))
+
+
 def test_depth_outside_the_bins_and_invalid_pixels_are_dropped(histogram):
     label = torch.zeros(1, 1, 4, dtype=torch.int64)
     depth = torch.tensor([[[256.0, -0.5, 3.0, 4.0]]])

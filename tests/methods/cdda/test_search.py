@@ -4,7 +4,13 @@ import pytest
 import torch
 from operations import Operations
 
-from mmseg_uda.methods.cdda import PrunedSearch, ResidentSearch, image_similarity
+from mmseg_uda.methods.cdda import (
+    PrunedSearch,
+    ResidentSearch,
+    class_similarity,
+    composition,
+    image_similarity,
+)
 from mmseg_uda.models.precision import exact_float32
 
 
@@ -97,6 +103,18 @@ def literal(bank, target):
         totals.append(total)
         best = n if best is None or total > totals[best] else best
     return best, totals[best] / len(present)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.float64])
+def test_counts_of_every_type_are_taken(small_bank, search, dtype):
+    bank, target = small_bank
+    expected, found = search(bank)(target), search(bank.to(dtype))(target.to(dtype))
+    for name in ("index", "score", "similarity", "counts"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    pairs = bank.transpose(0, 1).to(dtype), target.to(dtype)
+    exact = image_similarity(*pairs)
+    torch.testing.assert_close(class_similarity(*pairs), exact.classes)
+    torch.testing.assert_close(composition(*pairs), exact.composition)
 
 
 def test_search_equals_the_literal_formulas(random_bank, search):

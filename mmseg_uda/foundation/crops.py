@@ -14,6 +14,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -73,11 +74,14 @@ def crop_boxes(
     if resample in LINEAR_RESAMPLES:
         if mode != "stretch":
             raise UserError(f"crops by {resample!r} with mode {mode!r}", fix="mode 'stretch'")
-        if resample == "linear":
+        if resample != "linear":
+            return _crop_opencv(images, boxes, index, size, eight_bits=resample == "opencv8")
+        if len(images) == 1:  # not copied per box
             return _crop_linear(images, boxes, index, size)
-        return _crop_opencv(images, boxes, index, size, eight_bits=resample == "opencv8")
     chunk = max(1, _MAX_GATHERED // images[0].numel())
-    parts = zip(boxes.split(chunk), index.split(chunk), strict=True)
+    parts = list(zip(boxes.split(chunk), index.split(chunk), strict=True))
+    if resample == "linear":
+        return torch.cat([_crop_linear(images, b, i, size) for b, i in parts])
     return torch.cat([_crop_tensor(images, b, i, size, mode, fill) for b, i in parts])
 
 
@@ -93,7 +97,7 @@ def resize_images(images: Tensor, size: tuple[int, int], resample: str = "tensor
         (B, 3, height, width) float32.
     """
     if resample == "tensor":
-        return torch.nn.functional.interpolate(
+        return F.interpolate(
             images.float(), size, mode="bicubic", antialias=True, align_corners=False
         )
     arrays = [
@@ -217,31 +221,23 @@ def _crop_opencv(
 
 def _crop_linear(images: Tensor, boxes: Tensor, index: Tensor, size: int) -> Tensor:
     x0, y0, x1, y1 = boxes.unbind(1)
-    left, right, share_x = _taps(x0, x1, size)
-    top, bottom, share_y = _taps(y0, y1, size)
-    picture = index[:, None, None]
-
-    def at(y: Tensor, x: Tensor) -> Tensor:  # (n, size, size, 3)
-        return images[picture, :, y[:, :, None], x[:, None, :]].float()
-
-    share_x, share_y = share_x[:, None, :, None], share_y[:, :, None, None]
-    upper = torch.lerp(at(top, left), at(top, right), share_x)
-    lower = torch.lerp(at(bottom, left), at(bottom, right), share_x)
-    return torch.lerp(upper, lower, share_y).permute(0, 3, 1, 2).contiguous()
+    height, width = images.shape[-2:]
+    across = _positions(x0, x1, size, width)[:, None, :].expand(-1, size, -1)
+    down = _positions(y0, y1, size, height)[:, :, None].expand(-1, -1, size)
+    source = images.expand(len(boxes), -1, -1, -1) if len(images) == 1 else images[index]
+    places = torch.stack([across, down], dim=-1)
+    return F.grid_sample(source.float(), places, padding_mode="border", align_corners=True)
 
 
-def _taps(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Two pixels per output pixel, both (n, size) int64, and the second one's share.
+def _positions(low: Tensor, high: Tensor, size: int, extent: int) -> Tensor:
+    """Where output pixels lie, (n, size) from -1 (centre of the first pixel) to 1 (of the last).
 
-    Pixel centres are at halves; outside the crop its edge pixel goes on.
+    Outside the crop its edge pixel goes on, so that pixels beyond it play no part.
     """
-    extent = (high - low)[:, None]
+    length = (high - low)[:, None].float()
     steps = torch.arange(size, device=low.device, dtype=torch.float32) + 0.5
-    position = steps * (extent.float() / size) - 0.5
-    position = torch.minimum(position.clamp(min=0), extent.float() - 1)
-    first = position.floor()
-    second = torch.minimum(first.long() + 1, extent - 1)
-    return low[:, None] + first.long(), low[:, None] + second, position - first
+    position = torch.minimum((steps * (length / size) - 0.5).clamp(min=0), length - 1)
+    return (low[:, None] + position) * (2 / max(extent - 1, 1)) - 1
 
 
 def _to_uint8(images: Tensor) -> np.ndarray:

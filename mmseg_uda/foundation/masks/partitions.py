@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.masks.base import MaskProposer
@@ -96,7 +97,7 @@ class ConnectedComponentProposer(MaskProposer):
 
 
 def label_components(values: np.ndarray, min_area: int = 0, connectivity: int = 8) -> np.ndarray:
-    """Numbers the connected areas of equal value.
+    """Numbers the connected areas of equal value, all values at once.
 
     Args:
         values: (H, W) integers.
@@ -106,16 +107,29 @@ def label_components(values: np.ndarray, min_area: int = 0, connectivity: int = 
     Returns:
         (H, W) int32 from 0 on, value by value in ascending order.
     """
-    result = np.full(values.shape, -1, dtype=np.int32)
-    count = 0
-    for value in np.unique(values):
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(
-            (values == value).astype(np.uint8), connectivity=connectivity
-        )
-        keep = stats[:, cv2.CC_STAT_AREA] >= max(min_area, 1)
-        keep[0] = False  # everything that has another value
-        number = np.where(keep, count + np.cumsum(keep) - 1, -1).astype(np.int32)
-        inside = parts > 0
-        result[inside] = number[parts[inside]]
-        count += int(keep.sum())
-    return result
+    height, width = values.shape
+    columns = np.ascontiguousarray(values.T)
+    # Runs of equal value within columns are the nodes of a graph, few in comparison with pixels.
+    fresh = np.ones((width, height), dtype=bool)
+    fresh[:, 1:] = columns[:, 1:] != columns[:, :-1]
+    run = (np.cumsum(fresh.ravel()) - 1).reshape(width, height)
+    count = int(run[-1, -1]) + 1
+    shifts = [(slice(None), slice(None))]
+    if connectivity == 8:
+        shifts += [(slice(1, None), slice(-1)), (slice(-1), slice(1, None))]
+    links = []
+    for here, there in shifts:
+        equal = columns[:-1, here] == columns[1:, there]
+        pairs = run[:-1, here][equal] * count + run[1:, there][equal]
+        links.append(np.unique(pairs))
+    first, second = np.divmod(np.unique(np.concatenate(links)), count)
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
+    found, component = connected_components(graph, directed=False)
+    value = columns.ravel()[fresh.ravel()]
+    of_component = np.zeros(found, dtype=values.dtype)
+    of_component[component] = value
+    area = np.bincount(component, np.bincount(run.ravel()), found)
+    kept = np.flatnonzero(area >= max(min_area, 1))
+    number = np.full(found, -1, dtype=np.int32)
+    number[kept[np.argsort(of_component[kept], kind="stable")]] = np.arange(len(kept))
+    return np.ascontiguousarray(number[component[run]].T)

@@ -1,10 +1,12 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation import MASK_PROPOSERS, MaskSet
+from mmseg_uda.foundation.masks.partitions import label_components
 
 IMAGE = np.zeros((10, 14, 3), np.uint8)
 
@@ -30,6 +32,20 @@ def test_components_of_the_source_prediction():
     assert masks.area.tolist() == [4, 2, 3, 3]
     four = build("ConnectedComponentProposer", min_area=2, connectivity=4)
     assert four.propose(IMAGE[:3, :4], labels).area.tolist() == [4, 2, 2, 3]
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_components_are_opencvs_value_by_value(connectivity):
+    rng = np.random.default_rng(4)
+    for size, kinds in (((30, 41), 3), ((17, 1), 2), ((1, 23), 2), ((25, 25), 9)):
+        values = rng.integers(0, kinds, size)
+        ours = label_components(values, 0, connectivity)
+        assert sorted(np.unique(ours)) == list(range(ours.max() + 1))
+        for value in range(kinds):
+            of_value = (values == value).astype(np.uint8)
+            count, expected = cv2.connectedComponents(of_value, connectivity=connectivity)
+            pairs = np.unique(np.stack([ours, expected])[:, values == value], axis=1)
+            assert pairs.shape[1] == count - 1  # one to one
 
 
 def test_components_of_colours():

@@ -13,6 +13,37 @@ def _draw(n: int, low: float, high: float, generator: torch.Generator) -> Tensor
     return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator)
 
 
+def _move(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random shift, zoom and flip."""
+    n = len(images)
+    scale = 1 - 0.2 * torch.rand(n, 2, generator=generator)
+    shift = (2 * torch.rand(n, 2, generator=generator) - 1) * (1 - scale)
+    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = scale[:, 0] * flip, scale[:, 1]
+    theta[:, :, 2] = shift
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False, padding_mode="reflection")
+
+
+def augment_lightly(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random shift, zoom, flip, gain and noise per image; black stays almost black.
+
+    Args:
+        images: (B, 3, S, S) float RGB in [0, 1].
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        (B, 3, S, S) float in [0, 1].
+    """
+    n = len(images)
+    images = _move(images, generator)
+    gain = 1 + 0.08 * (2 * torch.rand(n, 3, 1, 1, generator=generator) - 1)
+    images = images * gain * _draw(n, 0.85, 1.15, generator)
+    noise = torch.randn(images.shape, generator=generator) * _draw(n, 0, 0.02, generator)
+    return (images + noise).clamp(0, 1)
+
+
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Random shift, zoom, colour rotation, gain, contrast, blur and noise per image.
 
@@ -24,15 +55,7 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
         (B, 3, S, S) float in [0, 1].
     """
     n = len(images)
-    scale = 1 - 0.2 * torch.rand(n, 2, generator=generator)
-    shift = (2 * torch.rand(n, 2, generator=generator) - 1) * (1 - scale)
-    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1] = scale[:, 0] * flip, scale[:, 1]
-    theta[:, :, 2] = shift
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    images = F.grid_sample(images, grid, align_corners=False, padding_mode="reflection")
-
+    images = _move(images, generator)
     grey = images.mean(1, keepdim=True)
     images = grey + _draw(n, 0.3, 1.4, generator) * (images - grey)
     # A rotation about the grey axis shifts all hues alike.

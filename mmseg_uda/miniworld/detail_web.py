@@ -37,7 +37,7 @@ _NOT_IN_IDD = set(Detail) - {
 _PER_FRAME = 2
 _MIN_AREA, _MIN_SIDE = 30, 3
 # Most context on a side, in pixels; small margins are as frequent as large ones.
-_CONTEXT = 28
+_CONTEXT = 20
 
 
 @cache
@@ -73,7 +73,7 @@ def frame_regions(
         large = np.flatnonzero((stats[1:, cv2.CC_STAT_AREA] >= _MIN_AREA) & (sides >= _MIN_SIDE))
         for k in rng.permutation(large)[:_PER_FRAME]:
             region = parts == k + 1
-            cut = _cut(region, rng) if rng.random() < 0.4 else region
+            cut = _cut(region, rng) if rng.random() < 0.3 else region
             yield id_, cut if cut.sum() >= _MIN_AREA else region
 
 

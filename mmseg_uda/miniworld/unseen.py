@@ -232,7 +232,7 @@ UNSEEN = {
             WEB_DETAILS,
             WEB_DETAILS_LAYOUT,
             ("train",),
-            lambda _, rng: random_style(rng, detailed_style()),
+            lambda _, rng: _mapillary(0.75, rng),
             details=Details(_web_furniture, coarse_table(), (*DETAIL_MODULES, "web_shapes.py")),
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Crops:
         crops: (N, S, S, 3) uint8 RGB.
         seed: Of draws and augmentation.
         favourites: Classes that are drawn twice as often.
+        vary: Augmentation of a batch of images in [0, 1].
 
     Attributes:
         names: Names of the classes.
@@ -62,7 +63,9 @@ class Crops:
         crops: np.ndarray,
         seed: int,
         favourites: Sequence[str] = VEHICLES,
+        vary: Callable[[Tensor, torch.Generator], Tensor] = augment,
     ) -> None:
+        self.vary = vary
         self.captions = captions
         self.pixels = torch.from_numpy(crops).permute(0, 3, 1, 2)
         self.names = sorted({c.name for c in captions})
@@ -82,7 +85,7 @@ class Crops:
                     for c, d in zip(classes, draws, strict=True)
                 ]
             )
-            yield augment(self.pixels[index].float() / 255, self.generator), index
+            yield self.vary(self.pixels[index].float() / 255, self.generator), index
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -221,7 +224,9 @@ def train_clip(
     return model.eval()
 
 
-def save_clip(model: nn.Module, folder: Path) -> None:
+def save_clip(
+    model: nn.Module, folder: Path, model_config: Mapping[str, Any] = CLIP_CONFIG
+) -> None:
     """Writes open_clip's local-directory format."""
     from safetensors.torch import save_file
 
@@ -231,7 +236,7 @@ def save_clip(model: nn.Module, folder: Path) -> None:
     state = {k: v.contiguous().clone() for k, v in model.state_dict().items()}
     save_file(state, str(partial / "open_clip_model.safetensors"))
     config = {
-        "model_cfg": CLIP_CONFIG,
+        "model_cfg": dict(model_config),
         "preprocess_cfg": {
             "mean": list(CLIP_MEAN),
             "std": list(CLIP_STD),

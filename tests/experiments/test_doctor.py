@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
+from nano import nano_config
 from PIL import Image
 
 from mmseg_uda.errors import UserError
@@ -21,6 +22,7 @@ from mmseg_uda.experiments.doctor.installation import (
     check_opencv,
     check_torch_pair,
 )
+from mmseg_uda.experiments.doctor.weights import check_weights
 
 
 def test_this_installation_is_sound():
@@ -169,6 +171,28 @@ def test_an_alignment_without_weights_misses_nothing():
         preflight.missing_foundation([{"alignment": {"taxonomi": "idd_v5"}}])
 
 
+def test_the_source_model_of_an_alignment_is_compared_with_its_network(tmp_path):
+    parts = {"proposer": {"type": "GridProposer"}, "scorer": {"type": "ToyScorer"}}
+    (tmp_path / "source.py").write_text(f"model = {nano_config()!r}\n")
+    torch.save(MODELS.build(nano_config()).state_dict(), tmp_path / "fits.pth")
+    torch.save(
+        {"state_dict": {"decode_head.conv_seg.bias": torch.zeros(7)}}, tmp_path / "other.pth"
+    )
+
+    def check(config="source.py", checkpoint="fits.pth"):
+        source = {"config": str(tmp_path / config), "checkpoint": str(tmp_path / checkpoint)}
+        (finding, *_) = check_weights([{"alignment": parts, "source": source}])
+        return finding
+
+    assert check().level is Level.OK and "fits.pth fits the network" in check().message
+    for options in ({"config": "no.py"}, {"checkpoint": "no.pth"}, {"checkpoint": "other.pth"}):
+        finding = check(**options)
+        assert finding.level is Level.PROBLEM and finding.fix
+        if "other" not in str(options):
+            assert next(iter(options.values())) in finding.message
+    assert "source.checkpoint" in check(checkpoint="other.pth").message
+
+
 class TestDriver:
     """Why torch sees no GPU."""
 
@@ -281,8 +305,6 @@ class TestStart:
 
     @pytest.fixture
     def network(self, tiny):
-        from nano import nano_config
-
         with tiny.open("a") as file:
             file.write(f"\nmodel = {nano_config()!r}\nload_from = {str(tiny.parent / 'w.pth')!r}\n")
         return nano_config()

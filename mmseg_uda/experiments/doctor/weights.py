@@ -29,7 +29,12 @@ def check_weights(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for config in configs:
-            findings += [*_modules(config), *_encoder(config), *_start(config)]
+            findings += [
+                *_modules(config),
+                *_encoder(config),
+                *_start(config),
+                *_source_model(config),
+            ]
         findings += [
             Finding(
                 AREA,
@@ -109,9 +114,32 @@ def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _start(config: Mapping[str, Any]) -> Iterator[Finding]:
     """``load_from``: the checkpoint that a training starts from."""
-    source = config.get("load_from")
-    if not source or str(source).startswith(REMOTE):
+    if config.get("load_from") and not str(config["load_from"]).startswith(REMOTE):
+        yield from _fits("load_from", config, config["load_from"])
+
+
+def _source_model(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """``source``: the segmentor whose predictions an alignment starts from."""
+    source = config.get("source")
+    if not config.get("alignment") or not isinstance(source, Mapping) or source.get("run"):
         return
+    path, checkpoint = source.get("config"), source.get("checkpoint")
+    for key, file in (("config", path), ("checkpoint", checkpoint)):
+        if not file or not Path(file).is_file():
+            yield Finding(
+                AREA,
+                Level.PROBLEM,
+                f"the source model's {key} {file} is missing",
+                f"correct source.{key}, or train the model and give its folder as source.run",
+            )
+            return
+    from mmseg_uda.engine.config_file import load_config
+
+    yield from _fits("source.checkpoint", load_config(path), checkpoint)
+
+
+def _fits(key: str, config: Mapping[str, Any], checkpoint: Any) -> Iterator[Finding]:
+    """Whether a checkpoint covers the network of a config."""
     import torch
     from mmengine.config import Config
     from mmseg.registry import MODELS
@@ -126,13 +154,11 @@ def _start(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield _not_built("model", error)
         return
     try:
-        load_segmentor_weights(network, source)
+        load_segmentor_weights(network, checkpoint)
     except UserError as error:
-        yield Finding(
-            AREA, Level.PROBLEM, f"load_from: {error.message}", error.fix or "correct load_from"
-        )
+        yield Finding(AREA, Level.PROBLEM, f"{key}: {error.message}", error.fix or f"correct {key}")
     else:
-        yield Finding(AREA, Level.OK, f"{source} fits the network")
+        yield Finding(AREA, Level.OK, f"{checkpoint} fits the network")
 
 
 def _not_built(key: str, error: Exception) -> Finding:

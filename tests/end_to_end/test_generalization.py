@@ -1,0 +1,80 @@
+"""Domain generalization on a tiny world: training, all targets in one validation, resume."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from mmengine.config import Config
+
+import mmseg_uda.register_all  # noqa: F401
+from experiments import EXPERIMENTS
+from mmseg_uda.engine.runner import build_runner
+from mmseg_uda.experiments.plan import Options, plan
+from mmseg_uda.miniworld import WorldOptions, ensure_miniworld
+
+pytestmark = pytest.mark.slow
+COUNTS = {
+    "gta": {"train": 25},  # 20 after the split: one image per class and epoch
+    "cityscapes": {"train": 1, "val": 2},
+    "bdd": {"train": 1, "val": 2},
+    "mapillary": {"training": 1, "validation": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    ensure_miniworld(
+        root / "miniworld",
+        weights=None,
+        options=WorldOptions(counts=COUNTS),
+        domains=("gta", "cityscapes"),
+        groups=("generalization",),
+        workers=1,
+    )
+    return root
+
+
+def train(folder, **changes):
+    options = Options(profile="mini", work_dir=folder / "plan")
+    table = options.table(next(e for e in EXPERIMENTS if e.id == 500))
+    job = next(j for j in table.jobs() if j.row.label == "DeepLabV3+ ShuffleNetV2 + SRHA")
+    cfg = Config(plan(table, [job], options)[0].resolved)
+    cfg.merge_from_dict(
+        {
+            "model.backbone.init_cfg": None,
+            "train_cfg": dict(max_iters=4, val_interval=4),
+            "train_dataloader.batch_size": 2,
+            "train_dataloader.dataset.class_uniform_sampling.share": 1.0,
+            "default_hooks.checkpoint": dict(interval=2, max_keep_ckpts=-1),
+            "work_dir": str(folder),
+            **changes,
+        }
+    )
+    runner = build_runner(cfg)
+    runner.train()
+    state = torch.load(folder / "iter_4.pth", weights_only=True)["state_dict"]
+    return runner, state, json.loads((folder / "evaluations.json").read_text())
+
+
+def test_all_targets_are_scored_and_a_resumed_run_goes_on_as_if_nothing_had_been(
+    data, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data))
+    runner, state, (evaluation,) = train(tmp_path / "whole")
+    source = runner.train_dataloader.dataset
+    assert len(source.source) == 20
+    # m = int(20 / 19): one image of every class, and one at random
+    epoch = source.class_uniform_sampling.epoch_list(0, 0)
+    assert sorted(epoch[:, 0].tolist()) == list(range(-1, 19))
+    scores = [evaluation[f"{name}/mIoU"] for name in ("cityscapes", "bdd100k", "mapillary")]
+    assert evaluation["mIoU"] == pytest.approx(sum(scores) / 3, abs=0.01)
+    assert len(list(data.glob("miniworld/gta/centroids_*.json"))) == 1
+
+    resumed = tmp_path / "resumed"
+    resumed.mkdir()
+    shutil.copy(tmp_path / "whole/iter_2.pth", resumed)
+    _, again, (repeated,) = train(resumed, resume=True)
+    assert [name for name in state if not torch.equal(state[name], again[name])] == []
+    assert repeated == evaluation

@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """float32; float64 stays as it is."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 @contextmanager

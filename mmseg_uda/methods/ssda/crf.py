@@ -24,6 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mmseg_uda.models.precision import full_precision
+
 GATE_RULES = ("full_block", "half_block", "nearest")
 
 
@@ -58,7 +60,7 @@ def pool_gate(gate: Tensor, size: Sequence[int], rule: str = "full_block") -> Te
     """
     if rule not in GATE_RULES:
         raise ValueError(f"gate rule {rule!r} is none of {GATE_RULES}")
-    gate = _full_precision(gate).nan_to_num(0.0)
+    gate = full_precision(gate).nan_to_num(0.0)
     gate = gate[:, 0] if gate.dim() == 4 else gate
     if rule == "nearest":
         _check_size("gate", gate, size)
@@ -116,7 +118,7 @@ def truncated_crf_loss(
         pairs = _Pairs.create(
             probability, modalities, source, destination, kernels, radius, gate_rule, detach_source
         )
-        return _TruncatedCrf.apply(_full_precision(probability), pairs.normalizer, pairs)
+        return _TruncatedCrf.apply(full_precision(probability), pairs.normalizer, pairs)
 
 
 @torch.no_grad()
@@ -138,7 +140,7 @@ def crf_energy(
         pairs = _Pairs.create(
             probability, modalities, source, destination, kernels, radius, gate_rule, True
         )
-        probability = _full_precision(probability)
+        probability = full_precision(probability)
         messages, mass = pairs.sweep(probability)
         return (mass - (probability * messages).sum(dim=1, keepdim=True))[:, 0]
 
@@ -171,7 +173,7 @@ class _Pairs:
         batch, _, *size = probability.shape
         with torch.no_grad():
             maps = {
-                name: pool(_full_precision(values), size, name).to(_full_precision(probability))
+                name: pool(full_precision(values), size, name).to(full_precision(probability))
                 for name, values in modalities.items()
             }
             features = tuple(_scaled(kernel, maps, probability) for kernel in kernels)
@@ -184,7 +186,7 @@ class _Pairs:
                 total = probability.new_full((), batch * size[0] * size[1])
             else:
                 total = counted.sum()
-            normalizer = _full_precision(total).clamp(min=1)
+            normalizer = full_precision(total).clamp(min=1)
         return _Pairs(features, tuple(kernels), gates[0], gates[1], normalizer, radius, directed)
 
     @property
@@ -276,7 +278,7 @@ def _scaled(kernel: Kernel, maps: Mapping[str, Tensor], probability: Tensor) -> 
             raise ValueError(f"a kernel uses {name!r}, given are {sorted(maps)}")
         chosen.append(maps[name] / (sigma * 2**0.5))
     if not chosen:
-        return _full_precision(probability).new_zeros(
+        return full_precision(probability).new_zeros(
             probability.shape[0], 0, *probability.shape[2:]
         )
     return torch.cat(chosen, dim=1)
@@ -294,7 +296,3 @@ def _check_size(name: str, values: Tensor, size: Sequence[int]) -> None:
         raise ValueError(
             f"{name} of {tuple(values.shape[-2:])} is smaller than the grid {tuple(size)}"
         )
-
-
-def _full_precision(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()

@@ -88,7 +88,7 @@ def seed_mask(
 
     Args:
         uncertainty: B, (N, H, W) float32 ≥ 0.
-        label: (N, H, W) int64; pixels of no class (ignore index) are never seeds.
+        label: (N, H, W) integers; pixels of no class (ignore index) are never seeds.
         quota: r, (C,) in [0, 1]; 0 means no seeds.
         min_pixels: A class needs more pixels than this to have seeds.
         scope: ``batch``: classes are counted over the batch, as in the released code; ``image``:
@@ -109,7 +109,9 @@ def seed_mask(
     counted = (label >= 0) & (label < classes)
     if valid is not None:
         counted = counted & (valid != 0)
-    group = torch.where(counted, label, classes)  # one group more for pixels that do not count
+    group = torch.where(
+        counted, label.long(), classes
+    )  # one group more for pixels that do not count
     rate = torch.cat([quota.double(), quota.new_zeros(1, dtype=torch.float64)])
     if scope == "image":
         batch = label.shape[0]

@@ -13,12 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_uda.models.precision import full_precision
+
 # Keeps the gradient of p log p finite; 7e-11 bits.
 _TINY = 1e-12
 
 
 def entropy(probability: Tensor) -> Tensor:
     """Entropy in bits: (N, C, H, W) probabilities to (N, H, W); 0 · log 0 is 0."""
+    probability = full_precision(probability)
     if probability.requires_grad:
         probability = probability.clamp_min(_TINY)
     return torch.special.entr(probability).sum(dim=1) / math.log(2)
@@ -27,7 +30,8 @@ def entropy(probability: Tensor) -> Tensor:
 class Disagreement:
     """Sums probability maps up one by one, so that T maps need the memory of one.
 
-    The maps are (N, C, H, W) float32. Everything can be differentiated.
+    The maps are (N, C, H, W), summed in float32 (float64 stays). Everything can be
+    differentiated.
     """
 
     def __init__(self) -> None:
@@ -37,6 +41,7 @@ class Disagreement:
 
     def add(self, probability: Tensor) -> None:
         """Count one more map."""
+        probability = full_precision(probability)
         own = entropy(probability)
         self._count += 1
         if self._total is None or self._entropies is None:
@@ -67,7 +72,7 @@ def jensen_shannon(maps: Iterable[Tensor]) -> Tensor:
     """Divergence of T probability maps.
 
     Args:
-        maps: T ≥ 1 tensors (N, C, H, W) float32; a generator keeps one of them at a time.
+        maps: T ≥ 1 tensors (N, C, H, W); a generator keeps one of them at a time.
 
     Returns:
         (N, H, W) in [0, log2 T] bits; exactly 0 (never -0) where two maps are identical.

@@ -143,6 +143,13 @@ def test_equals_a_sort_per_class(seed, batch):
     assert torch.equal(seed_mask(*case, ties="exclude"), expected)  # no ties in random numbers
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_labels_of_every_integer_type(dtype):
+    uncertainty, label, quota = random_case(2)
+    expected = seed_mask(uncertainty, label, quota)
+    assert torch.equal(seed_mask(uncertainty, label.to(dtype), quota), expected)
+
+
 def test_quotas_by_image():
     uncertainty, label, quota = random_case(7, batch=3)
     seeds = seed_mask(uncertainty, label, quota, scope="image")

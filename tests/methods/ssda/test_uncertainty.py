@@ -70,6 +70,15 @@ def test_order_does_not_matter():
     assert torch.allclose(jensen_shannon(maps), jensen_shannon(maps[::-1]), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_maps_are_widened(dtype):
+    maps = [p.to(dtype) for p in random_maps(3)]
+    found, expected = jensen_shannon(maps), jensen_shannon([p.float() for p in maps])
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+    assert torch.equal(entropy(maps[0]), entropy(maps[0].float()))
+    assert jensen_shannon([p.double() for p in maps]).dtype == torch.float64
+
+
 def test_nothing_to_compare():
     with pytest.raises(ValueError, match="at least one"):
         jensen_shannon([])

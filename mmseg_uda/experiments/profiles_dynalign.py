@@ -16,7 +16,7 @@ SCORER = {"type": "OpenClip", "checkpoint": "pretrained/miniworld/detail_clip"}
 # There is no miniature SAM: graph-based regions stand in for it.
 SAM_STAND_IN = "FelzenszwalbProposer"
 PROPOSERS: dict[str, dict[str, Any]] = {
-    SAM_STAND_IN: {"type": SAM_STAND_IN, "scale": 40.0, "sigma": 0.4, "min_size": 12},
+    SAM_STAND_IN: {"type": SAM_STAND_IN, "scale": 100.0, "sigma": 0.5, "min_size": 16},
     "SLICProposer": {"type": "SLICProposer", "segments": 300, "compactness": 10.0, "sigma": 0.5},
     "GridProposer": {"type": "GridProposer", "cell": 8},
     "ConnectedComponentProposer": {"type": "ConnectedComponentProposer", "min_area": 8},

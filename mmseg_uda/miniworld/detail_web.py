@@ -123,4 +123,4 @@ def render_detail_web(root: Path, seed: int, frames: int, workers: int | None = 
     """Writes ``root/web_details`` as ``render_web`` writes the web-like domain."""
     modules = (*modules_of(get_domain(WEB_DETAILS)), "web.py", "detail_web.py")
     # A scene gives some 70 crops, three times as many as one of the web-like domain.
-    return write_crops(root, WEB_DETAILS, seed, max(frames // 3, 1), _crops, modules, workers)
+    return write_crops(root, WEB_DETAILS, seed, max(frames // 4, 1), _crops, modules, workers)

@@ -37,9 +37,9 @@ DEFAULT_COUNTS: dict[str, dict[str, int]] = {
     "synthia": {"train": 300},
     "cityscapes": {"train": 300, "val": 100},
     "acdc": {"train": 200, "val": 80},
-    "bdd": {"train": 40, "val": 80},
-    "mapillary": {"training": 200, "validation": 80},
-    "idd": {"train": 200, "val": 80},
+    "bdd": {"train": 10, "val": 80},
+    "mapillary": {"training": 120, "validation": 80},
+    "idd": {"train": 120, "val": 80},
 }
 
 Job = TypeVar("Job")

@@ -61,7 +61,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def frames():
     return {
-        name: [render(domain, domain.splits[0], i, seed=5) for i in range(36)]
+        name: [render(domain, domain.splits[0], i, seed=5) for i in range(24)]
         for name, domain in UNSEEN.items()
     }
 

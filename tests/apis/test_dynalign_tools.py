@@ -211,6 +211,30 @@ def test_the_students_and_the_teachers_predictions_are_kept_apart(trained, image
         assert "predict 3" in out
 
 
+def test_soft_votes_of_a_segmenter(trained, images, run, tmp_path):
+    config, checkpoint = trained("daformer")
+    frames = images / "leftImg8bit/val"
+    status, _, err = run(
+        "tools/dynalign.py", frames, "--out", tmp_path, "--config", config, "--checkpoint",
+        checkpoint, *CLOSED, "--vote", "soft",
+    )  # fmt: skip
+    assert status == 0, err
+    model = init_segmentor(config, checkpoint, "cpu")
+    for path in sorted((tmp_path / "predict").rglob("*.npz")):
+        (frame,) = frames.rglob(f"{path.stem}.*")
+        soft = predict(model, frame, probabilities=True).probabilities
+        with np.load(path) as record:
+            votes, size = record["votes"], record["size"].tolist()
+        assert votes.shape == (-(-size[0] // 20) * -(-size[1] // 20), 19)
+        assert np.allclose(votes[0], soft[:, :20, :20].mean((1, 2)), atol=1e-5)
+    status, _, err = run(
+        "tools/dynalign.py", frames, "--out", tmp_path / "b", "--source", tmp_path, *CLOSED,
+        "--vote", "soft",
+    )  # fmt: skip
+    assert status == 1
+    assert "which soft votes need" in err
+
+
 class TestPublishedCommand:
     """dynalign_mapillary.py."""
 

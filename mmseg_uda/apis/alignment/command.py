@@ -24,9 +24,11 @@ def report(summary: dict[str, Any], out: Path) -> int:
         out: Folder of the results.
     """
     done = {name: stage["done"] for name, stage in summary["stages"].items()}
-    parts = ", ".join(f"{name} {count}" for name, count in done.items())
+    parts = ", ".join(f"{name} {count}" for name, count in done.items()) or "nothing"
     image, text = summary["image_encoder"]["calls"], summary["text_encoder"]["calls"]
-    print(f"{summary['images']} images, done now: {parts}; {summary['failed']} failed: {out}")
+    print(
+        f"{summary['images']} images, done now: {parts}; {summary['failed']} failed: {out}"
+    )
     print(f"Calls of the image encoder: {image}, of the text encoder: {text}.")
     facts = summary.get("alignment")
     if facts:

@@ -79,6 +79,7 @@ class Engine:
         self._whole = taxonomy
         self.taxonomy = taxonomy.variant(options.shared, options.contexts)  # type: ignore[arg-type]
         self.scorer = CountedScorer(scorer)
+        self.scorer_key = scorer.cache_key  # reads parts of the weights' files
         self.options = options
         self.device = torch.device(device)
         self.text_cache = text_cache

@@ -51,7 +51,10 @@ class Pipeline:
         self.reports: list[StageReport] = []
 
     def __call__(self, stages: Sequence[Stage]) -> dict[str, Any]:
-        """Runs stages in the given order and writes ``summary.json`` and ``failures.jsonl``.
+        """Runs stages in the given order.
+
+        Written are ``summary.json`` and, with a line per image, ``statistics.jsonl`` and
+        ``failures.jsonl``.
 
         An image that fails in a stage is left out of the later ones.
 
@@ -88,10 +91,7 @@ class Pipeline:
         return [failure for report in self.reports for failure in report.failures]
 
     def _finish(self) -> dict[str, Any]:
-        lines = [json.dumps(failure.as_json()) for failure in self.failures]
-        write_text(
-            self.run.out / self._file("failures", ".jsonl"), "".join(f"{x}\n" for x in lines)
-        )
+        self._write_lines("failures", [failure.as_json() for failure in self.failures])
         run = self.run
         summary: dict[str, Any] = {
             "images": len(self.items),
@@ -100,22 +100,31 @@ class Pipeline:
             "share": {"rank": self.share[0], "of": self.share[1]},
             "taxonomy": run.engine.taxonomy.name,
             "proposer": None if run.proposer is None else run.proposer.cache_key,
-            "scorer": run.engine.scorer.cache_key,
+            "scorer": run.engine.scorer_key,
             "options": run.options.as_json(),
             "stages": {report.stage: report.as_json() for report in self.reports},
             **run.engine.scorer.as_json(),
         }
-        records = self._records()
+        records, classes = self._records(), run.engine.taxonomy.target_classes
         if records:
-            summary["alignment"] = alignment_summary(records, run.engine.taxonomy.target_classes)
+            summary["alignment"] = alignment_summary(list(records.values()), classes)
+            rows = [
+                {"name": name, **image_summary(record), "pixels": class_pixels(record, classes)}
+                for name, record in records.items()
+            ]
+            self._write_lines("statistics", rows)
         write_json(run.out / self._file("summary", ".json"), summary)
         return summary
 
-    def _records(self) -> list[dict[str, np.ndarray]]:
+    def _records(self) -> dict[str, dict[str, np.ndarray]]:
         stage = self.run.stages["relabel"]
         failed = {failure.name for failure in self.failures}
-        paths = [stage.path(item) for item in self.items if item.name not in failed]
-        return [read_record(path) for path in paths if path.is_file()]
+        paths = {item.name: stage.path(item) for item in self.items if item.name not in failed}
+        return {name: read_record(path) for name, path in paths.items() if path.is_file()}
+
+    def _write_lines(self, stem: str, entries: Sequence[Mapping[str, Any]]) -> None:
+        text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
+        write_text(self.run.out / self._file(stem, ".jsonl"), text)
 
     def _file(self, stem: str, suffix: str) -> str:
         rank, world = self.share
@@ -167,7 +176,12 @@ def alignment_summary(
     means = {key: round(float(np.mean([image[key] for image in images])), 4) for key in images[0]}
     pixels: dict[str, int] = {}
     for record in records:
-        for value, count in zip(record["classes"].tolist(), record["pixels"].tolist(), strict=True):
-            name = classes[value] if value < len(classes) else f"id {value}"
+        for name, count in class_pixels(record, classes).items():
             pixels[name] = pixels.get(name, 0) + count
     return {"images": len(records), **means, "pixels": pixels}
+
+
+def class_pixels(record: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict[str, int]:
+    """Pixels of each class in the label map of one image, from its record of the relabel stage."""
+    pairs = zip(record["classes"].tolist(), record["pixels"].tolist(), strict=True)
+    return {classes[v] if v < len(classes) else f"id {v}": count for v, count in pairs}

@@ -129,7 +129,7 @@ class Propose(RecordStage):
             stage=self.name,
             format=FORMAT,
             image=file_digest(item.path),
-            proposer=proposer.cache_key,
+            proposer=self.key,
             files=files,
             **self.options.subset("working_size"),
         )
@@ -153,6 +153,11 @@ class Propose(RecordStage):
     def status(self) -> str:
         """Regions per image."""
         return f"{self.regions / self.images:.0f} masks/img" if self.images else ""
+
+    @cached_property
+    def key(self) -> str:
+        """Names the proposer and its settings; reads parts of the weights' files."""
+        return self._proposer.cache_key
 
     @property
     def _proposer(self) -> Any:
@@ -221,7 +226,7 @@ class Score(RecordStage):
             format=FORMAT,
             masks=self._others("propose").mark(item),
             source=self._others("predict").mark(item),
-            encoder=self.run.engine.scorer.cache_key,
+            encoder=self.run.engine.scorer_key,
             padding=self.run.engine.paddings.tolist(),
             decided=self.run.engine.decided,
             **self.options.subset(*SCORE_OPTIONS, *(FUSION_OPTIONS if fused else ())),

@@ -36,6 +36,17 @@ def test_a_toy_image_gets_the_labels_written_by_hand(world, tmp_path):
     assert confidence.min() > 0.6 * 255
 
 
+def test_every_image_has_its_statistics(world, tmp_path):
+    toy.run_all(world, tmp_path / "out", threshold=1.0)
+    lines = (tmp_path / "out/statistics.jsonl").read_text().splitlines()
+    rows = {row["name"]: row for row in map(json.loads, lines)}
+    assert set(rows) == {"frame_0", "frame_2", "town/frame_1", "town/frame_3"}
+    row = rows["town/frame_1"]
+    assert (row["masks"], row["covered"], row["switched"]) == (16, 1.0, 0.0)
+    assert row["mean_probability"] > 0.6
+    assert row["pixels"] == {"ground": 2048, "thing": 2048}
+
+
 def test_threshold_one_keeps_every_default(world, tmp_path):
     toy.run_all(world, tmp_path / "out", threshold=1.0)
     assert np.array_equal(labels(tmp_path / "out", "frame_0"), 2 * toy.halves())

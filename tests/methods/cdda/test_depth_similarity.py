@@ -165,6 +165,17 @@ def test_between_the_thresholds_there_is_guidance_alone(bank):
     assert run.scalars["cdda.n_missing"] == 1 and run.scalars["cdda.guidance_rate"] == 1
 
 
+def test_a_match_that_is_not_good_enough_guides_nothing(bank):
+    """Its classes are missing at the target's own depths, but its score is 0."""
+    building = (halves(2, 2), halves(20, 200))
+    run = step(bank, building, building, **LOW)
+    assert run.losses() == {} and run.scalars["cdda.n_missing"] == 0
+    road = (halves(0, 0), halves(20, 200))  # the match of the second image is good
+    run = step(bank, building, road, **LOW)
+    assert run.losses()["tgt.loss_guidance"] > 0 and run.scalars["cdda.n_missing"] == 0.5
+    assert run.component._now is None
+
+
 def test_no_missing_class_no_guidance(bank):
     run = step(bank, ROAD_AND_CAR, ROAD_AND_CAR)
     assert run.losses() == {} and run.scalars["cdda.guidance_rate"] == 0

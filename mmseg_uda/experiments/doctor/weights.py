@@ -135,7 +135,7 @@ def _source_model(config: Mapping[str, Any]) -> Iterator[Finding]:
             return
     from mmseg_uda.engine.config_file import load_config
 
-    yield from _fits("source.checkpoint", load_config(path), checkpoint)
+    yield from _fits("source.checkpoint", load_config(str(path)), checkpoint)
 
 
 def _fits(key: str, config: Mapping[str, Any], checkpoint: Any) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,16 @@ class TransformersSam:
                     f"transformers {transformers.__version__} does not know {KINDS[kind]}",
                     fix="pip install -U transformers",
                 )
-            network = getattr(transformers, KINDS[kind])
-            model = network.from_pretrained(source, local_files_only=local)
+            model, info = getattr(transformers, KINDS[kind]).from_pretrained(
+                source, local_files_only=local, output_loading_info=True
+            )
+            missing = absent(model, info["missing_keys"])
+            if missing:
+                raise UserError(
+                    f"SamProposer: the weights of {self.checkpoint!r} lack {len(missing)} "
+                    f"parameters, {missing[0]} among them",
+                    fix="fetch them again, or give the checkpoint of another model",
+                )
         return Loaded(model, kind=kind.removesuffix("_video"))
 
     def load(self) -> None:
@@ -217,6 +226,13 @@ class SegmentAnything:
                 multimask_output=True,
             )
         return logits.float(), score.float()
+
+
+def absent(model: torch.nn.Module, missing: Iterable[str]) -> list[str]:
+    """Which of the parameters that a file did not hold are not tied to one that it did hold."""
+    state, unknown = model.state_dict(), set(missing)
+    held = {tensor.data_ptr() for name, tensor in state.items() if name not in unknown}
+    return sorted(n for n in unknown if n in state and state[n].data_ptr() not in held)
 
 
 def find_file(name: str) -> Path | None:

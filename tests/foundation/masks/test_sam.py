@@ -130,6 +130,17 @@ def test_another_kind_of_model_is_refused(tmp_path, picture):
         SamProposer(str(tmp_path)).propose(picture)
 
 
+def test_incomplete_weights_are_refused(sam_folder, tmp_path, picture):
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(sam_folder, tmp_path / "part")
+    state = load_file(folder / "model.safetensors")
+    del state["mask_decoder.iou_token.weight"]
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lack 1 parameters, mask_decoder\.iou_token\.weight"):
+        SamProposer(str(folder)).propose(picture)
+
+
 def test_missing_published_weights_are_named(tmp_path, monkeypatch, picture):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"sam_vit_h_4b8939\.pth") as error:

@@ -32,12 +32,17 @@ _WIDE = (0.9375, 1.0625)  # 16:9
 _PHOTO = (0.75, 1.125)  # 4:3
 _PORTRAIT = (0.53125, 1.3125)  # 17:21
 
-_GROUND = {
-    "marking": Detail.LANE_MARKING,
-    "crosswalk": Detail.CROSSWALK,
-    "curb": Detail.CURB,
-    "rails": Detail.RAIL_TRACK,
-}
+
+def _named_ground(layout: Layout) -> Layout:
+    """The layout with classes for what is painted on the ground."""
+    return replace(
+        layout,
+        marking=Detail.LANE_MARKING,
+        crosswalk=Detail.CROSSWALK,
+        curb=Detail.CURB,
+        rails=Detail.RAIL_TRACK,
+    )
+
 
 BDD_LAYOUT = Layout(
     eye=(1.25, 1.5),
@@ -50,36 +55,38 @@ BDD_LAYOUT = Layout(
     train=0.35,
     crosswalk_chance=0.4,
 )
-MAPILLARY_LAYOUT = Layout(
-    eye=(1.3, 2.3),
-    focal=(135, 175),
-    horizon=(0.35, 0.47),
-    road=(2.6, 4.4),
-    cars=(1, 4),
-    persons=(1, 3),
-    poles=(0, 2),
-    crosswalk_chance=0.5,
-    curb_width=0.5,
-    **_GROUND,
+MAPILLARY_LAYOUT = _named_ground(
+    Layout(
+        eye=(1.3, 2.3),
+        focal=(135, 175),
+        horizon=(0.35, 0.47),
+        road=(2.6, 4.4),
+        cars=(1, 4),
+        persons=(1, 3),
+        poles=(0, 2),
+        crosswalk_chance=0.5,
+        curb_width=0.5,
+    )
 )
-IDD_LAYOUT = Layout(
-    eye=(1.4, 1.9),
-    focal=(140, 165),
-    horizon=(0.37, 0.46),
-    road=(2.3, 3.8),
-    sidewalk=(1.2, 2.6),
-    verge_chance=0.85,
-    open_ground=0.75,
-    cars=(1, 3),
-    persons=(1, 3),
-    truck=0.4,
-    bus=0.4,
-    train=0.1,
-    motorcycle=0.7,
-    bicycle=0.4,
-    crosswalk_chance=0.15,
-    curb_width=0.5,
-    **_GROUND,
+IDD_LAYOUT = _named_ground(
+    Layout(
+        eye=(1.4, 1.9),
+        focal=(140, 165),
+        horizon=(0.37, 0.46),
+        road=(2.3, 3.8),
+        sidewalk=(1.2, 2.6),
+        verge_chance=0.85,
+        open_ground=0.75,
+        cars=(1, 3),
+        persons=(1, 3),
+        truck=0.4,
+        bus=0.4,
+        train=0.1,
+        motorcycle=0.7,
+        bicycle=0.4,
+        crosswalk_chance=0.15,
+        curb_width=0.5,
+    )
 )
 
 BDD_FURNITURE = Furniture(
@@ -124,8 +131,8 @@ IDD_FURNITURE = Furniture(
 
 
 # Every finer class alike, in fuller scenes than any data set has.
-WEB_DETAILS_LAYOUT = replace(
-    WEB_LAYOUT, cars=(0, 2), persons=(0, 2), crosswalk_chance=0.5, curb_width=0.45, **_GROUND
+WEB_DETAILS_LAYOUT = _named_ground(
+    replace(WEB_LAYOUT, cars=(0, 2), persons=(0, 2), crosswalk_chance=0.5, curb_width=0.45)
 )
 _WEB_FURNITURE = Furniture(
     {

@@ -26,9 +26,7 @@ def report(summary: dict[str, Any], out: Path) -> int:
     done = {name: stage["done"] for name, stage in summary["stages"].items()}
     parts = ", ".join(f"{name} {count}" for name, count in done.items()) or "nothing"
     image, text = summary["image_encoder"]["calls"], summary["text_encoder"]["calls"]
-    print(
-        f"{summary['images']} images, done now: {parts}; {summary['failed']} failed: {out}"
-    )
+    print(f"{summary['images']} images, done now: {parts}; {summary['failed']} failed: {out}")
     print(f"Calls of the image encoder: {image}, of the text encoder: {text}.")
     facts = summary.get("alignment")
     if facts:

@@ -116,12 +116,17 @@ class Outputs:
         return ".png" if self.image_files == "png" else item.path.suffix
 
     def _place_image(self, item: Item) -> None:
-        with replacing(self.path(IMAGES, item)) as temporary:
-            if self.image_files == "link":
-                temporary.unlink()
-                temporary.symlink_to(os.path.abspath(item.path))
-            else:
+        path = self.path(IMAGES, item)
+        if self.image_files != "link":
+            with replacing(path) as temporary:
                 shutil.copyfile(item.path, temporary)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not by ``replacing``, which would change the mode of the file that the link leads to.
+        link = path.with_name(f".{path.name}-{os.getpid()}")
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.abspath(item.path))
+        os.replace(link, path)
 
 
 def ssa_content(masks: MaskSet, names: Sequence[str], labels: np.ndarray) -> dict[str, Any]:

@@ -77,6 +77,17 @@ def test_folders_and_stems_are_kept_whatever_the_suffix(done):
     assert linked.resolve() == (done[0] / "images/town/wide.jpeg").resolve()
 
 
+def test_a_linked_image_stays_as_it_is_and_a_link_is_replaced(tmp_path):
+    source = tmp_path / "a.png"
+    source.write_bytes(b"image")
+    source.chmod(0o440)
+    outputs = Outputs(tmp_path / "out", ["c"], [(0, 0, 0)], kinds=("images",))
+    for _ in range(2):
+        outputs._place_image(SimpleNamespace(path=source, name="a"))
+    assert source.stat().st_mode & 0o777 == 0o440
+    assert [p.name for p in (tmp_path / "out/images").iterdir()] == ["a.png"]
+
+
 @pytest.mark.parametrize(("way", "name"), [("copy", "wide.jpeg"), ("png", "wide.png")])
 def test_images_are_copied_byte_by_byte(done, tmp_path, way, name):
     root, _ = done

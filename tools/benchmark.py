@@ -4,6 +4,7 @@
     python tools/benchmark.py configs/daformer/A.py --variants fp32 bf16 bf16+compile low-memory
     python tools/benchmark.py cdda --threads 2   # histogram and search, beside the plain formulas
     python tools/benchmark.py ssda --threads 2   # truncated CRF loss, beside unfolded windows
+    python tools/benchmark.py srha --threads 2   # operations on regions, beside loops over them
     python tools/benchmark.py dynalign --threads 2   # votes and label map, beside full-size masks
 
 Random data and random weights: nothing has to be downloaded. Every measurement has a process of
@@ -206,6 +207,10 @@ def main() -> int:
         from mmseg_uda.methods.dynalign.benchmark import main as measure_dynalign
 
         return measure_dynalign(sys.argv[2:])
+    if sys.argv[1:2] == ["srha"]:
+        from mmseg_uda.methods.srha.benchmark import main as measure_srha
+
+        return measure_srha(sys.argv[2:])
     from mmseg_uda.progress import track
 
     args = parse_args()

@@ -9,8 +9,10 @@ from fixed_run import FixedBatches, FixedImages, config
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
+from mmengine.model.utils import convert_sync_batchnorm
 from mmseg.registry import DATASETS, HOOKS
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
+from staged import sgd, srha
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.datasets import PairSampler
@@ -338,3 +340,63 @@ def evaluate_targets():
             ],
         )
     return metric.evaluate(len(images))
+
+
+def srha_batch(rank, number):
+    return random_batch(100 * number + rank)
+
+
+def srha_together(steps):
+    """SRHA in every process: gradients and states by step, the teacher, the weights drawn."""
+    trainer = srha(seed=3)
+    wrapper = sgd(trainer)
+    model = StepDataParallel(trainer)
+    gradients = watch_gradients(trainer, wrapper)
+    calls = count_all_reduces()
+    states, reductions, weights = [], [], []
+    draw = trainer.draw_weights
+    trainer.draw_weights = lambda present: weights.append(draw(present)) or weights[-1]
+    for number in range(steps):
+        states.append(snapshot(trainer))
+        before = len(calls)
+        model.train_step(srha_batch(get_rank(), number), wrapper)
+        reductions.append(len(calls) - before)
+    states.append(snapshot(trainer))
+    teacher = torch.cat([p.flatten() for p in trainer.teacher.network.parameters()])
+    return dict(
+        gradients=gradients,
+        states=states,
+        reductions=reductions,
+        teacher=teacher,
+        weights=weights[0],
+    )
+
+
+def srha_alone(state, rank, number):
+    """The gradient of one process that takes over ``state`` and the random numbers of ``rank``."""
+    trainer = srha(seed=3)
+    trainer.load_state_dict(state)
+    trainer.random = StepRandom(3, rank)
+    wrapper = sgd(trainer)
+    gradients = watch_gradients(trainer, wrapper)
+    trainer.train_step(srha_batch(rank, number), wrapper)
+    return gradients[0]
+
+
+def srha_synchronised():
+    """A step on a GPU with synchronised BatchNorm and without copies."""
+    device = torch.device("cuda", get_rank() % torch.cuda.device_count())
+    trainer = convert_sync_batchnorm(srha(rearrangement=False), "torch").to(device)
+    kept = snapshot(trainer.teacher.network)
+    log = StepDataParallel(trainer).train_step(srha_batch(get_rank(), 0), sgd(trainer))
+
+    def converted(network):
+        return any(isinstance(m, torch.nn.SyncBatchNorm) for m in network.modules())
+
+    after = snapshot(trainer.teacher.network)
+    return dict(
+        student=converted(trainer.model),
+        teacher=converted(trainer.teacher.network),
+        distances=[log[f"srha.loss_{k}"].item() for k in ("global", "regional", "local")],
+        unchanged=all(torch.equal(kept[name], after[name]) for name in kept),
+    )

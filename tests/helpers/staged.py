@@ -2,6 +2,7 @@
 
 import torch
 from fixed_run import config
+from mmengine.config import ConfigDict
 from nano import nano_config
 
 from mmseg_uda.engine import ReferenceNameConstructor, build_runner
@@ -57,7 +58,7 @@ def mask_config(num_classes=5, size=(32, 32)):
 def srha(segmentor=None, **options):
     """A trainer with the same initial weights at every call."""
     torch.manual_seed(0)
-    trainer = SRHA(segmentor or staged_config(), **options)
+    trainer = SRHA(ConfigDict(segmentor or staged_config()), **options)
     trainer.init_weights()
     return trainer.train()
 

@@ -149,22 +149,13 @@ def _add_work(group: Any) -> None:
     group.add_argument("--strict", action="store_true", help="stop at results of other settings")
 
 
-def parsed_values(pairs: list[str]) -> dict[str, Any]:
-    """``KEY=VALUE`` texts as plain values."""
-    from mmengine.config import DictAction
-
-    values = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals:
-            raise UserError(f"{pair!r} is not of the form KEY=VALUE.")
-        values[key] = None if text == "None" else DictAction._parse_iterable(text)
-    return values
-
-
-def adapter(words: list[str] | None) -> dict[str, Any] | None:
+def adapter(words: list[str] | None, flag: str) -> dict[str, Any] | None:
     """``TYPE KEY=VALUE ...`` as a config."""
-    return None if words is None else {"type": words[0], **parsed_values(words[1:])}
+    from mmseg_uda.engine.config_file import parse_options
+
+    if words is None:
+        return None
+    return {"type": words[0], **parse_options(words[1:], flag, "cell=64")}
 
 
 def main() -> int:
@@ -187,6 +178,7 @@ def main() -> int:
     from mmseg_uda.apis.alignment import AlignmentSettings, source_of_checkpoint
     from mmseg_uda.apis.alignment.command import device_of, report
     from mmseg_uda.apis.alignment.folder import AlignmentJob, align_folder
+    from mmseg_uda.engine.config_file import parse_options
     from mmseg_uda.engine.runner import configure_threads
     from mmseg_uda.engine.tta import augmentations_from
     from mmseg_uda.methods.dynalign import LabelFolder, place
@@ -196,7 +188,7 @@ def main() -> int:
     settings = AlignmentSettings.read(args.settings) if args.settings else AlignmentSettings()
     options = {
         **settings.options,
-        **parsed_values(args.options),
+        **parse_options(args.options, "--options", "shared=False"),
         **{
             name: getattr(args, name)
             for name in ("threshold", "working_size", "fusion", "vote")
@@ -206,8 +198,8 @@ def main() -> int:
     given = dict(
         taxonomy=args.taxonomy,
         preset=args.preset,
-        proposer=adapter(args.proposer),
-        scorer=adapter(args.scorer),
+        proposer=adapter(args.proposer, "--proposer"),
+        scorer=adapter(args.scorer, "--scorer"),
         device=args.device or device_of(local_rank, world),
     )
     settings = replace(

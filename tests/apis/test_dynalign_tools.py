@@ -142,7 +142,7 @@ def test_limit_and_options(world, run):
     ("extra", "text"),
     [
         (("--options", "tau=0.4"), "no option 'tau'"),
-        (("--options", "shared"), "'shared' is not of the form KEY=VALUE"),
+        (("--options", "shared"), "--options 'shared' is no KEY=VALUE"),
         (("--limit", "0"), "--limit has to be at least 1"),
         (("--rank", "1"), "belong together"),
         (("--stages", "evaluate"), "no labels to evaluate"),

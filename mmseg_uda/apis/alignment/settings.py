@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.registry import Registry
 
 from mmseg_uda.apis.segmentor import checked_device
+from mmseg_uda.engine.config_file import load_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation import CROP_CLASSIFIERS, MASK_PROPOSERS
 from mmseg_uda.foundation.base import CropClassifier
@@ -63,12 +63,7 @@ class AlignmentSettings:
         Raises:
             UserError: The file is missing or damaged, or names something unknown.
         """
-        if not Path(path).is_file():
-            raise UserError(f"There is no settings file {path}.", "See configs/dynalign.")
-        try:
-            content = Config.fromfile(path).get("alignment")
-        except Exception as error:  # a Python file may raise anything
-            raise UserError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        content = load_config(path).get("alignment")
         if not isinstance(content, Mapping):
             raise UserError(f"{path} has no 'alignment'.", "For example: alignment = dict(...)")
         known = [f.name for f in fields(cls)]

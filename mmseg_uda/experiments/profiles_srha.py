@@ -14,8 +14,8 @@ from typing import Any
 
 # Published: 40 000 steps of 16 images (baselines), 60 000 or 120 000 of 8 or 9 (SRHA). The first
 # two keep their ratio.
-STEPS = 120  # published steps for each one here,
-MAX_ITERATIONS = 500  # up to this
+STEPS = 100  # published steps for each one here,
+MAX_ITERATIONS = 600  # up to this
 VALIDATIONS = 2
 BATCH_SHARE = 0.5
 LEARNING_RATES = {"SGD": 0.02, "AdamW": 1e-3}  # 0.01 (baselines, SRHA's decoder), 1e-4

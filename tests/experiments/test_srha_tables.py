@@ -1,10 +1,12 @@
 """SRHA's tables, their configs and the miniworld profile (srha.md, 3.2, 6.3 and 7)."""
 
 import pytest
+import torch
 from mmengine.config import Config
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 import mmseg_uda.register_all  # noqa: F401
+from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.experiments import profiles, profiles_srha
 from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.plan import Options, plan
@@ -157,3 +159,23 @@ def test_the_report_has_a_column_per_target_and_calls_the_best_an_oracle(tmp_pat
     assert any("oracle" in line and "at iteration" in line for line in lines)
     assert "bdd100k/mIoU,synthia/mIoU,gta/mIoU" in csv.read_text()
     assert "mean of targets" in page.read_text()
+
+
+def test_the_optimizer_has_two_groups_without_the_stem(tables, tmp_path):
+    """Check 11: stages at half the decoder's rate, weight decay on BatchNorm, too."""
+    (job,) = planned(tables, 500, [2], tmp_path)
+    config = Config(job.resolved)
+    config.model.backbone.init_cfg = None
+    with torch.device("meta"):
+        trainer = MODELS.build(wrap_model(config).model)
+    wrapper_cfg = dict(config.optim_wrapper)
+    build = OPTIM_WRAPPER_CONSTRUCTORS.get(wrapper_cfg.pop("constructor"))
+    paramwise = wrapper_cfg.pop("paramwise_cfg")
+    groups = build(wrapper_cfg, paramwise)(trainer).optimizer.param_groups
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(0.005, 5e-4), (0.01, 5e-4)]
+    found = {id(p) for group in groups for p in group["params"]}
+    names = {name: id(p) in found for name, p in trainer.model.named_parameters()}
+    stem = {name for name in names if name.startswith("backbone.layer0")}
+    assert stem and not any(names[name] for name in stem)
+    assert all(names[name] for name in names if name not in stem)
+    assert len(groups[0]["params"]) == sum(n.startswith("backbone") for n in names) - len(stem)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixed_run import config
+from staged import staged_config
 
+from mmseg_uda.engine.benchmark import measure
 from mmseg_uda.methods.srha import dirichlet_weights, find_regions, rearrange, regional_distance
 from mmseg_uda.methods.srha.benchmark import loop_rearrange, loop_regional, main
 
@@ -36,6 +39,14 @@ def test_the_command(tmp_path):
     found = json.loads((tmp_path / "r.json").read_text())
     assert found["largest_difference"] < 1e-4 and found["gradient_difference"] < 1e-4
     assert found["bins"] > 0 and found["loops"] > 0
+
+
+def test_a_step_is_measured_by_its_phases(tmp_path):
+    cfg = config(tmp_path, 2)
+    cfg.model, cfg.uda = staged_config(), dict(type="SRHA")
+    cost = measure(cfg, batch_size=2, steps=1, warm_up=1, device="cpu")
+    assert {"rearrangement", "teacher forward", "alignment", "consistency"} <= cost.phases.keys()
+    assert sum(cost.phases.values()) == pytest.approx(cost.seconds, rel=0.2)
 
 
 def test_more_regions_than_classes_are_refused(capsys):

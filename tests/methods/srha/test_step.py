@@ -10,7 +10,7 @@ from mmseg_uda.engine.records import source_batch
 from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.srha import SRHA, find_regions, js_divergence, rearrange, regional_distance
-from mmseg_uda.models.backbones import instance_standardize
+from mmseg_uda.models.backbones import StagedBackbone, instance_standardize
 
 LEVELS = ("global", "regional", "local")
 WEIGHTS = (0.4, 0.6, 0.8, 1.0)
@@ -128,17 +128,19 @@ def test_running_statistics_give_another_teacher():
     assert abs(running["srha.loss_local"] / batch["srha.loss_local"] - 1) > 0.01
 
 
-def test_the_teacher_keeps_the_initial_weights_when_a_checkpoint_is_loaded():
-    trained = srha()
-    initial = state(trained.teacher.network)
+def test_the_teacher_keeps_the_initial_weights_when_a_checkpoint_is_loaded(tmp_path):
+    torch.manual_seed(7)
+    network = StagedBackbone("resnet50", width=0.125, depth=0.25)
+    initial = state(network)
+    torch.save(initial, tmp_path / "imagenet.pth")
+    weights = dict(type="BackboneWeights", checkpoint=str(tmp_path / "imagenet.pth"))
+    trained = srha(staged_config(init_cfg=weights))
     step(trained)
-    resumed = srha()
+    resumed = srha(staged_config(init_cfg=weights))
     resumed.load_state_dict(trained.state_dict())
     assert same(state(resumed.model), state(trained.model))
     assert same(state(resumed.teacher.network), initial)
-    torch.manual_seed(1)
-    other = SRHA(staged_config())
-    other.init_weights()
+    other = srha()  # without the file
     with pytest.raises(UserError, match="the alignment would change in the middle"):
         other.load_state_dict(trained.state_dict())
 

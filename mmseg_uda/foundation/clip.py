@@ -16,6 +16,7 @@ from mmseg_uda.foundation.lazy import (
     Loaded,
     autocast,
     find_checkpoint,
+    find_file,
     loading,
     weights_fingerprint,
 )
@@ -147,6 +148,14 @@ class OpenClip(CropClassifier):
     def _load(self) -> Loaded:
         name = self.checkpoint
         needs = "open_clip_config.json and open_clip_model.safetensors"
+        weights_file = find_file(self.pretrained or "")
+        if self.pretrained and weights_file is None and Path(self.pretrained).suffix:
+            raise UserError(
+                f"OpenClip: no file {self.pretrained!r} with weights of {name}",
+                fix=f"put it into pretrained/ (on a machine with network access: "
+                f"hf download {ALIASES.get(name, 'OWNER/MODEL')} open_clip_pytorch_model.bin), or "
+                "give one of open_clip's tags",
+            )
         source, local = (name, False) if self.pretrained else find_checkpoint(name)
         if local:
             folder = Path(source)
@@ -164,7 +173,7 @@ class OpenClip(CropClassifier):
 
             model = open_clip.create_model(
                 name,
-                pretrained=self.pretrained,
+                pretrained=str(weights_file or self.pretrained or "") or None,
                 device="cpu",
                 force_image_size=self._input_size,
                 # A download that fails would else leave random weights and a warning.

@@ -139,6 +139,12 @@ def find_checkpoint(name: str) -> tuple[str, bool]:
     return name, False
 
 
+def find_file(name: str) -> Path | None:
+    """A file by its path, or by its name in ``pretrained/``; None where there is none."""
+    path = Path(name).expanduser()
+    return next((p for p in (path, Path("pretrained") / path.name) if p.is_file()), None)
+
+
 def weights_fingerprint(name: str) -> str:
     """Name and content of weights, for keys of caches; nothing is loaded.
 

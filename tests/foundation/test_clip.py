@@ -204,6 +204,25 @@ def test_dynaligns_model_is_the_default_and_named_when_it_is_absent(tmp_path, mo
     assert "hf download laion/CLIP-convnext_large_d_320" in error.value.fix
 
 
+def test_a_file_of_weights_is_found_in_pretrained_or_named(open_clip_folder, tmp_path, monkeypatch):
+    import open_clip.factory
+    from safetensors.torch import load_file
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no file 'my_clip\.bin'.*convnext_large_d_320") as error:
+        OpenClip("convnext_large_d_320", "my_clip.bin").load()
+    assert "hf download laion/CLIP-convnext_large_d_320" in error.value.fix
+
+    (tmp_path / "pretrained").mkdir()
+    config = json.loads((open_clip_folder / "open_clip_config.json").read_text())["model_cfg"]
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", config)
+    state = load_file(open_clip_folder / "open_clip_model.safetensors")
+    torch.save(state, tmp_path / "pretrained" / "my_clip.bin")
+    found, expected = OpenClip("tiny", "my_clip.bin"), OpenClip(str(open_clip_folder))
+    pixels = torch.rand(1, 3, 32, 32)
+    assert torch.equal(found.encode_image(pixels), expected.encode_image(pixels))
+
+
 def test_dropout_is_off_and_norm_statistics_stay_whatever_the_mode_of_the_network():
     # dynalign.md §13, check 17
     network = torch.nn.Sequential(

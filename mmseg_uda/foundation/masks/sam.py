@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from mmseg_uda.foundation.lazy import (
     autocast,
     check_dtype,
     find_checkpoint,
+    find_file,
     full_precision,
     loading,
     weights_fingerprint,
@@ -233,12 +233,6 @@ def absent(model: torch.nn.Module, missing: Iterable[str]) -> list[str]:
     state, unknown = model.state_dict(), set(missing)
     held = {tensor.data_ptr() for name, tensor in state.items() if name not in unknown}
     return sorted(n for n in unknown if n in state and state[n].data_ptr() not in held)
-
-
-def find_file(name: str) -> Path | None:
-    """A file by its path, or by its name in ``pretrained/``; None where there is none."""
-    path = Path(name).expanduser()
-    return next((p for p in (path, Path("pretrained") / path.name) if p.is_file()), None)
 
 
 @MASK_PROPOSERS.register_module()

@@ -1,5 +1,8 @@
 """SRHA's tables, their configs and the miniworld profile (srha.md, 3.2, 6.3 and 7)."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -7,7 +10,7 @@ from mmseg.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.runner import wrap_model
-from mmseg_uda.experiments import profiles, profiles_srha
+from mmseg_uda.experiments import cli, profiles, profiles_srha
 from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.plan import Options, plan
 from mmseg_uda.experiments.report import write_report
@@ -16,6 +19,7 @@ from mmseg_uda.files import write_json
 from mmseg_uda.miniworld.staged_weights import STAGED
 from mmseg_uda.models.backbones import StagedBackbone
 
+FAKE_TRAIN = (sys.executable, str(Path(__file__).parent / "fake_train.py"))
 CBM, BSG = ["cityscapes", "bdd100k", "mapillary"], ["bdd100k", "synthia", "gta"]
 # Experiment, row: network, source, images per step, steps, rates of encoder and decoder.
 PUBLISHED = {
@@ -179,3 +183,20 @@ def test_the_optimizer_has_two_groups_without_the_stem(tables, tmp_path):
     assert stem and not any(names[name] for name in stem)
     assert all(names[name] for name in names if name not in stem)
     assert len(groups[0]["params"]) == sum(n.startswith("backbone") for n in names) - len(stem)
+
+
+@pytest.mark.parametrize(("number", "further"), [(501, ["--with", "generalization"]), (90, [])])
+def test_the_miniworld_gets_what_a_table_needs(number, further, tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli.preflight, "require", lambda *args, **kwargs: None)
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(tmp_path / "data"))
+    note = tmp_path / "arguments"
+    code = f"import sys; open({str(note)!r}, 'w').write(' '.join(sys.argv[1:]))"
+    make_world = (sys.executable, "-c", code)
+    status = cli.main(
+        tables,
+        ["--work-dir", str(tmp_path), "--exp", str(number), "--rows", "1", "--profile", "mini"],
+        train=FAKE_TRAIN,
+        make_world=make_world,
+    )
+    assert status == 0
+    assert note.read_text().split() == ["--out", str(tmp_path / "data/miniworld"), *further]

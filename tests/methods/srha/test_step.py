@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.model.utils import convert_sync_batchnorm
 from nano import nano_config, nano_hrda_config, random_batch
 from staged import mask_config, sgd, srha, staged_config
 
@@ -120,6 +121,22 @@ def test_the_teacher_never_changes(norm):
     mine = {id(p) for p in trainer.teacher.network.parameters()}
     optimized = {id(p) for g in wrapper.optimizer.param_groups for p in g["params"]}
     assert not mine & optimized and not mine & {id(p) for p in trainer.parameters()}
+
+
+@pytest.mark.parametrize("norm", ["batch", "running"])
+def test_the_teacher_is_synchronised_with_the_student(norm):
+    """Without a forward pass, which torch has on GPUs only."""
+    trainer = convert_sync_batchnorm(srha(teacher_bn=norm), "torch")
+    trainer.teacher.set_modes(trainer.model.backbone)
+    kinds = {
+        name: (type(m), m.training, m.track_running_stats)
+        for name, m in trainer.teacher.network.named_modules()
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+    }
+    assert len(kinds) > 10
+    for name, kind in kinds.items():
+        training = norm == "batch" and not name.startswith("layer0")
+        assert kind == (torch.nn.SyncBatchNorm, training, norm == "running"), name
 
 
 def test_running_statistics_give_another_teacher():

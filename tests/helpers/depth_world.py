@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS
 from tiny_data import write_image, write_label
 
 CROP = (32, 32)
+SIDE = 16
 SOURCE_STEPS = [
     dict(type="LoadFrame"),
     dict(type="LoadTrainIds"),
@@ -26,6 +27,13 @@ TARGET_STEPS = [
     dict(type="FlipFields", prob=0.5),
     dict(type="PackFields"),
 ]
+
+
+def halves(left: int, right: int) -> np.ndarray:
+    """(SIDE, SIDE) uint8 with two values."""
+    array = np.full((SIDE, SIDE), left, np.uint8)
+    array[:, SIDE // 2 :] = right
+    return array
 
 
 def write_depth(path: Path, depth: np.ndarray) -> None:

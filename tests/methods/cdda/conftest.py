@@ -1,7 +1,8 @@
-"""Histograms with known results."""
+"""Histograms with known results, and a bank of three crops."""
 
 import pytest
 import torch
+from depth_world import halves, write_bank
 
 
 def histogram(entries, num_classes=3):
@@ -55,3 +56,11 @@ def random_bank():
     noise = torch.randint(0, 900, (3, 19, 256), generator=generator).float()
     target = bank[:, [5, 170, 299]].transpose(0, 1) + noise
     return bank, target * (torch.rand(3, 19, 1, generator=generator) < 0.7)
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    """Entry 0: road near, car far. Entry 1: road and sky. Entry 2: vegetation and unlabelled."""
+    labels = [halves(0, 13), halves(0, 10), halves(8, 255)]
+    depths = [halves(20, 200), halves(20, 250), halves(100, 100)]
+    return write_bank(tmp_path_factory.mktemp("bank") / "bank", labels, depths)

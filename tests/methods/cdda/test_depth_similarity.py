@@ -1,9 +1,10 @@
 """Checks A8, A9, A11, A12 and A15: what the component does with a match."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from depth_world import pair, write_bank, write_world
+from depth_world import SIDE, halves, write_bank
 from nano import nano_config
 
 import mmseg_uda.register_all  # noqa: F401
@@ -16,26 +17,10 @@ from mmseg_uda.self_training.component import StepContext
 from mmseg_uda.self_training.records import PseudoLabels
 from mmseg_uda.self_training.teacher import margin_mask
 
-SIDE = 16
 Q = 0.4
 LOW = dict(reweight_threshold=0.4, relabel_threshold=0.3)
 OPEN = dict(reweight_threshold=-1.0, relabel_threshold=-1.0)
 SHUT = dict(reweight_threshold=2.0, relabel_threshold=2.0)
-
-
-def halves(left, right):
-    """(SIDE, SIDE) uint8 with two values."""
-    array = np.full((SIDE, SIDE), left, np.uint8)
-    array[:, SIDE // 2 :] = right
-    return array
-
-
-@pytest.fixture(scope="module")
-def bank(tmp_path_factory):
-    """Entry 0: road near, car far. Entry 1: road and sky. Entry 2: vegetation and unlabelled."""
-    labels = [halves(0, 13), halves(0, 10), halves(8, 255)]
-    depths = [halves(20, 200), halves(20, 250), halves(100, 100)]
-    return write_bank(tmp_path_factory.mktemp("bank") / "bank", labels, depths)
 
 
 class Step:
@@ -107,9 +92,9 @@ def test_a_crop_is_normalised_like_the_training_images(bank):
     from mmseg.structures import SegDataSample
 
     run = step(bank, ROAD_AND_CAR, ROAD_AND_CAR)
-    image, label = run.component.bank.read_crop(0)
+    label = cv2.imread(str(bank / "labels/0.png"), cv2.IMREAD_UNCHANGED)
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.from_numpy(label)[None]))
-    bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1])).permute(2, 0, 1)
+    bgr = torch.from_numpy(cv2.imread(str(bank / "images/0.png"))).permute(2, 0, 1)
     data = run.host.model.data_preprocessor({"inputs": [bgr], "data_samples": [sample]}, True)
     assert torch.equal(run.pasted().image[0], data["inputs"][0])
 
@@ -256,10 +241,12 @@ def test_small_classes_keep_their_weights(bank):
     label = halves(0, 13)
     label[0, 0] = 2
     target = (label, halves(20, 200))
-    run = step(bank, target, ROAD_AND_CAR, skip_classes=[], min_class_pixels=2)
-    assert run.after.weight[0, 0, 0] == Q
+    small = step(bank, target, ROAD_AND_CAR, skip_classes=[], min_class_pixels=2)
+    assert small.after.weight[0, 0, 0] == Q
     run = step(bank, target, ROAD_AND_CAR, skip_classes=[])
     assert run.after.weight[0, 0, 0] == 0
+    # The score of the first image is a mean over two classes instead of three.
+    assert small.scalars["cdda.score_mean"] > run.scalars["cdda.score_mean"] + 0.1
 
 
 def test_padding_is_not_counted(bank):
@@ -320,8 +307,12 @@ def test_what_a_debug_picture_shows(bank):
     assert matched.captions[0].startswith("entry 0, score ")
     assert panels["CDDA weight before"].values.eq(Q).all()
     assert torch.equal(panels["CDDA weight after"].values, run.after.weight)
-    mass = panels["CDDA mass of missing classes"].values
+    panel_title = "CDDA mass of missing classes"
+    mass = panels[panel_title].values
     assert mass[0, :, 8:].gt(0.99).all() and mass[0, :, :8].eq(0).all() and mass[1].eq(0).all()
+    halved = step(bank, target, NOWHERE, draws=True, max_prob=0.5, **LOW)
+    (mass,) = (p.values for p in halved.component.panels(halved.ctx) if p.title == panel_title)
+    assert mass.max() == 0.5
     likeliest = panels["CDDA likeliest class of the soft label"].label
     assert likeliest[0, :, 8:].eq(13).all() and likeliest[1].eq(2).all()
     bars = panels["CDDA class similarity"].series["similarity"]
@@ -350,73 +341,3 @@ def test_what_a_debug_picture_shows(bank):
 def test_impossible_options_are_named(bank, options, words):
     with pytest.raises(UserError, match=words):
         step(bank, ROAD_AND_CAR, ROAD_AND_CAR, **options)
-
-
-def fit(bank, num_classes=19, size=(SIDE, SIDE), data=None, taxonomy=None, **options):
-    depth = dict(type="DepthSimilarity", bank=str(bank), **options)
-    host = SelfTraining(nano_config(num_classes, size=size), depth=depth, taxonomy=taxonomy)
-    host.components["depth"].before_training(host, data)
-
-
-def test_banks_that_do_not_fit_are_refused_before_the_training(bank, tmp_path):
-    fit(bank)
-    with pytest.raises(UserError, match="it has 19 classes, the segmentor 5"):
-        fit(bank, num_classes=5)
-    with pytest.raises(UserError, match="its crops have 16x16 pixels, those of the training 32x32"):
-        fit(bank, size=(32, 32))
-    with pytest.raises(UserError, match=r"it has 3 entries, uda\.depth\.build\.count is 7"):
-        fit(bank, build=dict(count=7))
-    with pytest.raises(UserError, match="no bank of source crops in"):
-        fit(tmp_path / "elsewhere")
-
-
-def test_a_bank_with_missing_crops_serves_only_without_pasting(tmp_path):
-    folder = write_bank(tmp_path / "bank", [halves(0, 13)], [halves(20, 200)])
-    (folder / "images/0.png").unlink()
-    with pytest.raises(UserError, match=r"1 of its files are missing, the first is images/0\.png"):
-        fit(folder)
-    fit(folder, replace_source=False)
-
-
-def test_other_class_names_are_refused(tmp_path):
-    world = write_world(tmp_path, frames=2)
-    from mmseg_uda.methods.cdda import build_bank
-    from mmseg_uda.methods.cdda.drawing import draws_of_training
-
-    folder = build_bank(draws_of_training(pair(world), count=2), tmp_path / "bank", workers=0)
-    text = (folder / "meta.json").read_text().replace('"car"', '"boat"')
-    (folder / "meta.json").write_text(text)
-    with pytest.raises(UserError, match="its class 13 is boat, that of uda.taxonomy car"):
-        fit(folder, size=(32, 32), taxonomy="cityscapes19")
-
-
-def test_another_remap_of_the_target_is_refused(tmp_path):
-    from depth_world import TARGET_STEPS, pair_config
-    from mmseg.registry import DATASETS
-
-    world = write_world(tmp_path, frames=2)
-    config = pair_config(world)
-    bank = tmp_path / "bank"
-    fit(bank, size=(32, 32), data=DATASETS.build(config), build=dict(count=2, workers=0))
-    config["target"]["pipeline"] = [
-        dict(s, remap="linear") if s["type"] == "LoadRemappedDepth" else s for s in TARGET_STEPS
-    ]
-    linear = DATASETS.build(config)
-    with pytest.raises(UserError, match="remapped by exp .* that of the target is by linear"):
-        fit(bank, size=(32, 32), data=linear)
-    config["target"]["pipeline"] = [
-        dict(s, dtype="uint8") if s["type"] == "LoadRemappedDepth" else s for s in TARGET_STEPS
-    ]
-    truncated = DATASETS.build(config)
-    fit(bank, size=(32, 32), data=truncated)
-    with pytest.raises(UserError, match=r"guidance_trigger='last'.*dtype='uint8'"):
-        fit(bank, size=(32, 32), data=truncated, guidance_trigger="last")
-
-
-def test_a_host_without_pseudo_labels_is_refused(bank):
-    with pytest.raises(UserError, match="source_only=True leaves uda.depth without"):
-        SelfTraining(
-            nano_config(19),
-            source_only=True,
-            depth=dict(type="DepthSimilarity", bank=str(bank)),
-        )

@@ -5,6 +5,7 @@ import torch
 
 from mmseg_uda.methods.cdda import (
     class_probability,
+    decide,
     depth_bins,
     depth_histogram,
     guidance_loss,
@@ -14,6 +15,7 @@ from mmseg_uda.methods.cdda import (
     triggered,
 )
 from mmseg_uda.methods.cdda.histogram import whole_bins
+from mmseg_uda.methods.cdda.search import Match
 
 LABEL = torch.tensor([[[0, 1], [0, 1]]])
 BINS = torch.tensor([[[10, 30], [40, 10]]])
@@ -125,6 +127,21 @@ def test_the_last_image_decides_only_if_it_misses_a_class():
     overlap = torch.tensor([[True, False], [False, False]])
     assert triggered(torch.tensor([[True, False], [False, False]]), overlap, "last")
     assert not triggered(torch.tensor([[True, False], [False, True]]), overlap, "last")
+
+
+def test_with_the_last_trigger_a_class_that_does_not_overlap_gets_no_mass(counts):
+    """Class 1 lies at fractional depths of the target alone, class 2 at whole ones."""
+    bank = counts({0: {5: 1}, 1: {20: 5}, 2: {30: 5}})[None]
+    pixels = counts({0: {20: 4, 30: 4}})[None]
+    depth = torch.tensor([[[20.5, 20.5, 20.5, 20.5, 30, 30, 30, 30]]])
+    one, yes = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    match = Match(yes, one, torch.ones(1, 3), bank)
+    for trigger, mass in {"any": [0.99999] * 2, "last": [0, 0.99999]}.items():
+        decision = decide(match, pixels, (0.5, 0.5), trigger, exact_pixels=whole_bins(depth))
+        table = decision.table[0]
+        assert decision.guided and [table[1, 20].item(), table[2, 30].item()] == mass
+    half = decide(match, pixels, (0.5, 0.5), max_prob=0.5).table
+    assert half.max() == 0.5
 
 
 @pytest.mark.parametrize("trigger", ["any", "last"])

@@ -220,6 +220,32 @@ def test_a_search_makes_nothing_of_the_banks_size_and_reads_no_value():
     assert scores <= max(made) < counts_of_a_class / 20
 
 
+@pytest.mark.parametrize("seed", [5, 11, 14, 18, 24, 39])
+def test_entries_that_float32_cannot_tell_apart_are_compared_exactly(seed, search):
+    """Twelve crops that differ in some pixels of millions; float32 would take another one."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def image():
+        return (torch.rand(19, 1, 256, generator=generator) ** 4 * 20000).round()
+
+    other = torch.randint(0, 2, (19, 12, 256), generator=generator)
+    bank = image() + other * (torch.rand(19, 12, 256, generator=generator) < 0.002)
+    target = image().transpose(0, 1)
+    exact = image_similarity(bank.transpose(0, 1), target).total
+    assert exact.max() - exact.min() < 1e-5
+    assert search(bank)(target).index.item() == exact.argmax().item()
+
+
+def test_no_entry_that_may_win_is_pruned(random_bank, monkeypatch):
+    """One entry at a time, as long as a bound reaches the best total so far."""
+    monkeypatch.setattr("mmseg_uda.methods.cdda.pruned_search.AT_ONCE", 1)
+    bank, _ = random_bank
+    targets = bank[:, :60].roll(1, 1).add(bank[:, 60:120]).transpose(0, 1)  # like no entry
+    pruned, resident = PrunedSearch(bank.numpy())(targets), ResidentSearch(bank)(targets)
+    assert torch.equal(pruned.index, resident.index)
+    assert torch.equal(pruned.score, resident.score)
+
+
 def test_pruning_bounds_hold_and_save_reading(random_bank):
     from mmseg_uda.methods.cdda.pruned_search import coarse
     from mmseg_uda.methods.cdda.search import totals

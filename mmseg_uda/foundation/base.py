@@ -11,21 +11,14 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.crops import CROP_MODES, RESAMPLES, crop_boxes, normalise
-from mmseg_uda.foundation.lazy import check_dtype, full_precision
+from mmseg_uda.foundation.lazy import Adapter, check_dtype, full_precision
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-class Detector(ABC):
+class Detector(Adapter, ABC):
     """An open-vocabulary detector: frozen, built at first use, no ``nn.Module``."""
-
-    def load(self) -> None:  # noqa: B027 (nothing to do without weights)
-        """Loads the weights, if there are any, now instead of at first use.
-
-        Raises:
-            UserError: They are missing or damaged.
-        """
 
     @abstractmethod
     def detect(
@@ -45,7 +38,7 @@ class Detector(ABC):
         """
 
 
-class CropClassifier(ABC):
+class CropClassifier(Adapter, ABC):
     """A two-tower image–text model that compares image regions with phrases.
 
     Args:
@@ -71,13 +64,6 @@ class CropClassifier(ABC):
         self.dtype = check_dtype(dtype, owner)
         self.chunk = chunk
         self._text: dict[tuple, Tensor] = {}
-
-    def load(self) -> None:  # noqa: B027 (nothing to do without weights)
-        """Loads the weights, if there are any, now instead of at first use.
-
-        Raises:
-            UserError: They are missing or damaged.
-        """
 
     @property
     @abstractmethod

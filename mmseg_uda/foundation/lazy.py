@@ -42,6 +42,17 @@ class Loaded:
         return self.module
 
 
+class Adapter:
+    """What methods ask about images: a detector, a crop classifier, a proposer of regions."""
+
+    def load(self) -> None:
+        """Loads the weights, if there are any, now instead of at first use.
+
+        Raises:
+            UserError: They are missing or damaged.
+        """
+
+
 class LazyNetwork:
     """Calls ``build`` at first use and shares the result within the process.
 

@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
+from mmseg_uda.foundation.lazy import Adapter
 from mmseg_uda.foundation.masks.mask_set import MaskSet
 
 
-class MaskProposer(ABC):
+class MaskProposer(Adapter, ABC):
     """Class-agnostic regions of an image (dynalign.md §12.3).
 
     Attributes:
@@ -22,13 +23,6 @@ class MaskProposer(ABC):
     needs_labels: bool = False
     needs_name: bool = False
     device: torch.device | str = "cpu"
-
-    def load(self) -> None:  # noqa: B027 (nothing to do without weights)
-        """Loads the weights, if there are any, now instead of at first use.
-
-        Raises:
-            UserError: They are missing or damaged.
-        """
 
     @property
     @abstractmethod

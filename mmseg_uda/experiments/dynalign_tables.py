@@ -74,7 +74,7 @@ def source_model(stem: str = "gtaHR2csHR_hrda") -> Row:
 
 def default_only(stem: str) -> Row:
     """The source model's classes under their default names: what alignment has to beat."""
-    changes = {"alignment__options__threshold": 1.0}
+    changes: dict[str, Any] = {"alignment__options__threshold": 1.0}
     return row("default mapping (threshold 1.0)", stem, FROM_COMPLETE, "default", **changes)
 
 
@@ -100,13 +100,13 @@ def benchmark(number: int, target: str, title: str) -> Experiment:
 
 def ablation(label: str, tag: str, **options: Any) -> Row:
     """Direct inference on Mapillary with other options of the alignment."""
-    changes = {f"alignment__options__{name}": value for name, value in options.items()}
+    changes: dict[str, Any] = {f"alignment__options__{n}": v for n, v in options.items()}
     return row(label, "gta2mapillary_dynalign", FROM_COMPLETE, tag, **changes)
 
 
 def proposer(label: str, tag: str, **options: Any) -> Row:
     """Direct inference on Mapillary with regions from elsewhere; SAM's are not taken over."""
-    changes = {"alignment__proposer": options}
+    changes: dict[str, Any] = {"alignment__proposer": options}
     return row(label, "gta2mapillary_dynalign", FROM_SOURCE, tag, **changes)
 
 

@@ -118,7 +118,7 @@ class _MapReader:
             beside = self.path.parent / str(given)
             return load_taxonomy(beside if beside.is_file() else str(given))
         classes = self.content.get(f"{side}_classes")
-        if not _texts(classes):
+        if classes is None or not _texts(classes):
             raise UserError(
                 f"{self.path}: no {side} taxonomy.",
                 f"add '{side}: NAME or PATH', or '{side}_classes: [...]'",

@@ -36,11 +36,15 @@ def data(tmp_path_factory):
     return root
 
 
-def train(folder, **changes):
-    options = Options(profile="mini", work_dir=folder / "plan")
+def config_of(label, folder, variant=""):
+    options = Options(profile="mini", variant=variant, work_dir=folder / "plan")
     table = options.table(next(e for e in EXPERIMENTS if e.id == 500))
-    job = next(j for j in table.jobs() if j.row.label == "DeepLabV3+ ShuffleNetV2 + SRHA")
-    cfg = Config(plan(table, [job], options)[0].resolved)
+    job = next(j for j in table.jobs() if j.row.label == label)
+    return Config(plan(table, [job], options)[0].resolved)
+
+
+def train(folder, **changes):
+    cfg = config_of("DeepLabV3+ ShuffleNetV2 + SRHA", folder)
     cfg.merge_from_dict(
         {
             "model.backbone.init_cfg": None,
@@ -78,3 +82,24 @@ def test_all_targets_are_scored_and_a_resumed_run_goes_on_as_if_nothing_had_been
     _, again, (repeated,) = train(resumed, resume=True)
     assert [name for name in state if not torch.equal(state[name], again[name])] == []
     assert repeated == evaluation
+
+
+def test_mask2former_starts_and_trains(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data))
+    cfg = config_of("Mask2Former ResNet-50 + SRHA", tmp_path, "startup")
+    changes = {
+        "model.backbone.init_cfg": None,
+        "train_dataloader.batch_size": 2,
+        "work_dir": str(tmp_path),
+        "train_dataloader.dataset.class_uniform_sampling.share": 1.0,
+    }
+    cfg.merge_from_dict(changes)
+    runner = build_runner(cfg)
+    before = {name: p.detach().clone() for name, p in runner.model.model.named_parameters()}
+    runner.train()
+    assert runner.iter == 2
+    after = dict(runner.model.model.named_parameters())
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("backbone.layer4") for name in moved)
+    assert any(name.startswith("decode_head") for name in moved)
+    assert not any(name.startswith("backbone.layer0") for name in moved)

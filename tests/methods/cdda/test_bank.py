@@ -141,7 +141,7 @@ def test_a_killed_build_goes_on(built, world, tmp_path, monkeypatch):
     )
     process = subprocess.Popen([sys.executable, script], cwd=ROOT)
     shard = tmp_path / "bank.partial/shards/0000002.npz"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not shard.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)

@@ -25,7 +25,7 @@ from mmseg_uda.miniworld.weights import (
 )
 from mmseg_uda.progress import track
 
-STEPS, BATCH, TEXT_BATCH = 800, 64, 32
+STEPS, BATCH, TEXT_BATCH = 1200, 64, 32
 IMAGE_SIZE = 48
 CONFIG: dict[str, Any] = {
     "embed_dim": CLIP_CONFIG["embed_dim"],

@@ -65,8 +65,8 @@ def test_a_region_is_seen_alone_and_in_its_surroundings(frame):
 
 
 def test_captions_are_the_phrases_of_the_taxonomy(tmp_path):
-    assert render_detail_web(tmp_path, seed=3, frames=6, workers=1)
-    assert not render_detail_web(tmp_path, seed=3, frames=6, workers=1)
+    assert render_detail_web(tmp_path, seed=3, frames=12, workers=1)
+    assert not render_detail_web(tmp_path, seed=3, frames=12, workers=1)
     captions, crops = read_web(tmp_path / WEB_DETAILS)
     assert len(captions) == len(crops) > 60
     for row in captions:
@@ -79,7 +79,7 @@ def test_training_repeats_itself(tmp_path):
 
     from mmseg_uda.miniworld.detail_weights import train_detail_clip
 
-    render_detail_web(tmp_path, seed=3, frames=3, workers=1)
+    render_detail_web(tmp_path, seed=3, frames=4, workers=1)
     web = read_web(tmp_path / WEB_DETAILS)
     first, second = (train_detail_clip(*web, steps=1).state_dict() for _ in range(2))
     assert all(torch.equal(first[k], second[k]) for k in first)

@@ -140,7 +140,8 @@ def target_names(rows: Sequence[RowResult]) -> list[str]:
 
 def class_table(rows: Sequence[RowResult], published: bool = False) -> Table:
     """IoU of every class; if ``published``, with the reported values below a row that has them."""
-    classes = class_names(rows)
+    # Of 66 classes, many are nowhere.
+    classes = [name for name in class_names(rows) if any(row.class_iou(name) for row in rows)]
     lines = []
     for row in rows:
         lines.append([str(row.number), row.row.label, *(text(row.class_iou(c)) for c in classes)])

@@ -310,13 +310,12 @@ def depth_folder_of(img_dir: str) -> str:
     return str(Path(DEPTH_FOLDER, *Path(img_dir).parts[1:]))
 
 
-# ``images`` are those of aligned labels, which an earlier job may have to make first.
-_PARTS = ("source", "target", "dataset", "images")
-
-
 def parts_of(dataset_cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Returns the data sets inside the config of a wrapper: of a pair, a list of targets, ..."""
-    parts = [dataset_cfg[key] for key in _PARTS if dataset_cfg.get(key)]
+    parts = [dataset_cfg[key] for key in ("source", "target", "dataset") if dataset_cfg.get(key)]
+    if dataset_cfg.get("images"):  # of aligned labels, which an earlier job may have to make first
+        parts.append({**dataset_cfg["images"], "images_only": True})
+    parts += dataset_cfg.get("datasets") or ()
     return [*parts, *(dataset_cfg.get("targets") or {}).values()]
 
 

@@ -119,7 +119,7 @@ def test_missing_images_are_told_before_a_training(tmp_path):
         type="DomainPairDataset",
         source=dict(
             type="AlignedDataset",
-            images=dict(type="Mapillary", data_root=f"{tmp_path}/mv", images_only=True),
+            images=dict(type="Mapillary", data_root=f"{tmp_path}/mv"),
             results=f"{tmp_path}/to_come",
         ),
     )

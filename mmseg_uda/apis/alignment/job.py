@@ -124,13 +124,6 @@ def _source(
             "The alignment's source has no config or no checkpoint.",
             "Set source.config, and source.checkpoint or source.run.",
         )
-    if not Path(options["checkpoint"]).is_file():
-        raise UserError(
-            f"The source model {options['checkpoint']} is missing.",
-            f"train it (python tools/train.py {options['config']}) and give its folder as "
-            "source.run, or put a checkpoint of this network there: HRDA's authors publish theirs "
-            "at https://github.com/lhoyer/HRDA (gtaHR2csHR_hrda_246ef for GTA → Cityscapes)",
-        )
     return source_of_checkpoint(
         options.pop("config"), options.pop("checkpoint"), device=settings.device, amp=amp, **options
     )

@@ -1,0 +1,136 @@
+"""tools/align.py: alignments as jobs of an experiment, and training on their labels."""
+
+import json
+import runpy
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+from PIL import Image
+
+import mmseg_uda.register_all  # noqa: F401
+from mmseg_uda.apis.alignment.job import reuse_records, run_alignment
+from mmseg_uda.errors import UserError
+
+
+@pytest.fixture
+def config(trained, images, tmp_path):
+    """An alignment of three frames with their own labels; the source model lies in a folder."""
+    segmentor, checkpoint = trained("daformer")
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copyfile(checkpoint, run / "iter_20.pth")
+    (run / "iter_3.pth").write_bytes(b"an older one")
+    data = dict(type="Cityscapes", split="val", data_root=str(images))
+    return Config(
+        dict(
+            alignment=dict(
+                taxonomy="cityscapes_closed",
+                proposer=dict(type="grid", cell=20),
+                scorer=dict(type="toy", input_size=4),
+                options=dict(threshold=0.6, working_size="original"),
+                device="cpu",
+            ),
+            source=dict(config=str(segmentor), run=str(run)),
+            data=dict(evaluate=data, train=data),
+        )
+    )
+
+
+def changed(config, **options):
+    other = config.copy()
+    other.merge_from_dict({f"alignment.options.{name}": v for name, v in options.items()})
+    return other
+
+
+def test_a_job_aligns_evaluates_and_makes_labels(config, tmp_path):
+    run_alignment(config, tmp_path / "job")
+    (entry,) = json.loads((tmp_path / "job/evaluations.json").read_text())
+    assert entry["iter"] == 6
+    assert {"mIoU", "mIoU_known", "mIoU_new", "IoU"} <= set(entry)
+    assert json.loads((tmp_path / "job/progress.json").read_text())["max_iters"] == 6
+    images = {key: config.data.train[key] for key in ("type", "split", "data_root")}
+    dataset = DATASETS.build(
+        dict(
+            type="AlignedDataset",
+            images=images,
+            results=str(tmp_path / "job/train"),
+            taxonomy_map="cityscapes_closed",
+            pipeline=[dict(type=t) for t in ("LoadFrame", "LoadTrainIds", "LoadConfidence")],
+        )
+    )
+    assert len(dataset) == 3
+    assert dataset[0]["gt_seg_map"].shape == dataset[0]["confidence"].shape == (40, 80)
+
+
+def test_another_threshold_takes_over_the_records(config, tmp_path):
+    first = run_alignment(config, tmp_path / "first")["evaluate"]
+    assert first["image_encoder"]["calls"] > 0
+    other = changed(config, threshold=1.0)
+    other.reuse = str(tmp_path / "first")
+    second = run_alignment(other, tmp_path / "second")["evaluate"]
+    assert second["image_encoder"]["calls"] == 0
+    assert second["stages"]["relabel"]["done"] == 3
+    again = run_alignment(changed(config, threshold=1.0), tmp_path / "alone")["evaluate"]
+    assert again["scores"] == second["scores"]
+    for path in (tmp_path / "alone/evaluate/labels").rglob("*.png"):
+        twin = tmp_path / "second/evaluate" / path.relative_to(tmp_path / "alone/evaluate")
+        assert twin.read_bytes() == path.read_bytes()
+
+
+def test_records_that_do_not_fit_are_made_anew_and_the_others_stay(config, tmp_path):
+    run_alignment(config, tmp_path / "first")
+    before = {p: p.read_bytes() for p in (tmp_path / "first").rglob("score/**/*.npz")}
+    other = changed(config, minor_padding=1)
+    other.reuse = str(tmp_path / "first")
+    summary = run_alignment(other, tmp_path / "second")["evaluate"]
+    assert summary["stages"]["score"]["done"] == 3
+    assert summary["stages"]["predict"]["skipped"] == 3
+    assert before and all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_finished_job_does_nothing_again(config, tmp_path):
+    run_alignment(config, tmp_path / "job")
+    summary = run_alignment(config, tmp_path / "job")["train"]
+    assert {stage["done"] for stage in summary["stages"].values()} == {0}
+
+
+def test_copies_where_files_cannot_be_linked(tmp_path, monkeypatch):
+    record = tmp_path / "a/score/x/1.npz"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(b"record")
+
+    def refuse(*_):
+        raise OSError("another disk")
+
+    monkeypatch.setattr("mmseg_uda.apis.alignment.job.os.link", refuse)
+    reuse_records(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b/score/x/1.npz").read_bytes() == b"record"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(data={}), "needs 'source' and 'data'"),
+        (dict(source=dict(config="c.py")), "no config or no checkpoint"),
+        (dict(source=dict(config="c.py", run="nowhere")), "holds no checkpoint"),
+    ],
+)
+def test_what_is_missing_is_told(config, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        run_alignment(Config({**config.to_dict(), **change}), tmp_path / "job")
+
+
+def test_the_tool(config, tmp_path, monkeypatch, capsys):
+    config.dump(tmp_path / "job.py")
+    line = ["tools/align.py", str(tmp_path / "job.py"), "--work-dir", str(tmp_path / "job")]
+    monkeypatch.setattr(sys, "argv", [*line, "--cfg-options", "limit=1"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path("tools/align.py", run_name="__main__")
+    assert not ended.value.code
+    assert "mIoU_eval" in capsys.readouterr().out
+    (label,) = (tmp_path / "job/train/labels").rglob("*.png")
+    assert np.asarray(Image.open(label)).shape == (40, 80)

@@ -209,11 +209,11 @@ def network_bytes(config: Mapping[str, Any]) -> float | None:
     backbone, head = model.get("backbone") or {}, model.get("decode_head") or {}
     kind = str(backbone.get("type"))
     if kind == "StagedBackbone" and backbone.get("arch") in STAGED:
-        encoder, decoder = STAGED[backbone["arch"]]
+        staged, decoder = STAGED[backbone["arch"]]
         if head.get("type") != "DeepLabV3PlusHead":
             decoder = DECODERS.get(str(head.get("type")), OTHER_DECODER)
         # weights between layers grow with the square of the width; narrow ones are about as small
-        return 4e6 * (encoder + decoder) * backbone.get("width", 1.0) ** 2
+        return 4e6 * (staged + decoder) * backbone.get("width", 1.0) ** 2
     encoder = ENCODERS.get((kind, backbone.get("variant", backbone.get("depth"))))
     if encoder is None:
         return None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +96,23 @@ def test_wrong_classes_are_named_and_nothing_is_written(tmp_path, answer):
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         import_answers(tmp_path / "no.txt", None, "cityscapes19", "idd26", tmp_path / "o.yaml")
+
+
+def run_tool(monkeypatch, *arguments):
+    tool = Path(__file__).parents[2] / "tools/draft_taxonomy.py"
+    monkeypatch.setattr(sys, "argv", [str(tool), *map(str, arguments)])
+    return runpy.run_path(str(tool))["main"]()
+
+
+def test_the_tool_prints_prompts_and_writes_a_map(tmp_path, answer, monkeypatch, capsys):
+    run_tool(monkeypatch, "candidates", "cityscapes19", "idd26")
+    assert capsys.readouterr().out.strip() == candidates_prompt("cityscapes19", "idd26").strip()
+    run_tool(monkeypatch, "contexts", "cityscapes19", "--classes", "sky", "--scene", "harbours")
+    assert capsys.readouterr().out.strip() == contexts_prompt(["sky"], "harbours").strip()
+    taxonomies = ("cityscapes19", "cityscapes19")
+    files = ("--candidates", write(tmp_path / "a.json", answer), "--out", tmp_path / "map.yaml")
+    run_tool(monkeypatch, "import", *taxonomies, *files)
+    assert "19 source classes" in capsys.readouterr().out
+    assert load_taxonomy_map(tmp_path / "map.yaml").defaults == tuple(range(19))
+    with pytest.raises(UserError, match="no class 'sea'"):
+        run_tool(monkeypatch, "contexts", "cityscapes19", "--classes", "sea")

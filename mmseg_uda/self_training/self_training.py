@@ -21,7 +21,7 @@ from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.options import check_choice
 from mmseg_uda.engine.panels import source_panels
 from mmseg_uda.engine.records import source_batch, target_batch
-from mmseg_uda.engine.trainer import Trainer
+from mmseg_uda.engine.trainer import Trainer, batch_norm_advice
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.augmentation import strong_augmentation
@@ -193,7 +193,7 @@ class SelfTraining(Trainer):
         if target is not None and not self.source_only:
             self._check_fields("target", target.fields)
             # First, so that what the labels ask for (CDDA's crops) is read beside the source pass.
-            with optim_wrapper.optim_context(self):
+            with optim_wrapper.optim_context(self), batch_norm_advice(target.image):
                 pseudo = self.label_target(ctx, target)
 
         with optim_wrapper.optim_context(self):

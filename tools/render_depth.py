@@ -59,7 +59,7 @@ def locations(args: argparse.Namespace) -> Iterator[DataLocation]:
     if sum(value is not None for value in (args.config, args.dataset, args.images)) != 1:
         raise UserError(
             "Exactly one of --config, --dataset and --images says what to render.",
-            "python tools/render_depth.py --help shows examples.",
+            "Give one of them, for example --config configs/cdda/gta2cs_cdda_daformer.py.",
         )
     if args.config is not None:
         from mmseg_uda.experiments.plan import read_config

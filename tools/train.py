@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_uda.cli import add_config_options, apply_environment, run_tool
+from mmseg_uda.errors import UserError
 from mmseg_uda.loggers import add_log_option, add_loggers, require_loggers
 
 
@@ -40,6 +41,11 @@ def main() -> None:
     check_launcher(args.launcher)
 
     cfg = load_config(args.config, args.cfg_options)
+    if "model" not in cfg:
+        raise UserError(
+            f"{args.config} has no 'model' to train.",
+            "Configs with 'alignment' are run by tools/align.py.",
+        )
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
     cfg.launcher = args.launcher
     cfg.resume = args.resume or cfg.get("resume", False)

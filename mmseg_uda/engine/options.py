@@ -26,12 +26,16 @@ def check_options(cls: type, config: Mapping[str, Any], where: str) -> None:
         return
     for key in config:
         if key != "type" and key not in parameters:
-            near = difflib.get_close_matches(key, parameters, n=1)
-            hint = f"Did you mean {where}.{near[0]}? " if near else ""
             raise UserError(
                 f"{where}.{key} is no option of {cls.__name__}.",
-                f"{hint}Known: {', '.join(parameters)}.",
+                f"{nearest(key, parameters, where)}Known: {', '.join(parameters)}.",
             )
+
+
+def nearest(key: str, known: Iterable[str], where: str) -> str:
+    """A question with the known key that is most like ``key``; empty if none is."""
+    near = difflib.get_close_matches(key, list(known), n=1)
+    return f"Did you mean {where}.{near[0]}? " if near else ""
 
 
 def check_choice(where: str, value: str, choices: Iterable[str]) -> None:

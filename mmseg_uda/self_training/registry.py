@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.registry import Registry
 from torch import nn
 
-from mmseg_uda.engine.options import check_options
+from mmseg_uda.engine.options import check_options, nearest
 from mmseg_uda.errors import UserError
 
 COMPONENTS = Registry("self-training component", scope="mmseg", locations=["mmseg_uda.methods"])
 
 
-def build_components(configs: Mapping[str, Any]) -> nn.ModuleDict:
+def build_components(configs: Mapping[str, Any], options: Iterable[str] = ()) -> nn.ModuleDict:
     """Components by role, in the order in which they run.
 
     Args:
         configs: Role -> config of a registered ``type``; None switches a role off.
+        options: The host's own options, for which a role may have been mistaken.
 
     Raises:
         UserError: A config is no component's, or has an unknown option.
@@ -30,8 +31,8 @@ def build_components(configs: Mapping[str, Any]) -> nn.ModuleDict:
         if not isinstance(config, Mapping) or "type" not in config:
             raise UserError(
                 f"uda.{role} is neither an option of SelfTraining nor a component.",
-                "Options are listed in SelfTraining's docstring; a component is a dict "
-                "with a 'type'.",
+                f"{nearest(role, options, 'uda')}Options are listed in SelfTraining's docstring; "
+                "a component is a dict with a 'type'.",
             )
         if COMPONENTS.get(config["type"]) is None:
             raise UserError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -120,7 +121,7 @@ class SelfTraining(Trainer):
         self.teacher: EmaTeacher | None = None
         if not source_only:
             self.ema_model, self.teacher = self.build_teacher(alpha)
-        self.components = build_components(components)
+        self.components = build_components(components, signature(SelfTraining).parameters)
         for component in self.active_components:
             component.bind(self)
 

@@ -10,6 +10,7 @@ from pinned_random import PinnedRandom
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.records import Normalization, SourceBatch, TargetBatch
+from mmseg_uda.errors import UserError
 from mmseg_uda.self_training import PseudoLabels, SelfTraining, StepContext, StepRandom
 
 UNIT = Normalization(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
@@ -140,3 +141,8 @@ def test_ranges_of_the_random_numbers():
     assert len(set(random.jitter_orders(4, True))) == 1
     orders = random.jitter_orders(2_000, False)
     assert len(set(orders)) == 24 and all(sorted(order) == [0, 1, 2, 3] for order in orders)
+
+
+def test_a_misspelled_option_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match="(?s)uda.alpa is neither.*Did you mean uda.alpha?"):
+        build(alpa=0.5)

@@ -63,10 +63,6 @@ class MultiTargetIoU(BaseMetric):
         for sample in data_samples:
             self._metric(sample.get("target")).process(data_batch, [sample])
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """Not used: nothing is collected."""
-        raise NotImplementedError
-
     def evaluate(self, size: int) -> dict[str, float]:
         """Returns the scores of all ranks together, target by target, and starts anew.
 
@@ -75,6 +71,16 @@ class MultiTargetIoU(BaseMetric):
         """
         # Every rank goes through all targets, also through those of which it has seen nothing.
         scores = {name: self._metric(name).evaluate(count) for name, count in self._sizes().items()}
+        metrics = self.compute_metrics([scores])
+        return {f"{self.prefix}/{k}" if self.prefix else k: v for k, v in metrics.items()}
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Joins the targets' scores and adds their plain means; logs the table.
+
+        Args:
+            results: One item, the scores by target and name.
+        """
+        (scores,) = results
         metrics = {
             f"{target}/{name}": value
             for target, values in scores.items()
@@ -84,7 +90,7 @@ class MultiTargetIoU(BaseMetric):
         metrics |= {name: _mean([v[name] for v in scores.values() if name in v]) for name in names}
         if metrics and is_main_process():
             self._log_table(scores, metrics)
-        return {f"{self.prefix}/{k}" if self.prefix else k: v for k, v in metrics.items()}
+        return metrics
 
     def _sizes(self) -> dict[str, int]:
         sizes = (self.dataset_meta or {}).get("targets")

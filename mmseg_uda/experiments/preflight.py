@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -11,11 +9,10 @@ from typing import Any
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.banks import missing_bank
+from mmseg_uda.hub import settle_for_cache_when_offline
 from mmseg_uda.taxonomy import MissingPath, missing_paths
 
 LOADERS = ("train_dataloader", "val_dataloader")
-HUB = ("huggingface.co", 443)
-PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 # CSI's frozen models: role and registry.
 RELABEL_ROLES = {"detector": "DETECTORS", "classifier": "CROP_CLASSIFIERS"}
 
@@ -41,20 +38,6 @@ def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = Tru
         raise UserError(
             "The selected jobs need files that are not there.\n" + explain(missing), fix=hint
         )
-
-
-def settle_for_cache_when_offline() -> None:
-    """Tells the Hugging Face libraries of this process and its children to use their cache alone.
-
-    Without a network they would retry for half a minute per file. Nothing changes where a proxy or
-    another endpoint is set, as the hub cannot be probed directly there.
-    """
-    if any(os.environ.get(variable) for variable in (*PROXIES, "HF_ENDPOINT")):
-        return
-    try:
-        socket.create_connection(HUB, timeout=5).close()
-    except OSError:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def explain(missing: Iterable[MissingPath]) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.hub import settle_for_cache_when_offline
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -132,7 +133,7 @@ def find_checkpoint(name: str) -> tuple[str, bool]:
         UserError: When ``name`` is written as a path and no such folder exists.
     """
     path = Path(name).expanduser()
-    for candidate in (path, Path("pretrained") / path.name):
+    for candidate in _places(name):
         if candidate.is_dir():
             return str(candidate), True
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
@@ -152,8 +153,7 @@ def find_checkpoint(name: str) -> tuple[str, bool]:
 
 def find_file(name: str) -> Path | None:
     """A file by its path, or by its name in ``pretrained/``; None where there is none."""
-    path = Path(name).expanduser()
-    return next((p for p in (path, Path("pretrained") / path.name) if p.is_file()), None)
+    return next((p for p in _places(name) if p.is_file()), None)
 
 
 def weights_fingerprint(name: str) -> str:
@@ -168,13 +168,19 @@ def weights_fingerprint(name: str) -> str:
         The last part of the name and 16 hexadecimal digits; the name alone where nothing is local.
     """
     path = Path(name).expanduser()
-    places = [p for p in (path, Path("pretrained") / path.name) if p.exists()]
+    places = [p for p in _places(name) if p.exists()]
     if not places:
         return name
     found = [places[0]] if places[0].is_file() else sorted(places[0].rglob("*"))
     files = [f for f in found if f.is_file() and not f.name.startswith(".")]
     # Asked for once per image of a folder: files are read again only when they have changed.
     return f"{path.name}-{_digest(tuple((f, *_state(f)) for f in files))}"
+
+
+def _places(name: str) -> tuple[Path, Path]:
+    """Where weights of a name are looked for."""
+    path = Path(name).expanduser()
+    return path, Path("pretrained") / path.name
 
 
 def _state(file: Path) -> tuple[int, int]:
@@ -202,6 +208,8 @@ def loading(name: str, needs: str) -> Iterator[None]:
         name: Folder or hub name.
         needs: The files that a complete folder holds.
     """
+    if not any(p.exists() for p in _places(name)):  # the hub will be asked
+        settle_for_cache_when_offline()
     try:
         yield
     except UserError:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mmseg_uda.cfg_options import unknown_argument
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 
 DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
@@ -19,11 +20,16 @@ PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pi
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
-    """Run a tool's ``main``; a user error or a full disk becomes one message, exit status 2."""
+    """Run a tool's ``main``; a user's mistake or a full disk becomes one message, exit status 2."""
     try:
         status = main()
     except UserError as error:
         status = report_error(error)
+    except TypeError as error:
+        wrong = unknown_argument(error)
+        if wrong is None:
+            raise
+        status = report_error(wrong)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise

@@ -37,6 +37,7 @@ def main() -> None:
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.engine.processes import check_launcher, leave_processes
     from mmseg_uda.engine.runner import build_runner, configure_threads
+    from mmseg_uda.experiments import preflight
 
     check_launcher(args.launcher)
 
@@ -54,6 +55,8 @@ def main() -> None:
     if args.seed is not None:
         cfg.randomness = {**cfg.get("randomness", {}), "seed": args.seed}
     add_loggers(cfg, args.log)
+    # Before mmengine prints the config: who has no data wants to read that alone.
+    preflight.require([cfg], "--data-root DIR, if the data sets are elsewhere.", weights=False)
     configure_threads()
     build_runner(cfg).train()
     leave_processes()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mmseg_uda.cfg_options import nearest
 from mmseg_uda.errors import UserError
 
 
@@ -30,12 +30,6 @@ def check_options(cls: type, config: Mapping[str, Any], where: str) -> None:
                 f"{where}.{key} is no option of {cls.__name__}.",
                 f"{nearest(key, parameters, where)}Known: {', '.join(parameters)}.",
             )
-
-
-def nearest(key: str, known: Iterable[str], where: str) -> str:
-    """A question with the known key that is most like ``key``; empty if none is."""
-    near = difflib.get_close_matches(key, list(known), n=1)
-    return f"Did you mean {where}.{near[0]}? " if near else ""
 
 
 def check_choice(where: str, value: str, choices: Iterable[str]) -> None:

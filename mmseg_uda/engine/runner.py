@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -140,9 +140,16 @@ class Runner(mmengine.runner.Runner):
             return super().train()
 
     @staticmethod
-    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
-        """Build a loader whose workers leave stop signals to the training process."""
-        loader = mmengine.runner.Runner.build_dataloader(*args, **kwargs)
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        """Build a loader whose workers leave stop signals to the training process.
+
+        Raises:
+            UserError: The config has a key that a loader does not know.
+        """
+        if isinstance(dataloader, Mapping):
+            loader_keys = {k: v for k, v in dataloader.items() if k != "num_batch_per_epoch"}
+            check_options(DataLoader, loader_keys, "dataloader")
+        loader = mmengine.runner.Runner.build_dataloader(dataloader, *args, **kwargs)
         if loader.num_workers:
             loader.worker_init_fn = partial(quiet_worker, loader.worker_init_fn)
         return loader

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mmseg_uda.cfg_options import merge_options, parse_options
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import profiles, variants
 from mmseg_uda.experiments.configs import base_path, job_config, nested, render
@@ -137,7 +137,7 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
         UserError: When a config cannot be read or an option does not fit it.
     """
     folder = options.folder(experiment)
-    changes = parse_cfg_options(options.cfg_options)
+    changes = parse_options(options.cfg_options)
     extra: tuple[str, ...] = (f"amp={options.amp}",) if options.amp else ()
     if options.gpus_per_job > 1:
         extra += (f"gpus={options.gpus_per_job}",)
@@ -153,9 +153,10 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
         if options.variant == "startup" and job.row.label in needed:
             transforms.append(variants.keep_last)
         text, resolved = _config(experiment, job, folder / "configs", transforms, folders)
-        effective = _merged(resolved, changes)
+        name = f"of {job.name}"
+        effective = _merged(resolved, changes, name)
         # What made the inputs counts, not where they lie.
-        marked = _merged(effective, {key: one.fingerprint for key, one in inputs.items()})
+        marked = _merged(effective, {key: one.fingerprint for key, one in inputs.items()}, name)
         planned.append(
             PlannedJob(
                 job,
@@ -224,27 +225,6 @@ def check_fingerprints(planned: Sequence[PlannedJob]) -> None:
         )
 
 
-def parse_cfg_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Parses ``key=value`` pairs as mmengine's tools do.
-
-    Raises:
-        UserError: For an argument without '='.
-    """
-    wrong = [pair for pair in pairs if "=" not in pair]
-    if wrong:
-        raise UserError(
-            f"--cfg-options: '{wrong[0]}' is not of the form key=value.",
-            fix="Example: --cfg-options uda.masking.mask_ratio=0.5",
-        )
-    if not pairs:
-        return {}
-    from mmengine.config import DictAction
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--o", nargs="+", action=DictAction)
-    return parser.parse_args(["--o", *pairs]).o
-
-
 def read_config(path: Path) -> dict[str, Any]:
     """Returns a config file with its bases as plain dicts, without importing its modules.
 
@@ -264,19 +244,13 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _merged(resolved: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merged(resolved: dict[str, Any], changes: dict[str, Any], path: object) -> dict[str, Any]:
     if not changes:
         return resolved
     from mmengine.config import Config
 
     config = Config(resolved)
-    try:
-        config.merge_from_dict(changes)
-    except (KeyError, TypeError, IndexError, AssertionError) as error:
-        raise UserError(
-            f"--cfg-options does not fit the config: {error}",
-            fix="The job's config file (see --dry-run) shows its keys.",
-        ) from error
+    merge_options(config, changes, path)
     return config.to_dict()
 
 

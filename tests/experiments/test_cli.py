@@ -239,7 +239,7 @@ def test_a_config_file_trains_as_a_table_of_one_row(run, tmp_path):
         ),
         (("--exp", "90", "--gpus", "cpu", "--keep", "0"), "--keep 0", "positive"),
         (("--exp", "90", "--gpus", "0"), "no usable GPU", "--gpus cpu"),
-        (("--exp", "90", "--cfg-options", "uda.alpha"), "key=value", "mask_ratio=0.5"),
+        (("--exp", "90", "--cfg-options", "uda.alpha"), "no KEY=VALUE", "mask_ratio=0.5"),
         (("--exp", "90", "--cpu-jobs", "0"), "--cpu-jobs 0", "positive"),
     ],
 )

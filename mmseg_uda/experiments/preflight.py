@@ -138,12 +138,7 @@ def _adapters(
     if config.get("alignment"):
         from mmseg_uda.apis.alignment.settings import AlignmentSettings
 
-        try:
-            settings = AlignmentSettings(**config["alignment"])
-        except TypeError as error:  # an option that it does not have
-            raise UserError(
-                f"alignment: {error}", fix="correct it, see configs/dynalign"
-            ) from error
+        settings = AlignmentSettings.create(config["alignment"], "config")
         yield "alignment.proposer", settings.proposer, lambda: settings.build_proposer().load()
         yield "alignment.scorer", settings.scorer, lambda: settings.build_scorer().load()
 

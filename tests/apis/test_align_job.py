@@ -134,3 +134,40 @@ def test_the_tool(config, tmp_path, monkeypatch, capsys):
     assert "mIoU_eval" in capsys.readouterr().out
     (label,) = (tmp_path / "job/train/labels").rglob("*.png")
     assert np.asarray(Image.open(label)).shape == (40, 80)
+
+
+def test_missing_data_is_told_with_how_to_get_it_before_a_network_is_built(config, tmp_path):
+    data = {"evaluate": dict(type="Mapillary", split="val", data_root=str(tmp_path / "no"))}
+    data["train"] = data["evaluate"]
+    with pytest.raises(UserError) as raised:
+        run_alignment(Config({**config.to_dict(), "data": data}), tmp_path / "job")
+    text = str(raised.value)
+    assert text.count("validation/images is missing") == 1
+    assert "labels" in raised.value.message
+    assert text.count("Fix: download Mapillary Vistas from") == 1
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_config_of_a_training_is_answered_with_what_runs_it(config, tmp_path):
+    content = {key: value for key, value in config.to_dict().items() if key != "alignment"}
+    with pytest.raises(UserError, match="tools/train.py"):
+        run_alignment(Config(content), tmp_path / "job")
+
+
+def test_a_misspelt_setting_is_named_with_the_known_ones(config, tmp_path):
+    wrong = config.copy()
+    wrong.alignment.proposr = wrong.alignment.pop("proposer")
+    with pytest.raises(UserError, match="no option 'proposr'") as raised:
+        run_alignment(wrong, tmp_path / "job")
+    assert "proposer" in raised.value.fix
+
+
+def test_the_tool_finds_data_sets_below_a_given_folder(config, tmp_path, monkeypatch, capsys):
+    config.data = dict(evaluate=dict(type="Mapillary", split="val"))
+    config.dump(tmp_path / "job.py")
+    line = ["tools/align.py", str(tmp_path / "job.py"), "--work-dir", str(tmp_path / "job")]
+    monkeypatch.setattr(sys, "argv", [*line, "--data-root", str(tmp_path / "sets")])
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", "")
+    with pytest.raises(SystemExit):
+        runpy.run_path("tools/align.py", run_name="__main__")
+    assert f"{tmp_path}/sets/mapillary/validation/images is missing" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from mmseg_uda.engine.job_files import EVALUATIONS, PROGRESS
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_json
 from mmseg_uda.locks import training_in
-from mmseg_uda.taxonomy import DataLocation
+from mmseg_uda.taxonomy import DataLocation, missing_paths
 
 PARTS = ("evaluate", "train")
 REUSED = ("propose", "predict", "score")
@@ -49,24 +49,34 @@ def run_alignment(config: Config, work_dir: str | Path, amp: str | None = None) 
         UserError: The config is incomplete, something is missing, or images have failed.
     """
     work_dir = Path(work_dir)
+    if config.get("alignment") is None:
+        raise UserError(
+            f"{config.filename} has no 'alignment'.",
+            "Trainings are run by tools/train.py; alignments are in configs/dynalign.",
+        )
+    settings = AlignmentSettings.create(config.alignment.to_dict(), str(config.filename))
     parts = {name: config.data[name] for name in PARTS if (config.get("data") or {}).get(name)}
     if not parts or config.get("source") is None:
         raise UserError(
             f"{config.filename}: an alignment needs 'source' and 'data'.", "See configs/dynalign."
         )
+    _require_data(parts)
     work_dir.mkdir(parents=True, exist_ok=True)
     with training_in(work_dir):
-        return _run(config, work_dir, parts, amp)
+        return _run(config, settings, work_dir, parts, amp)
 
 
 def _run(
-    config: Config, work_dir: Path, parts: Mapping[str, Any], amp: str | None
+    config: Config,
+    settings: AlignmentSettings,
+    work_dir: Path,
+    parts: Mapping[str, Any],
+    amp: str | None,
 ) -> dict[str, Any]:
-    settings = AlignmentSettings(**config.alignment.to_dict())
     source = _source(config.source, settings, amp)
     summaries, images, start = {}, 0, time.time()
     for name, data in parts.items():
-        location = DataLocation.create(**{**data, "images_only": name != "evaluate"})
+        location = DataLocation.create(**_needed(name, data))
         out = work_dir / name
         if config.get("reuse"):
             reuse_records(Path(config.reuse) / name, out)
@@ -88,6 +98,21 @@ def _run(
     progress = {"iter": images, "max_iters": images, "seconds_per_iter": seconds / max(images, 1)}
     write_json(work_dir / PROGRESS, {**progress, "eta_seconds": 0.0, "time": time.time()})
     return summaries
+
+
+def _needed(part: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data set of a part; only what is evaluated needs labels."""
+    return {**data, "images_only": part != "evaluate"}
+
+
+def _require_data(parts: Mapping[str, Any]) -> None:
+    fixes: dict[str, list[str]] = {}
+    for name, data in parts.items():
+        for path in missing_paths(_needed(name, data)):
+            fixes.setdefault(path.fix, []).append(f"{path.dataset}: {path.path} is missing.")
+    if fixes:
+        lines = dict.fromkeys(line for found in fixes.values() for line in found)
+        raise UserError("\n".join(lines), "\n  Fix: ".join(fixes))
 
 
 def reuse_records(other: Path, out: Path) -> None:

@@ -66,11 +66,24 @@ class AlignmentSettings:
         content = load_config(path).get("alignment")
         if not isinstance(content, Mapping):
             raise UserError(f"{path} has no 'alignment'.", "For example: alignment = dict(...)")
+        return cls.create(content, str(path))
+
+    @classmethod
+    def create(cls, content: Mapping[str, Any], where: str) -> AlignmentSettings:
+        """Settings from the ``alignment`` of a config.
+
+        Args:
+            content: By name.
+            where: The file that they are from, for messages.
+
+        Raises:
+            UserError: A setting is unknown.
+        """
         known = [f.name for f in fields(cls)]
         unknown = sorted(set(content) - set(known))
         if unknown:
             raise UserError(
-                f"{path}: alignment has no option {unknown[0]!r}.", f"one of {', '.join(known)}"
+                f"{where}: alignment has no option {unknown[0]!r}.", f"one of {', '.join(known)}"
             )
         return cls(**{key: _plain(value) for key, value in content.items()})
 

@@ -25,31 +25,66 @@ from mmseg_uda.miniworld.world import DEFAULT_COUNTS
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Render the miniature world in the formats of the real data sets.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Render the miniature world in the formats of the real data sets, and train "
+        "the miniature networks. What is there already stays; an interrupted call goes on."
     )
-    parser.add_argument("--out", type=Path, default=Path("data/miniworld"), help="data folder")
     parser.add_argument(
-        "--weights", type=Path, default=Path("pretrained/miniworld"), help="folder for weights"
+        "--out",
+        type=Path,
+        default=Path("data/miniworld"),
+        metavar="DIR",
+        help="data folder (%(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=Path("pretrained/miniworld"),
+        metavar="DIR",
+        help="folder for weights (%(default)s)",
     )
     parser.add_argument("--no-weights", action="store_true", help="render data sets only")
     parser.add_argument(
         "--seed",
         type=int,
         default=REPORTED_SEED,
-        help=f"world seed; {DEVELOPMENT_SEED} for development",
+        metavar="N",
+        help=f"world seed (%(default)s); {DEVELOPMENT_SEED} for development",
     )
-    parser.add_argument("--strength", type=float, default=STRENGTH, help="domain gap, 0 to 1")
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("W", "H"), default=(256, 128), help="image size"
+        "--strength",
+        type=float,
+        default=STRENGTH,
+        metavar="X",
+        help="domain gap, 0 to 1 (%(default)s)",
     )
-    parser.add_argument("--train", type=int, help="training frames per domain")
-    parser.add_argument("--val", type=int, help="validation frames per target domain")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("W", "H"),
+        default=(256, 128),
+        help="image size (256 128)",
+    )
+    parser.add_argument(
+        "--train",
+        type=int,
+        metavar="N",
+        help=f"training frames of every domain ({_counts('train', 'training')})",
+    )
+    parser.add_argument(
+        "--val",
+        type=int,
+        metavar="N",
+        help=f"validation frames of every target domain ({_counts('val', 'validation')})",
+    )
     parser.add_argument(
         "--domains",
         nargs="+",
+        metavar="NAME",
         choices=(*SEGMENTATION_DOMAINS, *UNSEEN),
         default=SEGMENTATION_DOMAINS,
+        help=f"some of {', '.join((*SEGMENTATION_DOMAINS, *UNSEEN))} "
+        f"({' '.join(SEGMENTATION_DOMAINS)})",
     )
     parser.add_argument(
         "--with",
@@ -59,8 +94,13 @@ def parse_args() -> argparse.Namespace:
         choices=GROUPS,
         help="also make what these experiments need: generalization 500-, taxonomy 600-",
     )
-    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (one per core)")
     return parser.parse_args()
+
+
+def _counts(*splits: str) -> str:
+    found = sorted({n for own in DEFAULT_COUNTS.values() for s, n in own.items() if s in splits})
+    return f"{found[0]} to {found[-1]} by domain"
 
 
 def main() -> None:

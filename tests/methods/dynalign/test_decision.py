@@ -100,6 +100,40 @@ def test_a_sole_candidate_is_certain_and_loses_only_at_threshold_one():
     assert decide(sole, names, default, 1.0).ids.tolist() == [9]
 
 
+def test_a_region_without_a_candidate_has_no_name():
+    for summed in (False, True):
+        decision = chosen(torch.tensor([[0.0, 0.0], [0.1, 0.9]]), 0.0, sum_per_id=summed)
+        assert decision.name.tolist() == [-1, 1]
+        assert decision.ids.tolist() == [1, 8]
+        assert decision.accepted.tolist() == [False, True]
+
+
+def test_a_sum_rounded_above_one_does_not_exceed_a_threshold_of_one():
+    tenths = torch.full((1, 10), 0.1)
+    assert torch.zeros(1, 1).index_add(1, torch.zeros(10).long(), tenths).item() > 1
+    decision = chosen(tenths, 1.0, names=[7] * 10, sum_per_id=True)
+    assert decision.ids.tolist() == [1]
+    assert decision.probability.tolist() == [1.0]
+
+
+def test_types_of_numbers_do_not_matter():
+    expected = candidate_probabilities(fuse(V, G), TEXTS, torch.tensor([[False, True, True]]), 5)
+    allowed = torch.tensor([[0, 1, 1]], dtype=torch.uint8)
+    found = candidate_probabilities(fuse(V.double(), G.double()), TEXTS.double(), allowed, 5)
+    assert torch.allclose(found, expected)
+    assert found.dtype == torch.float32
+    for summed in (False, True):
+        names = torch.tensor([7, 8, 9], dtype=torch.int32)
+        default = torch.tensor([1], dtype=torch.int16)
+        decision = decide(found.double(), names, default, 0.6, summed)
+        assert (decision.ids.dtype, decision.probability.dtype) == (torch.int64, torch.float32)
+        assert decision.ids.tolist() == [9]
+
+
+def test_a_feature_that_is_no_number_is_not_taken_for_a_missing_candidate():
+    assert candidate_probabilities(V * torch.nan, TEXTS, ALL).isnan().all()
+
+
 def test_names_of_one_id_stand_for_themselves_or_add_up():
     # Ids 7, 7 and 8: the second id has the best single name, the first the larger sum.
     probability = torch.tensor([[0.3, 0.25, 0.45]])
@@ -118,9 +152,21 @@ def test_a_region_without_a_source_class_stays_out():
         assert not decision.accepted.any()
 
 
-def test_no_region():
-    decision = decide(torch.zeros(0, 3), torch.tensor([1, 2, 3]), torch.zeros(0).long(), 0.6)
+@pytest.mark.parametrize("summed", [False, True])
+def test_no_region(summed):
+    decision = decide(
+        torch.zeros(0, 3), torch.tensor([1, 2, 3]), torch.zeros(0).long(), 0.6, summed
+    )
     assert decision.ids.shape == decision.probability.shape == (0,)
+    assert fuse(torch.zeros(0, 4), torch.zeros(0, 2, 4)).shape == (0, 4)
+
+
+def test_no_name():
+    decision = decide(torch.zeros(2, 0), torch.zeros(0).long(), torch.tensor([4, -1]), 0.6)
+    assert decision.ids.tolist() == [4, -1]
+    assert decision.name.tolist() == [-1, -1]
+    assert decision.probability.tolist() == [0, 0]
+    assert decision.accepted.tolist() == [False, False]
 
 
 def test_equal_candidates_give_the_first():

@@ -13,18 +13,18 @@ def default_layer(labels: np.ndarray, default: Sequence[int], void: int = 255) -
     """Each pixel's default target class (dynalign.md §3, step 3).
 
     Args:
-        labels: (H, W) unsigned integers, the source prediction.
-        default: Target id of each source class.
-        void: Target id where the prediction is no source class.
+        labels: (H, W) integers of any type, the source prediction.
+        default: (K,) target id of each source class.
+        void: Target id where the prediction is none of ``0..K - 1``.
 
     Returns:
         (H, W) of :func:`id_dtype`.
     """
-    dtype = id_dtype([*default, void])
-    if labels.size and (labels.min() < 0 or labels.max() > np.iinfo(np.uint16).max):
-        raise ValueError("a source prediction holds ids in 0..65535")
-    table = np.full(max(256, int(labels.max(initial=0)) + 1), void, dtype=dtype)
-    table[: len(default)] = default
+    classes = len(default)
+    table = np.array([*default, void], dtype=id_dtype([*default, void]))
+    if labels.size and (labels.min() < 0 or labels.max() > classes):
+        outside = (labels < 0) | (labels > classes)
+        labels = np.where(outside, classes, labels.astype(np.int64))
     return table[labels]
 
 
@@ -54,6 +54,8 @@ def assemble(masks: MaskSet, values: np.ndarray, base: np.ndarray) -> np.ndarray
     if len(masks) == 0:
         return base.copy()
     values = np.asarray(values)
+    if values.max() > np.iinfo(base.dtype).max:
+        raise ValueError(f"a value of {values.max()} in a map of {base.dtype}")
     owner = masks.owner(keep=values >= 0)
     # Ranks count from the largest region; -1 reads the last entry, which is replaced below.
     in_order = np.append(np.maximum(values[masks.order()], 0), 0).astype(base.dtype)

@@ -12,7 +12,7 @@ from mmseg_uda.foundation.masks import MaskSet
 from mmseg_uda.methods.dynalign.decision import Decision, candidate_probabilities, decide
 from mmseg_uda.methods.dynalign.fusion import fuse
 from mmseg_uda.methods.dynalign.options import Options
-from mmseg_uda.methods.dynalign.painting import assemble, default_layer
+from mmseg_uda.methods.dynalign.painting import assemble, default_layer, id_dtype
 
 FULL_CONFIDENCE = 255
 
@@ -113,7 +113,10 @@ def relabel(
     decision = decide(
         probability, vocabulary.name_ids, default, options.threshold, options.sum_per_id
     )
-    base = default_layer(source, vocabulary.default.tolist(), vocabulary.void_id)
+    ids, void = vocabulary.default.tolist(), vocabulary.void_id
+    # One type of file for all images, whatever they show.
+    dtype = id_dtype([*ids, *vocabulary.name_ids.tolist(), void])
+    base = default_layer(source, ids, void).astype(dtype, copy=False)
     return Relabelled(
         labels=assemble(masks, decision.ids.numpy(), base),
         confidence=confidence_map(masks, decision, options.confidence_default),

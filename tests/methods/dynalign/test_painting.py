@@ -41,6 +41,23 @@ def test_pixels_without_a_source_class_are_ignored_and_many_classes_need_two_byt
     assert wide.tolist() == [[300, 2]]
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint64])
+def test_the_type_of_the_prediction_does_not_matter(kind):
+    labels = np.array([[0, 1], [2, 100]], kind)
+    assert default_layer(labels, [4, 5]).tolist() == [[4, 5], [255, 255]]
+    if np.issubdtype(kind, np.signedinteger):
+        labels[0, 0] = -1
+        assert default_layer(labels, [4, 5], void=9).tolist() == [[9, 5], [9, 9]]
+    assert default_layer(np.zeros((0, 3), kind), [4, 5]).shape == (0, 3)
+
+
+def test_more_source_classes_than_the_prediction_shows():
+    default = list(range(300))
+    assert default_layer(np.array([[7, 255]], np.uint8), default, 999).tolist() == [[7, 255]]
+    found = default_layer(np.array([[7, 299, 300, 70000]]), default, void=999)
+    assert found.tolist() == [[7, 299, 999, 999]]
+
+
 def test_small_regions_lie_on_large_ones_in_whatever_order_they_come():
     base = np.full((3, 4), 13, np.uint8)
     wanted = [[24, 24, 15, 15], [24, 24, 15, 15], [24, 35, 35, 35]]
@@ -93,6 +110,12 @@ def test_no_region_leaves_a_copy_of_the_base():
 def test_values_have_to_fit_the_regions():
     with pytest.raises(ValueError, match="2 values for 3 regions"):
         painted(three(), (1, 2), np.zeros((3, 4), np.uint8))
+
+
+def test_a_value_that_the_map_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match="300 in a map of uint8"):
+        painted(three(), (1, 2, 300), np.zeros((3, 4), np.uint8))
+    assert painted(three(), (1, 2, 300), np.zeros((3, 4), np.uint16))[2] == [1, 300, 300, 300]
 
 
 def test_nearest_neighbour_takes_the_pixel_below_the_scaled_index():

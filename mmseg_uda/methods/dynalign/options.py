@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import Field, asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from mmseg_uda.errors import UserError
@@ -21,6 +22,7 @@ CHOICES = {
     "features": ("parts", "fused"),
     "feature_dtype": ("float16", "float32"),
 }
+NUMBERS = {int: Integral, float: Real}
 
 
 def working_shape(text: str, shape: tuple[int, int]) -> tuple[int, int]:
@@ -104,8 +106,9 @@ class Options:
     confidence_default: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _typed(field, getattr(self, field.name)))
         working_shape(self.working_size, (2, 2))
-        object.__setattr__(self, "context_offsets", tuple(self.context_offsets))
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UserError(
@@ -115,6 +118,7 @@ class Options:
             "context_offsets": len(self.context_offsets) > 0 and min(self.context_offsets) >= 0,
             "minor_padding": self.minor_padding >= 0,
             "padding_scale": self.padding_scale >= 0,
+            "logit_scale": self.logit_scale > 0,
             "threshold": 0 <= self.threshold <= 1,
             "confidence_default": 0 <= self.confidence_default <= 255,
         }
@@ -133,8 +137,29 @@ class Options:
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
+def _typed(field: Field, value: Any) -> Any:
+    """A value in the type of its option's default, so that 1 and 1.0 are the same threshold."""
+    kind: Any = type(field.default)
+    if kind is tuple:
+        entries = value if isinstance(value, (list, tuple)) else (value,)
+        if all(_is_number(entry, Integral) for entry in entries):
+            return tuple(int(entry) for entry in entries)
+    elif kind in NUMBERS:
+        if _is_number(value, NUMBERS[kind]):
+            return kind(value)
+    elif isinstance(value, kind):
+        return value
+    raise UserError(f"DynAlign: {field.name}={value!r}", f"for example {field.default!r}")
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 PRESETS: dict[str, Options] = {
-    "released": Options(channel_order="bgr", source_resize="labels", crops="exact"),
+    "released": Options(
+        channel_order="bgr", source_resize="labels", crops="exact", feature_dtype="float32"
+    ),
     "recommended": Options(),
 }
 DEFAULT_PRESET = "recommended"
@@ -150,8 +175,8 @@ def preset(
     """A preset with some options changed.
 
     Args:
-        name: ``released`` (as the published code is meant: BGR to SAM, exact crops, labels resized)
-            or ``recommended``. Networks are in eval mode in both.
+        name: ``released`` (as the published code is meant: BGR to SAM, exact crops, labels resized,
+            features that are not rounded) or ``recommended``. Networks are in eval mode in both.
         changes: Options by name; None keeps the preset's value.
         taxonomy: Name of the taxonomy map, by which ``recommended`` chooses the working size.
 

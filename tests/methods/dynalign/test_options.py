@@ -18,7 +18,12 @@ def test_the_released_preset_is_what_was_released():
     assert options.logit_scale == 100
     assert options.threshold == 0.6
     assert options.fusion == "dynamic"
+    assert options.feature_dtype == "float32"  # nothing is rounded before the decision
+    assert options.vote == "hard"
+    assert options.contexts == "full"
+    assert options.masked
     assert options.shared
+    assert not options.sum_per_id
     assert not options.renormalize
     assert not options.normalize_before_mean
 
@@ -35,7 +40,11 @@ def test_the_recommended_preset_keeps_the_ratio_of_idd_only():
 
 def test_changes_that_are_none_keep_the_preset():
     assert preset("released", dict(threshold=None, fusion="mean")) == Options(
-        channel_order="bgr", source_resize="labels", crops="exact", fusion="mean"
+        channel_order="bgr",
+        source_resize="labels",
+        crops="exact",
+        feature_dtype="float32",
+        fusion="mean",
     )
 
 
@@ -66,11 +75,23 @@ def test_a_very_long_image_keeps_a_pixel():
         (dict(context_offsets=()), "context_offsets"),
         (dict(confidence_default=256), "confidence_default"),
         (dict(treshold=0.5), "no option 'treshold'"),
+        (dict(threshold="0.3"), "threshold='0.3'"),
+        (dict(threshold=True), "threshold=True"),
+        (dict(shared="no"), "shared='no'"),
+        (dict(minor_padding=2.5), "minor_padding=2.5"),
+        (dict(context_offsets=("0",)), "context_offsets"),
+        (dict(logit_scale=0), "logit_scale=0.0 is out of range"),
     ],
 )
 def test_wrong_values_are_named(wrong, text):
     with pytest.raises(UserError, match=text):
         preset(changes=wrong)
+
+
+def test_a_whole_number_is_a_fraction_and_one_offset_needs_no_list():
+    assert preset(changes=dict(threshold=1)) == preset(changes=dict(threshold=1.0))
+    assert preset(changes=dict(threshold=1)).as_json()["threshold"] == 1.0
+    assert preset(changes=dict(context_offsets=200)).context_offsets == (200,)
 
 
 def test_an_unknown_preset():

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.base import CropClassifier
 from mmseg_uda.foundation.masks import MaskSet
 from mmseg_uda.foundation.regions import region_features
@@ -97,6 +98,9 @@ class Engine:
         Returns:
             In the type that ``feature_dtype`` names; the context is left out where only the blend
             is kept.
+
+        Raises:
+            UserError: A feature is not finite; its region would silently keep its default.
         """
         dtype = np.dtype(self.options.feature_dtype)
         chosen = np.flatnonzero(np.isin(majority, self.decided))
@@ -113,6 +117,11 @@ class Engine:
             device=self.device,
             blacken=self.options.masked,
         )
+        if not (found.masked.isfinite().all() and found.context.isfinite().all()):
+            raise UserError(
+                "The image encoder returned values that are not finite.",
+                "scorer dtype='bf16' or 'fp32'; the weights' file may be damaged",
+            )
         parts = Features(found.masked.cpu().numpy(), found.context.cpu().numpy())
         if self.options.features == "fused":
             parts = Features(parts.fused(self.options).numpy(), None)

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 from toy_alignment import Recorded
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.masks import GridProposer
-from mmseg_uda.methods.dynalign import Engine, Options
+from mmseg_uda.methods.dynalign import Engine, Options, class_histogram, majority
 from mmseg_uda.taxonomy import load_taxonomy_map
 
 ROAD, SKY, CAR = 0, 10, 13
@@ -32,8 +34,6 @@ def aligned(made, source, color, regions=None):
     image[:] = color[::-1]
     masks = GridProposer(4).propose(image[..., ::-1])
     masks = masks if regions is None else masks.select(regions)
-    from mmseg_uda.methods.dynalign import class_histogram, majority
-
     voted = majority(class_histogram(masks, source, len(made.taxonomy.source_classes)))
     return made.relabel(masks, source, voted, made.encode(image, masks, voted))
 
@@ -145,6 +145,32 @@ def test_features_do_not_depend_on_the_chunk():
     for other in found[1:]:
         assert np.allclose(other.masked, found[0].masked, atol=1e-5)
         assert np.allclose(other.context, found[0].context, atol=1e-5)
+
+
+def test_features_that_are_no_numbers_are_an_error(monkeypatch):
+    made = engine("mapillary_v5")
+    overflown = torch.full((1, 32), torch.inf)
+    monkeypatch.setattr(Recorded, "encode_image", lambda self, x: overflown.repeat(len(x), 1))
+    with pytest.raises(UserError, match="not finite"):
+        aligned(made, np.zeros((8, 8), np.uint8), SKY_COLOR)
+
+
+def test_ids_of_candidates_need_sixteen_bits_even_if_no_default_does(tmp_path):
+    names = [f"c{k}" for k in range(300)]
+    content = {
+        "source_classes": ["thing"],
+        "target_classes": names,
+        "default": {"thing": "c1"},
+        "void": "c0",
+        "candidates": {"thing": ["c1", "c299"]},
+        "context": {"c1": ["dark"], "c299": ["bright"]},
+    }
+    path = tmp_path / "many.yaml"
+    path.write_text(yaml.safe_dump(content))
+    made = engine(str(path), {"c1": ROAD_COLOR, "c299": SKY_COLOR})
+    found = [aligned(made, np.zeros((4, 4), np.uint8), c).labels for c in (ROAD_COLOR, SKY_COLOR)]
+    assert [labels[0, 0] for labels in found] == [1, 299]
+    assert {labels.dtype for labels in found} == {np.dtype(np.uint16)}
 
 
 def test_exact_and_fast_crops_give_the_same_labels():

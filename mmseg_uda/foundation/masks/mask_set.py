@@ -77,8 +77,17 @@ class MaskSet:
         score: Sequence[float] | np.ndarray | None = None,
         stability: Sequence[float] | np.ndarray | None = None,
     ) -> MaskSet:
-        """Regions of masks (H, W) bool, taken one by one."""
-        return cls.from_runs([rle.mask_to_runs(m) for m in masks], size, score, stability)
+        """Regions of masks (H, W) bool, taken one by one.
+
+        Raises:
+            ValueError: A mask has another size.
+        """
+        runs = []
+        for mask in masks:
+            if mask.shape != tuple(size):
+                raise ValueError(f"a mask of {mask.shape} pixels in an image of {tuple(size)}")
+            runs.append(rle.mask_to_runs(mask))
+        return cls.from_runs(runs, size, score, stability)
 
     @classmethod
     def from_label_map(cls, labels: np.ndarray) -> MaskSet:

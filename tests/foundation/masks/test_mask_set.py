@@ -42,6 +42,11 @@ def test_box_area_and_content_are_the_masks():
         np.testing.assert_array_equal(masks.decode(m), mask[y1 : y2 + 1, x1 : x2 + 1])
 
 
+def test_masks_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"\(4, 3\) pixels in an image of \(3, 4\)"):
+        MaskSet.from_masks([A, A.T], (3, 4))
+
+
 def test_a_label_map_gives_one_region_per_value():
     labels = np.random.default_rng(1).integers(-1, 5, (9, 8))
     masks = MaskSet.from_label_map(labels)

@@ -71,6 +71,12 @@ class _MapReader:
             str(name): self.target_id(entry, f"alias, entry '{name}'")
             for name, entry in self.mapping("alias").items()
         }
+        for name, target_id in self.alias.items():
+            if name in self.target.classes and target_id != self.target.classes.index(name):
+                self.doubts.append(
+                    f"alias, entry '{name}': it is a class of '{self.target.name}' itself, which "
+                    "it stands for; the entry is dropped"
+                )
 
     def values(self) -> dict[str, Any]:
         defaults = self.defaults()
@@ -230,10 +236,10 @@ class _MapReader:
                     continue
                 texts = self.texts(name, given, lenders)
                 if not texts and (name in self.target.classes or name in self.alias):
-                    owner = self.source.classes[k % len(self.source)]
-                    self.faults.append(
-                        f"source class '{owner}': candidate '{name}' has no context names"
-                    )
+                    # The lists of all source classes come first, then what these share.
+                    owner = f"source class '{self.source.classes[k % len(self.source)]}'"
+                    owner = owner if k < len(self.source) else f"shared candidates, {owner}"
+                    self.faults.append(f"{owner}: candidate '{name}' has no context names")
                 result[name] = texts
         for name in given:
             if name in result:

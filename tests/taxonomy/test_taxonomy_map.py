@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,24 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import available_taxonomy_maps, load_taxonomy, load_taxonomy_map
 from mmseg_uda.taxonomy.taxonomy_map import MAPS_DIR
 
+# Target ids of the candidates of each source class, in the order of §4.1 and §4.3
+MAPILLARY_CANDIDATES = [
+    [13, 28, 26, 36, 41, 43, 12, 23, 24, 31],
+    [15, 2, 11],
+    [17, 16, 42, 35, 18],
+    [6, 46, 16, 51, 32, 35, 18],
+    [3, 4],
+    [45, 47, 51, 32, 44, 50, 49, 35],
+    [48, 44],
+    [50, 49, 35],
+    [30, 28],
+    [29, 25, 28, 26, 31],
+    *([27], [19], [20, 21], [55, 60, 53], [61, 56], [54], [58], [57], [52]),
+]
+IDD_CANDIDATES = [
+    *([0], [2, 13, 1, 3], [22, 17], [14, 21], [15, 16, 21], [20], [19], [18, 17], [24, 21]),
+    *([3, 21, 1], [25], [4], [5], [9, 8], [10], [11], [12, 12], [6], [7]),
+]
 # Candidates per source class, shared ones included (check 1)
 MAPILLARY_SIZES = {"road": 11, "sidewalk": 4, "building": 6, "wall": 8, "fence": 3, "pole": 9}
 MAPILLARY_SIZES |= {"traffic light": 3, "traffic sign": 4, "vegetation": 3, "terrain": 6}
@@ -75,6 +94,41 @@ def test_idd_has_the_published_numbers(idd):
     assert "bicycle" in idd.contexts[idd.names.index("bicycle")]
 
 
+@pytest.mark.parametrize(
+    ("name", "candidates", "shared"),
+    [("mapillary_v5", MAPILLARY_CANDIDATES, 33), ("idd_v5", IDD_CANDIDATES, 23)],
+)
+def test_candidates_are_the_published_ones(name, candidates, shared):
+    found = load_taxonomy_map(name)
+    assert [[found.name_ids[n] for n in row] for row in found.own] == candidates
+    assert [[found.name_ids[n] for n in row] for row in found.shared] == [[shared]] * 19
+    assert tuple(row[0] for row in candidates) == found.defaults
+    assert found.templates == ("a photo of {}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [("mapillary_v5", "3d8631b4a40fd808"), ("idd_v5", "16849a6fde6ce59a")],
+)
+def test_context_names_are_the_published_ones(name, digest):
+    # Of one line per prompt-name as in the tables of §4.2 and §4.3: name|id|texts, sorted.
+    found = load_taxonomy_map(name)
+    rows = zip(found.names, found.name_ids, found.contexts, strict=True)
+    lines = sorted(f"{name}|{number}|{'; '.join(texts)}" for name, number, texts in rows)
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] == digest
+
+
+def test_evaluated_known_and_new_ids_of_vistas(vistas):
+    # §4.5; §9, rule 3
+    ignored = {0, 1, 5, 7, 8, 9, 10, 11, 14, 22, 34, 37, 38, 39, 40, 59, 62, 63, 64, 65}
+    assert vistas.eval_ids == tuple(i for i in range(66) if i not in ignored)
+    assert vistas.known_ids == tuple(sorted(vistas.defaults))
+    assert (vistas.target.subsets["known"], vistas.target.subsets["new"]) == (
+        vistas.known_ids,
+        vistas.new_ids,
+    )
+
+
 def test_vistas_follows_mmsegmentation(vistas):
     from mmseg.datasets import MapillaryDataset_v1
 
@@ -129,7 +183,14 @@ def test_phrases_of_one_name(vistas):
 def test_reverse_map_keeps_every_default():
     reverse = load_taxonomy_map("mapillary_to_cityscapes")
     lookup = reverse.default_lookup()
-    assert [lookup[i] for i in (0, 13, 16, 41, 18, 12, 60, 33)] == [10, 0, 0, 0, 3, 16, 14, 255]
+    # §4.4, id by id
+    assert lookup[:22] == [10, 0, 1, 4, 4, 4, 3, 0, 0, 1, 0, 1, 16, 0, 0, 1, 0, 2, 3, 11, 12, 12]
+    assert lookup[22:44] == [
+        *(12, 0, 0, 9, 9, 10, 9, 9, 8, 0, 4, 255, 255, 3, 0, 255, 255, 255, 255, 0, 2, 0),
+    ]
+    assert lookup[44:66] == [
+        *(6, 5, 7, 5, 6, 7, 7, 255, 18, 13, 15, 13, 13, 17, 16, 13, 14, 14, 255, 255, 13, 255),
+    ]
     assert reverse.candidates[13] and not reverse.candidates[33]
 
 
@@ -215,6 +276,21 @@ def test_doubtful_entries_are_warnings(load, content):
     assert "'curb' is listed twice" in texts
     assert "source class 'ground': its default 'road' is none of its candidates" in texts
     assert own.candidates[0] == (0,)
+
+
+def test_an_alias_that_is_a_class_is_doubtful(load, content):
+    content["alias"]["road"] = "car"
+    with pytest.warns(UserWarning, match="alias, entry 'road': it is a class"):
+        own = load(content)
+    assert own.name_ids[own.names.index("road")] == 0
+
+
+def test_a_shared_candidate_without_context_is_named_so(load, content):
+    content["target_classes"] = [*content["target_classes"], "bench"]
+    content["alias"]["seat"] = "bench"
+    content["shared_candidates"] = ["seat"]
+    with pytest.raises(UserError, match=r"shared candidates, source class 'ground': .*'seat'"):
+        load(content)
 
 
 def test_shared_candidates_per_class(load, content):

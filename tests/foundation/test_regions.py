@@ -85,6 +85,31 @@ def test_mask_edges_are_soft_and_the_outside_is_black():
     assert black == pytest.approx((-1.7923, -1.7521, -1.4802), abs=1e-4)
 
 
+@pytest.mark.parametrize("crops", ["exact", "fast"])
+def test_the_inputs_of_a_region_are_the_published_ones(crops):
+    # dynalign.md §13, check 10: a constant crop of 200 below the soft edge of the region.
+    masks = MaskSet.from_masks([np.array([[1, 0], [1, 0]], bool)], (2, 2))
+    masks = replace(masks, box=np.array([[0, 0, 1, 1]], np.int32))
+    image = np.full((2, 2, 3), 200, np.uint8)
+    for blacken, row in ((True, [200, 150, 50, 0]), (False, [200] * 4)):
+        scorer = CountingScorer(input_size=4)
+        region_features(scorer, image, masks, np.array([10]), crops, blacken=blacken)
+        context, alone = (torch.cat(scorer.seen)[[0, -1]] * 0.5 + 0.5) * 255
+        torch.testing.assert_close(context, torch.full((3, 4, 4), 200.0))
+        torch.testing.assert_close(alone, torch.tensor(row).float().expand(3, 4, 4))
+
+
+def test_boxes_of_regions_that_fill_the_image_and_of_none():
+    whole = context_boxes(np.array([[0, 0, 6, 4]]), np.array([120]), (5, 7))
+    assert (whole == [0, 0, 6, 4]).all()
+    assert whole.shape == (1, 2, 6, 4)
+    none = context_boxes(np.zeros((0, 4), np.int32), np.zeros(0, np.int64), (5, 7), scales=(0,))
+    assert none.shape == (0, 1, 6, 4)
+    found, place = unique_boxes(none)
+    assert found.shape == (0, 4)
+    assert place.shape == (0, 1, 6)
+
+
 def test_a_crop_includes_the_last_row_and_column():
     # A region of 31 × 21 pixels has an inclusive box of 30 × 20 (check 8).
     mask = np.zeros((100, 160), bool)

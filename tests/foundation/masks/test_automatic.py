@@ -92,11 +92,45 @@ def test_no_mask_is_a_legal_answer(sam_folder, picture):
     assert len(masks) == 0 and masks.size == (40, 56)
 
 
+class Unsure:
+    """Stands where a backend is: notes its points and is just not sure enough of any mask."""
+
+    cache_key, input_side, keeps_proportions = "unsure", 64, True
+
+    def __init__(self):
+        self.points = []
+
+    def load(self):
+        pass
+
+    def embed(self, pixels):
+        self.points.append([])
+
+    def predict(self, embedding, points):
+        self.points[-1] += points.tolist()
+        size = len(points), 3
+        return torch.ones(*size, 16, 16), torch.full(size, GenerationOptions.pred_iou_thresh)
+
+
+def test_points_of_a_whole_image():
+    # dynalign.md §13, check 15; §3: 5 passes of the encoder, 24 576 masks, the threshold exclusive
+    backend = Unsure()
+    proposer = AutomaticMaskProposer(backend, GenerationOptions())
+    assert len(proposer.propose(np.zeros((1440, 1920, 3), np.uint8))) == 0
+    counts = [len(points) for points in backend.points]
+    assert counts == [4096, 1024, 1024, 1024, 1024]
+    assert 3 * sum(counts) == 24576
+    # The image lies in 64 x 48 pixels of the input.
+    assert backend.points[0][:2] == [[0.5, 0.375], [1.5, 0.375]]
+    assert backend.points[0][-1] == [63.5, 47.625]
+
+
 def test_defaults_are_those_of_dynalign():
     # dynalign.md §3, step 1
     options = GenerationOptions()
     assert (options.points_per_side, options.points_per_batch) == (64, 64)
     assert (options.pred_iou_thresh, options.stability_score_thresh) == (0.86, 0.92)
+    assert options.stability_score_offset == 1.0
     assert (options.box_nms_thresh, options.crop_nms_thresh) == (0.7, 0.7)
     assert (options.crop_n_layers, options.crop_n_points_downscale_factor) == (1, 2)
     assert options.crop_overlap_ratio == 512 / 1500 and options.min_mask_region_area == 100

@@ -40,7 +40,7 @@ def class_centroids(label: np.ndarray, num_classes: int, tile: int) -> list[tupl
     """Finds where each class is, per tile.
 
     Args:
-        label: uint8 trainIds, (h, w); ids from ``num_classes`` on are left out.
+        label: trainIds of any integer type, (h, w); what is no class is left out.
         num_classes: Number of classes.
         tile: Side of the tiles in pixels.
 
@@ -52,6 +52,8 @@ def class_centroids(label: np.ndarray, num_classes: int, tile: int) -> list[tupl
     rows = np.repeat(np.arange(tile, dtype=np.float64), tile)
     found = []
     height, width = label.shape
+    if label.dtype.kind != "u":
+        label = np.where(label < 0, num_classes, label)
     for x, y in tile_origins(height, width, tile):
         ids = label[y : y + tile, x : x + tile].ravel()
         pixels = np.bincount(ids, minlength=num_classes)[:num_classes]

@@ -81,6 +81,9 @@ def test_centroids_equal_those_of_a_loop():
             if y.size:
                 expected.append((c, x0 + int(x.mean()), y0 + int(y.mean())))
     assert class_centroids(label, 19, 16) == expected
+    for kind in (np.int16, np.int64):
+        other = np.where(label > 18, np.where(label > 21, -1, 255), label.astype(kind))
+        assert class_centroids(np.asfortranarray(other), 19, 16) == expected
 
 
 def test_the_list_is_a_function_of_seed_and_epoch():

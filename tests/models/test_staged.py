@@ -181,6 +181,16 @@ def test_standardisation_of_single_positions_is_refused():
     assert torch.equal(y, torch.zeros_like(y))
 
 
+def test_standardisation_of_other_types():
+    x = torch.tensor([[1, 2], [3, 4]]).view(1, 1, 2, 2)
+    assert torch.equal(instance_standardize(x), instance_standardize(x.float()))
+    double = torch.randn(2, 3, 4, 5, dtype=torch.float64).transpose(2, 3)
+    expected = (double - double.mean((2, 3), keepdim=True)) / (
+        double.flatten(2).std(2)[..., None, None] + 1e-7
+    )
+    assert torch.allclose(instance_standardize(double), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_standardisation_of_half_precision():
     x = 1000 + torch.randn(1, 2, 16, 16)
     half = x.to(torch.float16)

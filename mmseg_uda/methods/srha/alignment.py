@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.srha.regions import Regions, RegionsBySize
+from mmseg_uda.models.precision import full_precision
 
 LEVELS = ("global", "regional", "local")
 LAYERS = (1, 2, 3, 4)
@@ -24,37 +25,41 @@ def global_distance(student: Tensor, reference: Tensor) -> Tensor:
     """Mean square of the difference of the maps' means.
 
     Args:
-        student: (k·B, C, h, w), any float type; all first copies first.
-        reference: (B, C, h, w).
+        student: (k·B, C, h, w), any type; all first copies first.
+        reference: (B, C, h, w), of the same type.
 
     Returns:
-        0-dim float32, the mean over k·B·C.
+        0-dim float32 (of float64 maps float64), the mean over k·B·C.
     """
-    mine, theirs = (x.mean(dim=(2, 3), dtype=torch.float32) for x in (student, reference))
+    dtype = torch.promote_types(student.dtype, torch.float32)
+    mine, theirs = (x.mean(dim=(2, 3), dtype=dtype) for x in (student, reference))
     return F.mse_loss(*_paired(mine, theirs))
 
 
 def local_distance(student: Tensor, reference: Tensor) -> Tensor:
-    """Mean square of the difference at every position; 0-dim float32.
+    """Mean square of the difference at every position, labelled or not.
 
     Args:
-        student: (k·B, C, h, w), any float type; all first copies first.
-        reference: (B, C, h, w).
+        student: (k·B, C, h, w), any type; all first copies first.
+        reference: (B, C, h, w), of the same type.
+
+    Returns:
+        0-dim float32 (of float64 maps float64), the mean over k·B·C·h·w.
     """
-    return F.mse_loss(*_paired(student.float(), reference.float()))
+    return F.mse_loss(*_paired(full_precision(student), full_precision(reference)))
 
 
 def regional_distance(student: Tensor, reference: Tensor, regions: Regions) -> Tensor:
     """Mean over regions and channels of the square difference of regions' means, times area share.
 
     Args:
-        student: (k·B, C, h, w), any float type; all first copies first.
-        reference: (B, C, h, w).
+        student: (k·B, C, h, w), any type; all first copies first.
+        reference: (B, C, h, w), of the same type.
         regions: Of the B images, at the maps' resolution.
 
     Returns:
-        0-dim float32: the sum over copies and present regions of share · ‖difference‖², divided
-        by their number and by C; 0 without any region.
+        0-dim float32 (of float64 maps float64): the sum over copies and present regions of
+        share · ‖difference‖², divided by their number and by C; 0 without any region.
     """
     mine, theirs = _paired(regions.means(student), regions.means(reference))
     square = (mine - theirs).square().mean(dim=2)  # (k, B, R)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_uda.methods.srha.regions import Regions, find_regions
-from mmseg_uda.models.precision import exact_float32
+from mmseg_uda.models.precision import exact_float32, full_precision
 from mmseg_uda.self_training.random import log_gamma_variates
 
 EPS = 1e-7
@@ -22,15 +22,16 @@ def normalize_log_weights(log_gamma: Tensor, present: Tensor) -> Tensor:
 
     Args:
         log_gamma: (B, R, R) logarithms of gamma variates, one row per receiving region.
-        present: (B, R) bool, regions that take part.
+        present: (B, R) bool, or numbers that are not 0: regions that take part.
 
     Returns:
         (B, R, R) float32; rows sum to 1 over the present donors, other donors have 0. Images
         without any region have rows of 0.
     """
-    donors = present[:, None, :]
-    # the least number instead of -inf, for images without regions
-    masked = torch.where(donors, log_gamma.float(), torch.finfo(torch.float32).min)
+    donors = present[:, None, :].bool()
+    # Finite numbers instead of -inf: for images without regions, and for rows of variates of 0.
+    least = torch.finfo(torch.float32).min
+    masked = torch.where(donors, log_gamma.float().clamp(min=least / 2), least)
     return masked.softmax(dim=-1) * donors
 
 
@@ -40,7 +41,7 @@ def dirichlet_weights(
     """Draw symmetric Dirichlet weights over the present regions of each image.
 
     Args:
-        present: (B, R) bool.
+        present: (B, R) bool, or numbers that are not 0.
         concentration: α > 0; small values concentrate the weight on one donor.
         generator: On the CPU; torch's global one when absent.
 
@@ -58,26 +59,31 @@ def rearrange(h: Tensor, regions: Regions, weights: Tensor) -> Tensor:
     """Give every region of every image a mixture of its image's styles.
 
     Args:
-        h: (B, C, h, w), any float type; computed in float32.
+        h: (B, C, h, w), any type; computed in float32, float64 in its own.
         regions: The images' regions at that resolution.
         weights: (B, R, R); row r mixes means and standard deviations for region r.
 
     Returns:
-        (B, C, h, w) in the type of ``h``, without gradient. Pixels of a region that does not
-        count stay as they are.
+        (B, C, h, w) in the type of ``h`` (of integers float32), without gradient. Pixels of a
+        region that does not count stay as they are.
     """
     with exact_float32(h.device):
-        values = h.float()
+        values = full_precision(h)
         mean = regions.means(values)
         centred = values - regions.spread(mean)
+        # What the mean was rounded by would be all of a constant region's deviation.
+        rounded = regions.means(centred)
+        mean += rounded
+        centred -= regions.spread(rounded)
         # two passes: E[x²] − μ² would cancel
         std = regions.means(centred.square()).sqrt() + EPS
-        mix = weights.float().transpose(1, 2)
+        mix = weights.to(values.dtype).transpose(1, 2)
         new_mean, new_std = torch.bmm(mean, mix), torch.bmm(std, mix)
         centred *= regions.spread(new_std / std)
         centred += regions.spread(new_mean)
         counts = regions.present.gather(1, regions.ids.flatten(1)).view_as(regions.ids)
-        return torch.where(counts[:, None], centred, values).to(h.dtype)
+        styled = torch.where(counts[:, None], centred, values)
+        return styled.to(h.dtype) if h.is_floating_point() else styled
 
 
 class SemanticRearrangement(nn.Module):
@@ -109,8 +115,8 @@ class SemanticRearrangement(nn.Module):
         """Rearrange the styles of feature maps.
 
         Args:
-            h: (B, C, h, w).
-            label: (B, H, W) int64.
+            h: (B, C, h, w), any type.
+            label: (B, H, W), any integer type.
             weights: (B, R, R) to be used instead of new ones.
 
         Returns:

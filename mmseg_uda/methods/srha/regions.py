@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmseg_uda.models.precision import exact_float32
+from mmseg_uda.models.precision import exact_float32, full_precision
 from mmseg_uda.models.views import resize_nearest
 
 
@@ -44,19 +44,21 @@ class Regions:
         """Mean of each region.
 
         Args:
-            x: (k·B, C, h, w), any float type: k maps per image, all first ones first.
+            x: (k·B, C, h, w), any type: k maps per image, all first ones first.
 
         Returns:
-            (k·B, C, R) float32; 0 for absent regions.
+            (k·B, C, R) float32, of float64 maps float64; 0 for absent regions.
         """
         repeats = len(x) // len(self.ids)
         with exact_float32(x.device):
+            values = full_precision(x).flatten(2)
             one_hot = self.one_hot.repeat(repeats, 1, 1) if repeats > 1 else self.one_hot
             counts = self.counts.clamp(min=1).repeat(repeats, 1)
-            return torch.bmm(x.flatten(2).float(), one_hot.transpose(1, 2)) / counts[:, None]
+            sums = torch.bmm(values, one_hot.transpose(1, 2).to(values.dtype))
+            return sums / counts[:, None]
 
     def spread(self, values: Tensor) -> Tensor:
-        """Give every pixel its region's values: (B, C, R) float32 to (B, C, h, w)."""
+        """Give every pixel its region's values: (B, C, R) to (B, C, h, w)."""
         batch, channels, _ = values.shape
         height, width = self.ids.shape[-2:]
         index = self.ids.flatten(1)[:, None].expand(-1, channels, -1)
@@ -69,12 +71,12 @@ def find_regions(
     """Find the regions of label maps.
 
     Args:
-        label: (B, H, W) int64; whatever is no class in [0, num_classes) is unlabelled.
+        label: (B, H, W), any integer type; what is no class in [0, num_classes) is unlabelled.
         size: Height and width to which labels are reduced: pixel ``floor(i · H/h)``.
         num_classes: Number of classes.
         ignore_as_region: Whether an image's unlabelled pixels are a region like any other.
     """
-    small = resize_nearest(label, size)
+    small = resize_nearest(label, size).long()
     ids = torch.where((small < 0) | (small >= num_classes), num_classes, small)
     bins = torch.arange(num_classes + 1, device=label.device)
     if not ignore_as_region:
@@ -87,7 +89,7 @@ class RegionsBySize:
     """The regions of label maps at any resolution; each is computed once.
 
     Args:
-        label: (B, H, W) int64.
+        label: (B, H, W), any integer type.
         num_classes: Number of classes.
         ignore_as_region: See :func:`find_regions`.
     """

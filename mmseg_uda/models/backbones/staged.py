@@ -20,12 +20,12 @@ def instance_standardize(x: Tensor, eps: float = 1e-7, unbiased: bool = True) ->
     """Standardise each channel of each image: ``(x − mean) / (std + eps)`` (srha.md §2.2).
 
     Args:
-        x: (B, C, H, W), any float type; statistics are at least float32, also inside autocast.
+        x: (B, C, H, W), any type; statistics are at least float32, also inside autocast.
         eps: Added to the standard deviation.
         unbiased: Divide squares by H·W − 1 instead of H·W.
 
     Returns:
-        (B, C, H, W) in the type of ``x``; 0 where a channel is constant.
+        (B, C, H, W) in the type of ``x`` (of integers float32); 0 where a channel is constant.
 
     Raises:
         ValueError: ``unbiased`` with a single position, whose deviation is undefined.
@@ -34,7 +34,8 @@ def instance_standardize(x: Tensor, eps: float = 1e-7, unbiased: bool = True) ->
         raise ValueError(f"the deviation of maps of {x.shape[-2]}x{x.shape[-1]} is undefined")
     values = x.to(torch.promote_types(x.dtype, torch.float32))
     std, mean = torch.std_mean(values, (2, 3), correction=int(unbiased), keepdim=True)
-    return ((values - mean) / (std + eps)).to(x.dtype)
+    result = (values - mean) / (std + eps)
+    return result.to(x.dtype) if x.is_floating_point() else result
 
 
 class InstanceStandardize(nn.Module):

@@ -137,6 +137,26 @@ def test_impossible_alignments(options, message):
         HierarchicalAlignmentLoss(**options)
 
 
+def test_other_types_of_labels_and_maps():
+    """Labels of any integer type; float64 is kept, and nothing need be contiguous."""
+    student, reference, label = case()
+    maps = [x.double().transpose(2, 3).contiguous().transpose(2, 3) for x in (student, reference)]
+    for kind in (torch.uint8, torch.int32, torch.int64):
+        regions = RegionsBySize(label.to(kind), 6)
+        found = HierarchicalAlignmentLoss(layers=(1,), weights=(1,))(
+            *({1: x} for x in maps), regions
+        )
+        twice = torch.cat([maps[1], maps[1]])
+        expected = {
+            "global": (maps[0].mean((2, 3)) - twice.mean((2, 3))).square().mean(),
+            "regional": loop(*maps, label, 6, True),
+            "local": (maps[0] - twice).square().mean(),
+        }
+        for level, value in expected.items():
+            assert found[level].dtype == torch.float64
+            assert found[level].item() == pytest.approx(value.item(), rel=1e-7), level
+
+
 def test_no_gradient_reaches_the_reference():
     student, reference, label = case()
     reference.requires_grad_()

@@ -95,6 +95,49 @@ def test_a_region_of_one_pixel_gets_exactly_the_mixed_mean():
     assert styled[..., 0].item() == find_regions(label, (1, 4), 2).means(h)[0, 0, 1].item() == 2.5
 
 
+@pytest.mark.parametrize("n", [3, 7, 11, 100, 1000])
+def test_a_constant_region_gets_the_mixed_mean(n):
+    """The rounding of its mean is no deviation: black padding, whose features are all equal."""
+    generator = torch.Generator().manual_seed(n)
+    constant = torch.rand(1, 16, 1, 1, generator=generator).expand(1, 16, 1, n)
+    varied = torch.randn(1, 16, 1, n, generator=generator) * 3 + 1
+    h = torch.cat([constant, varied], dim=3)
+    label = torch.cat([torch.full((1, 1, n), 255), torch.ones(1, 1, n, dtype=torch.int64)], dim=2)
+    weights = torch.eye(3)[[0, 2, 1]][None]  # class 1 and the unlabelled pixels change places
+    styled, *_ = SemanticRearrangement(2)(h, label, weights)
+    mean = varied.double().mean(3, keepdim=True).float().expand_as(constant)
+    torch.testing.assert_close(styled[..., :n], mean, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(styled[..., n:], constant, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("label_type", [torch.uint8, torch.int16, torch.int32])
+def test_labels_of_any_integer_type(label_type):
+    h, label = random_case()
+    h, label = h.transpose(2, 3).contiguous().transpose(2, 3), label.transpose(1, 2)
+    label = label.contiguous().transpose(1, 2)  # neither is contiguous
+    weights = dirichlet_weights(find_regions(label, (6, 7), 4).present, 0.7)
+    expected, *_ = SemanticRearrangement(4)(h, label, weights)
+    for maps in (h, h.double()):
+        found, _, present = SemanticRearrangement(4)(maps, label.to(label_type), weights)
+        assert found.dtype == maps.dtype and present.dtype == torch.bool
+        torch.testing.assert_close(found.float(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_double_precision_is_kept():
+    h, label = random_case()
+    weights = dirichlet_weights(find_regions(label, (6, 7), 4).present, 0.7).double()
+    styled, *_ = SemanticRearrangement(4)(h.double(), label, weights)
+    expected = reference(h.double(), label, weights, 4)
+    torch.testing.assert_close(styled, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_maps_of_integers_are_not_truncated():
+    label = torch.tensor([[[0, 0, 1, 1]]])
+    weights = mixing((0.25, 0.75), (0.0, 1.0))
+    styled, *_ = SemanticRearrangement(2)(row(1, 3, 10, 14), label, weights)
+    torch.testing.assert_close(styled, row(7.75, 11.25, 10.0, 14.0), rtol=0, atol=1e-5)
+
+
 def test_a_channel_of_zeros_stays_finite():
     h, label = random_case()
     h[:, 2] = 0
@@ -166,6 +209,15 @@ def test_no_concentration_underflows(concentration):
 def test_weights_without_any_region():
     weights = dirichlet_weights(torch.zeros(1, 4, dtype=torch.bool))
     assert (weights == 0).all()
+
+
+def test_variates_of_0_give_equal_weights():
+    """Among the present donors, and never to an absent one."""
+    present = torch.tensor([[1, 0, 1]])  # a number is as good as a bool
+    weights = normalize_log_weights(torch.full((1, 3, 3), -torch.inf), present)
+    assert weights.tolist() == [[[0.5, 0.0, 0.5]] * 3]
+    drawn = dirichlet_weights(present, 1e-40, torch.Generator().manual_seed(0))
+    assert drawn.sum(2).tolist() == [[1.0] * 3] and (drawn[..., 1] == 0).all()
 
 
 def test_weights_come_from_the_steps_numbers():

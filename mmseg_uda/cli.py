@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pi
 
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run a tool's ``main``; a user's mistake or a full disk becomes one message, exit status 2."""
+    # mmcv's advice to install its compiled operators; nothing here uses them.
+    warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
     try:
         status = main()
     except UserError as error:

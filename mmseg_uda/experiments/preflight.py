@@ -35,9 +35,7 @@ def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = Tru
         # parallel jobs should not fetch the same file at once: everything is loaded here first.
         missing = missing_weights(configs)
     if missing:
-        raise UserError(
-            "The selected jobs need files that are not there.\n" + explain(missing), fix=hint
-        )
+        raise UserError("Files that are needed are not there.\n" + explain(missing), fix=hint)
 
 
 def explain(missing: Iterable[MissingPath]) -> str:

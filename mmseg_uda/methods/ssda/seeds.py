@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from mmseg_uda.models.precision import full_precision
 
 ABSENT = ("none", "all")
 SCOPES = ("batch", "image")
@@ -84,12 +87,14 @@ def seed_mask(
 ) -> Tensor:
     """The k_c = ceil(n_c · r_c) least uncertain of the n_c pixels of each class.
 
-    One sort for all classes, no loop over them and no wait for the device.
+    One sort for all classes (float64 needs a second one), no loop over them and no wait for the
+    device.
 
     Args:
-        uncertainty: B, (N, H, W) float32 ≥ 0.
+        uncertainty: B ≥ 0, (N, H, W) float; compared in float32, float64 as it is. NaN is the
+            most uncertain, a negative value counts as 0.
         label: (N, H, W) integers; pixels of no class (ignore index) are never seeds.
-        quota: r, (C,) in [0, 1]; 0 means no seeds.
+        quota: r, (C,) float in [0, 1]; 0 means no seeds. Brought to the labels' device.
         min_pixels: A class needs more pixels than this to have seeds.
         scope: ``batch``: classes are counted over the batch, as in the released code; ``image``:
             in each image.
@@ -106,22 +111,21 @@ def seed_mask(
     if scope not in SCOPES or ties not in TIES:
         raise ValueError(f"scope is one of {SCOPES}, ties one of {TIES}: {scope!r}, {ties!r}")
     classes = quota.shape[0]
+    label = label.long()  # first: a narrow type cannot hold every number of classes
     counted = (label >= 0) & (label < classes)
     if valid is not None:
         counted = counted & (valid != 0)
-    group = torch.where(
-        counted, label.long(), classes
-    )  # one group more for pixels that do not count
-    rate = torch.cat([quota.double(), quota.new_zeros(1, dtype=torch.float64)])
+    # One group more for pixels that do not count.
+    group = torch.where(counted, label, classes)
+    quota = quota.to(label.device, torch.float64)
+    rate = torch.cat([quota, quota.new_zeros(1)])
     if scope == "image":
         batch = label.shape[0]
         first = torch.arange(batch, device=label.device) * (classes + 1)
         group = group + first.view(-1, 1, 1)
         rate = rate.repeat(batch)
     group = group.flatten()
-    # A float that is not negative sorts like its bits do; -0 would not, hence + 0.
-    bits = (uncertainty.detach().float().clamp(min=0) + 0.0).flatten().view(torch.int32)
-    key = (group << 32) | bits.long()
+    key = (group << 32) | _order(uncertainty.detach().flatten())
     if ties == "exclude":
         ordered, position = torch.sort(key, stable=True)
     else:
@@ -140,6 +144,18 @@ def seed_mask(
         last = (start + wanted - 1).clamp(max=key.shape[0] - 1)
         seeds = (key <= ordered[last][group]) & open_[group]
     return seeds.view_as(label)
+
+
+def _order(uncertainty: Tensor) -> Tensor:
+    """Numbers in [0, 2³²) that sort, and tie, like the values (n,) do."""
+    values = full_precision(uncertainty).nan_to_num(math.inf, math.inf).clamp(min=0)
+    if values.dtype == torch.float32:
+        # A float that is not negative sorts like its bits do; -0 would not, hence + 0.
+        return (values + 0.0).view(torch.int32).long()
+    ordered, position = values.sort()
+    rank = torch.zeros_like(position)
+    rank[1:] = (ordered[1:] > ordered[:-1]).cumsum(0)
+    return torch.empty_like(rank).scatter_(0, position, rank)
 
 
 def seed_ratios(label: Tensor, seeds: Tensor, classes: int) -> Tensor:

@@ -150,6 +150,49 @@ def test_labels_of_every_integer_type(dtype):
     assert torch.equal(seed_mask(uncertainty, label.to(dtype), quota), expected)
 
 
+@pytest.mark.parametrize(("dtype", "classes"), [(torch.int8, 200), (torch.uint8, 256)])
+def test_more_classes_than_the_labels_type_holds(dtype, classes):
+    uncertainty, label, quota = random_case(2)
+    many = torch.cat([quota, quota.new_ones(classes - len(quota))])
+    expected = seed_mask(uncertainty, label, many)
+    assert expected.any()
+    assert torch.equal(seed_mask(uncertainty, label.to(dtype), many), expected)
+
+
+@pytest.mark.parametrize("ties", ["include", "exclude"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_uncertainty_of_every_float_type(dtype, ties):
+    uncertainty, label, quota = random_case(2)
+    uncertainty = uncertainty.to(dtype)
+    found = seed_mask(uncertainty, label, quota, ties=ties)
+    # Ranks in place of the values.
+    ranks = torch.unique(uncertainty, return_inverse=True)[1].float()
+    assert torch.equal(found, seed_mask(ranks, label, quota, ties=ties))
+
+
+def test_double_precision_is_not_rounded():
+    uncertainty = (1 + torch.arange(12.0, dtype=torch.float64) * 1e-12).view(1, 3, 4)
+    assert seed_mask(uncertainty, CLASS_0, HALF).flatten().tolist() == [True] * 3 + [False] * 9
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_is_no_number_is_never_sure(sign, dtype):
+    uncertainty = UNSURE.to(dtype).clone()
+    uncertainty[0, 0, 0] = math.copysign(math.nan, sign)
+    seeds = seed_mask(uncertainty, CLASS_0, HALF)
+    assert seeds.flatten().tolist() == [False] + [True] * 3 + [False] * 8
+
+
+def test_maps_in_another_memory_order():
+    uncertainty, label, quota = random_case(2)
+    turned = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (uncertainty, label)]
+    assert not turned[0].is_contiguous()
+    for ties in ("include", "exclude"):
+        expected = seed_mask(uncertainty, label, quota, ties=ties)
+        assert torch.equal(seed_mask(*turned, quota, ties=ties), expected)
+
+
 def test_quotas_by_image():
     uncertainty, label, quota = random_case(7, batch=3)
     seeds = seed_mask(uncertainty, label, quota, scope="image")

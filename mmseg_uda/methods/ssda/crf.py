@@ -50,7 +50,8 @@ def pool_gate(gate: Tensor, size: Sequence[int], rule: str = "full_block") -> Te
         gate: (N, H, W) or (N, 1, H, W) of any type, values in [0, 1]; it is not changed.
         size: Height and width of the grid, at most H and W.
         rule: ``full_block``: 1 where the whole block is 1 (a block of seeds and non-seeds takes
-            no part); ``half_block``: 1 where at least half is; ``nearest``: one pixel decides.
+            no part); ``half_block``: 1 where its mean is at least ½; ``nearest``: 1 where one
+            pixel of it, (⌊y·H/h⌋, ⌊x·W/w⌋), is 1. NaN is never enough.
 
     Returns:
         (N, h, w) float32 (float64 stays) of 0 and 1.
@@ -60,7 +61,7 @@ def pool_gate(gate: Tensor, size: Sequence[int], rule: str = "full_block") -> Te
     """
     if rule not in GATE_RULES:
         raise ValueError(f"gate rule {rule!r} is none of {GATE_RULES}")
-    gate = full_precision(gate).nan_to_num(0.0)
+    gate = full_precision(gate)
     gate = gate[:, 0] if gate.dim() == 4 else gate
     if rule == "nearest":
         _check_size("gate", gate, size)
@@ -98,9 +99,10 @@ def truncated_crf_loss(
         probability: (N, C, h, w) class probabilities; gradients flow into both ends of a pair.
         modalities: Maps (N, D, H, W) that tell similar pixels by name (``rgb``), at least
             h × w in size; larger ones are averaged over blocks.
-        source: (N, H, W) in [0, 1], who sends messages (the seeds); None: every pixel.
-        destination: (N, H, W) in [0, 1], who receives them (the rest); None: every pixel.
-        kernels: Gaussians whose sum is the affinity.
+        source: (N, H, W) of any type in [0, 1], who sends messages (the seeds); None: every
+            pixel. At the loss' resolution, too, a value must pass ``gate_rule``.
+        destination: Likewise, who receives them (the rest); None: every pixel.
+        kernels: Gaussians whose sum is the affinity; at least one.
         radius: R; the window has (2R + 1)² - 1 neighbours. Those outside the image do not exist.
         gate_rule: How gates become h × w; see :func:`pool_gate`.
         detach_source: Let no gradient flow into the sources of a pair.
@@ -111,14 +113,15 @@ def truncated_crf_loss(
         given, N·h·w if neither is; at least 1. Differentiable once.
 
     Raises:
-        ValueError: A map or gate is smaller than the probabilities, a kernel names a modality
-            that is not given, or a number is impossible.
+        ValueError: A map or gate is smaller than the probabilities or of another batch size, a
+            kernel names a modality that is not given, or a number is impossible.
     """
     with torch.autocast(probability.device.type, enabled=False):
+        probability = full_precision(probability)
         pairs = _Pairs.create(
             probability, modalities, source, destination, kernels, radius, gate_rule, detach_source
         )
-        return _TruncatedCrf.apply(full_precision(probability), pairs.normalizer, pairs)
+        return _TruncatedCrf.apply(probability, pairs.normalizer, pairs)
 
 
 @torch.no_grad()
@@ -137,10 +140,10 @@ def crf_energy(
     Arguments and errors are those of the loss. For pictures; without gradient.
     """
     with torch.autocast(probability.device.type, enabled=False):
+        probability = full_precision(probability)
         pairs = _Pairs.create(
             probability, modalities, source, destination, kernels, radius, gate_rule, True
         )
-        probability = full_precision(probability)
         messages, mass = pairs.sweep(probability)
         return (mass - (probability * messages).sum(dim=1, keepdim=True))[:, 0]
 
@@ -170,15 +173,20 @@ class _Pairs:
     ) -> _Pairs:
         if radius < 1:
             raise ValueError(f"radius={radius} leaves no neighbour; at least 1")
+        if not kernels:
+            raise ValueError("there is no kernel")
         batch, _, *size = probability.shape
+        for name, values in (*modalities.items(), ("source", source), ("destination", destination)):
+            if values is not None and values.shape[0] != batch:
+                raise ValueError(f"{name} has {values.shape[0]} images, the probabilities {batch}")
         with torch.no_grad():
             maps = {
-                name: pool(full_precision(values), size, name).to(full_precision(probability))
+                name: pool(full_precision(values), size, name).to(probability)
                 for name, values in modalities.items()
             }
             features = tuple(_scaled(kernel, maps, probability) for kernel in kernels)
             gates = [
-                None if gate is None else pool_gate(gate, size, gate_rule)[:, None]
+                None if gate is None else pool_gate(gate, size, gate_rule)[:, None].to(probability)
                 for gate in (source, destination)
             ]
             counted = gates[0] if gates[1] is None else gates[1]
@@ -186,7 +194,7 @@ class _Pairs:
                 total = probability.new_full((), batch * size[0] * size[1])
             else:
                 total = counted.sum()
-            normalizer = full_precision(total).clamp(min=1)
+            normalizer = total.clamp(min=1)
         return _Pairs(features, tuple(kernels), gates[0], gates[1], normalizer, radius, directed)
 
     @property
@@ -278,9 +286,7 @@ def _scaled(kernel: Kernel, maps: Mapping[str, Tensor], probability: Tensor) -> 
             raise ValueError(f"a kernel uses {name!r}, given are {sorted(maps)}")
         chosen.append(maps[name] / (sigma * 2**0.5))
     if not chosen:
-        return full_precision(probability).new_zeros(
-            probability.shape[0], 0, *probability.shape[2:]
-        )
+        return probability.new_zeros(probability.shape[0], 0, *probability.shape[2:])
     return torch.cat(chosen, dim=1)
 
 

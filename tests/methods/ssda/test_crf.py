@@ -23,7 +23,9 @@ def maps(batch, classes, height, width, seed=0, dtype=torch.float32):
     return logits, image, seeds
 
 
-def double_sum(probability, image, source, destination, radius, sigma_xy=3.0, sigma_rgb=0.1):
+def double_sum(
+    probability, image, source, destination, radius, sigma_xy=3.0, sigma_rgb=0.1, detach=False
+):
     """The definition: every pixel with every pixel, the window as a mask."""
     height, width = probability.shape[-2:]
     grid = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
@@ -33,7 +35,8 @@ def double_sum(probability, image, source, destination, radius, sigma_xy=3.0, si
     colour = (colour[..., :, None] - colour[..., None, :]).square().sum(1)
     k = torch.exp(-offset.square().sum(0) / (2 * sigma_xy**2) - colour / (2 * sigma_rgb**2))
     p = probability.flatten(2)
-    energy = k * inside * (1 - p.transpose(1, 2) @ p)
+    sources = p.detach() if detach else p
+    energy = k * inside * (1 - p.transpose(1, 2) @ sources)
     gated = destination.flatten(1)[:, :, None] * source.flatten(1)[:, None, :] * energy
     return gated.sum() / destination.sum().clamp(min=1)
 
@@ -111,11 +114,39 @@ def test_equals_the_double_sum(shape, radius, detach):
         logits.softmax(1), {"rgb": image}, seeds, ~seeds, radius=radius, detach_source=detach
     )
     (grad,) = torch.autograd.grad(loss, logits)
-    expected = double_sum(logits.softmax(1), image, source, destination, radius)
+    expected = double_sum(logits.softmax(1), image, source, destination, radius, detach=detach)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    if not detach:
-        (expected_grad,) = torch.autograd.grad(expected, logits)
-        assert torch.allclose(grad, expected_grad, atol=1e-6)
+    (expected_grad,) = torch.autograd.grad(expected, logits)
+    assert torch.allclose(grad, expected_grad, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float32, torch.float64],
+)
+def test_gates_of_every_type(dtype):
+    logits, image, seeds = maps(2, 3, 5, 7)
+    p = logits.softmax(1)
+    for gates in ((seeds, ~seeds), (seeds, None), (None, ~seeds)):
+        given = [None if gate is None else gate.to(dtype) for gate in gates]
+        found = truncated_crf_loss(p, {"rgb": image}, *given)
+        assert found.dtype == torch.float32
+        assert found.item() == truncated_crf_loss(p, {"rgb": image}, *gates).item() > 0
+        assert crf_energy(p, {"rgb": image}, *given).dtype == torch.float32
+
+
+def test_maps_of_other_types_and_memory_order():
+    logits, image, seeds = maps(2, 3, 5, 7)
+    p = logits.softmax(1)
+    expected = truncated_crf_loss(p, {"rgb": image}, seeds, ~seeds)
+    last = p.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    found = truncated_crf_loss(last, {"rgb": image.double()}, seeds, ~seeds)
+    assert found.dtype == torch.float32 and found.item() == pytest.approx(expected.item(), rel=1e-6)
+    bytes_ = (image * 255).to(torch.uint8)
+    kernels = (Kernel({"rgb": 30.0}),)
+    found = truncated_crf_loss(p, {"rgb": bytes_}, kernels=kernels)
+    exact = truncated_crf_loss(p, {"rgb": bytes_.float()}, kernels=kernels)
+    assert found.item() == exact.item()
 
 
 @pytest.mark.parametrize("gates", [True, False])
@@ -267,8 +298,18 @@ def test_gates_of_larger_resolution():
     assert pool_gate(1 - seeds, (1, 2), "half_block").tolist() == [[[0, 0]]]
     assert pool_gate(seeds, (1, 2), "nearest").tolist() == [[[1, 1]]]  # its upper left pixel
     assert pool_gate(seeds[:, None], (1, 2)).tolist() == [[[1, 0]]]
-    broken = torch.tensor([[[float("nan"), 1.0]]])
-    assert pool_gate(broken, (1, 2)).tolist() == [[[0, 1]]]
+    broken = torch.tensor([[[float("nan"), 1.0, 1.0, 1.0]]])
+    for rule in ("full_block", "half_block", "nearest"):
+        assert pool_gate(broken, (1, 4), rule).tolist() == [[[0, 1, 1, 1]]]
+        assert pool_gate(broken, (1, 2), rule).tolist() == [[[0, 1]]]
+
+
+def test_a_share_of_a_pixel_is_no_seed():
+    """The rule holds at the loss' resolution, too."""
+    gate = torch.tensor([[[0.4, 0.5, 0.99, 1.0]]])
+    assert pool_gate(gate, (1, 4)).tolist() == [[[0, 0, 0, 1]]]
+    assert pool_gate(gate, (1, 4), "half_block").tolist() == [[[0, 1, 1, 1]]]
+    assert pool_gate(gate, (1, 4), "nearest").tolist() == [[[0, 0, 0, 1]]]
 
 
 def test_larger_maps_are_averaged_over_blocks():
@@ -291,6 +332,10 @@ def test_larger_maps_are_averaged_over_blocks():
         (dict(kernels=(Kernel({"xy": 0.0}),)), "sigma"),
         (dict(gate_rule="half"), "gate rule"),
         (dict(source=torch.ones(1, 2, 4)), "smaller"),
+        (dict(source=torch.ones(2, 4, 4)), "source has 2 images, the probabilities 1"),
+        (dict(destination=torch.ones(4, 4)), "destination has 4 images"),
+        (dict(modalities={"rgb": torch.zeros(2, 3, 4, 4)}), "rgb has 2 images"),
+        (dict(kernels=()), "no kernel"),
     ],
 )
 def test_impossible_arguments_are_named(change, message):

@@ -29,6 +29,13 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert torch.equal(p.grad, exact.grad.to(dtype))
 
 
+def test_more_pixels_than_float16_counts():
+    p = torch.full((1, 2, 256, 257), 0.5, dtype=torch.float16)  # 65792 > 65504
+    loss = truncated_crf_loss(p, {"rgb": torch.zeros(1, 3, 256, 257)}, radius=1)
+    exact = truncated_crf_loss(p.float(), {"rgb": torch.zeros(1, 3, 256, 257)}, radius=1)
+    assert loss.item() == exact.item() > 0
+
+
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_without_a_break(backend):
     logits, image, seeds = maps(2, 3, 7, 8)

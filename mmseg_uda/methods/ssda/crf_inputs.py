@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.methods.ssda.crf import pool, pool_gate
-from mmseg_uda.methods.ssda.options import CrfOptions
+from mmseg_uda.methods.ssda.options import KEY, CrfOptions
 from mmseg_uda.models.views import upsample
 from mmseg_uda.self_training.records import TargetBatch
 
@@ -47,9 +48,19 @@ class CrfInputs:
             target: Images that the student saw.
             seeds: (N, H, W) bool.
             valid: (N, H, W) of 0 and 1, or None.
+
+        Raises:
+            UserError: If the grid is finer than the image.
         """
         logits = logits.float()
         size = options.size(logits.shape[-2:])
+        image_size = tuple(target.image.shape[-2:])
+        if size[0] > image_size[0] or size[1] > image_size[1]:
+            raise UserError(
+                f"{KEY}.crf.resolution={options.resolution!r} asks for a grid of {size} cells, the "
+                f"image has {image_size} pixels.",
+                "Give 'native', or at most the size of the training crop.",
+            )
         probability = torch.softmax(upsample(logits, size), dim=1)
         with torch.no_grad():
             # Averaging first: it and the affine map commute, and the grid is small.

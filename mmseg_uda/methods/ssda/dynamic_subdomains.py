@@ -68,7 +68,8 @@ class DynamicSubdomains(Component):
             ``all`` (the released formula).
         beta: β of the quota.
         quota: ``balanced``: by class, as published; ``constant``: the balanced quotas' mean
-            under the prior for every class; or a number in (0, 1] for every class.
+            under the prior for every class; or a number in (0, 1] for every class. Classes that
+            have no seeds by ``absent_class`` have none either way.
         min_pixels: A class needs more pixels than this to have seeds.
         scope: Classes are counted over the ``batch`` (released code) or by ``image``.
         ties: Pixels as uncertain as the last seed: ``include`` (released code) or ``exclude``.
@@ -176,6 +177,11 @@ class DynamicSubdomains(Component):
         self.opinion_pass = OpinionPass(self.uncertainty_options, source, self.pseudo_from)
         self._student_uncertainty: StudentUncertainty | None = None
         if self.uncertainty_grad:
+            if not self.uncertainty_loss_weight:
+                raise UserError(
+                    f"{KEY}.uncertainty_grad=True has no effect on a loss of weight 0.",
+                    f"Set {KEY}.uncertainty_loss_weight above 0, or uncertainty_grad=False.",
+                )
             self._student_uncertainty = StudentUncertainty(
                 self.uncertainty_options, source, host.model
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -41,7 +42,8 @@ def quotas(
     Args:
         prior: Pixel frequencies, to be normalised.
         classes: Number of classes of the segmentor.
-        quota: ``balanced``, ``constant`` (the balanced quotas' mean under the prior) or a number.
+        quota: ``balanced``, ``constant`` (the balanced quotas' mean under the prior) or a number,
+            which leaves classes without seeds to ``absent``.
         beta: β of the balanced quota.
         absent: What becomes of classes that the source lacks; see :func:`class_quota`.
 
@@ -66,4 +68,4 @@ def quotas(
     if quota == "balanced":
         return balanced
     same = seed_share(prior, balanced) if isinstance(quota, str) else quota
-    return balanced.new_full(balanced.shape, same)
+    return torch.where(balanced > 0, same, balanced)

@@ -99,7 +99,12 @@ def masked_logits(features: Tensor, classifiers: Sequence[nn.Conv2d], masks: Ten
         masks: (T, D) of 0 and 1 / (1 - rate).
 
     Returns:
-        (N, T·C, h, w), pass by pass.
+        (N, T·C, h', w'), pass by pass, at the size that the convolutions give; under autocast in
+        its type.
+
+    Raises:
+        ValueError: If there is no classifier, or one is grouped or pads with something else than
+            zeros.
     """
     passes = masks.shape[0]
     total: Tensor | None = None

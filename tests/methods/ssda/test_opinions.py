@@ -178,6 +178,20 @@ def test_repeated_passes_with_dropout(build, pseudo_from):
     )
 
 
+def test_repeated_passes_with_stochastic_depth(build):
+    cfg = nano_config(size=(64, 64))
+    cfg["backbone"] = dict(type="MiT", variant="b0", embed_dims=8, drop_path_rate=0.5)
+    cfg["decode_head"]["in_channels"] = [8, 16, 40, 64]
+    without, with_ = (
+        build("x", segmentor=cfg, uncertainty=dict(source="repeat", passes=2, enable_droppath=on))
+        for on in (False, True)
+    )
+    found = opinion(with_)
+    assert torch.equal(found.logits, plain(with_))
+    assert found.uncertainty.max() > 0  # exactly 0 if the two passes were equal
+    assert opinion(without).uncertainty.max() == 0
+
+
 def test_mean_of_the_scales_gives_the_labels(build):
     trainer = build("hrda", pseudo_from="mean")
     with torch.no_grad():

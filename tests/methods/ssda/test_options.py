@@ -8,6 +8,7 @@ from subdomains import LOW, PRIOR, SIZE, Recorder, cross_entropy
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.ssda import (
+    Kernel,
     class_quota,
     dynamic_subdomains,
     seed_mask,
@@ -33,7 +34,13 @@ def test_resolution_of_the_crf(build, crf, size, monkeypatch):
         return truncated_crf_loss(probability, modalities, source, destination, **options)
 
     monkeypatch.setattr(dynamic_subdomains, "truncated_crf_loss", loss)
-    options = {"gate": "half_block", "rgb_space": "zscore", "sigma_rgb": 0.005, "radius": 2}
+    options = {
+        "gate": "half_block",
+        "rgb_space": "zscore",
+        "sigma_rgb": 0.005,
+        "radius": 2,
+        "weight": 1.5,
+    }
     trainer = build("hrda", host=LOW, crf={**crf, **options, "detach_source": True})
     record = Recorder(trainer)
     trainer.train_step(random_batch(0, size=SIZE), optimizer(trainer))
@@ -43,7 +50,12 @@ def test_resolution_of_the_crf(build, crf, size, monkeypatch):
     assert torch.allclose(probability, logits.softmax(1), atol=1e-5)
     assert torch.allclose(colour, F.adaptive_avg_pool2d(record.target.image, size), atol=1e-5)
     assert given["radius"] == 2 and given["detach_source"] is True
-    assert given["kernels"][0].sigma == {"xy": 3.0, "rgb": 0.005}
+    assert given["kernels"] == (Kernel({"xy": 3.0, "rgb": 0.005}, 1.5),)
+
+
+def test_a_grid_finer_than_the_image(build, step):
+    with pytest.raises(UserError, match=r"crf.resolution=\(128, 64\).*\(64, 64\) pixels"):
+        step(build("hrda", crf={"resolution": (128, 64)}))
 
 
 @pytest.mark.parametrize("respect", [True, False])
@@ -127,8 +139,23 @@ def test_quotas(build):
     assert build(quota=0.3).components["subdomains"].quota_by_class.tolist() == [0.3] * 5
     wide = build(beta=0.2).components["subdomains"].quota_by_class
     assert torch.equal(wide, class_quota(PRIOR, beta=0.2))
-    lacking = build(class_prior=[4, 3, 2, 1, 0], absent_class="all").components["subdomains"]
-    assert lacking.quota_by_class[4].item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("absent", "quota", "expected"),
+    [
+        ("none", "balanced", 0.0),
+        ("all", "balanced", 1.0),
+        ("none", 0.3, 0.0),
+        ("all", 0.3, 0.3),
+        ("none", "constant", 0.0),
+    ],
+)
+def test_quotas_of_a_class_that_the_source_lacks(build, absent, quota, expected):
+    trainer = build(class_prior=[4, 3, 2, 1, 0], absent_class=absent, quota=quota)
+    found = trainer.components["subdomains"].quota_by_class
+    assert found[4].item() == expected
+    assert (found[:4] > 0).all()
 
 
 def test_published_table_is_the_default(build):
@@ -155,7 +182,11 @@ def test_published_table_is_the_default(build):
         (dict(crf={"radius": 0}), "crf.radius=0"),
         (dict(crf={"sigma": 3}), "crf.sigma is no option"),
         (dict(crf={"resolution": "full"}), "crf.resolution='full'"),
-        (dict(uncertainty={"source": "none"}, uncertainty_grad=True), "uncertainty_grad=True"),
+        (
+            dict(uncertainty={"source": "none"}, uncertainty_grad=True, uncertainty_loss_weight=1),
+            "uncertainty_grad=True works with",
+        ),
+        (dict(uncertainty_grad=True), "uncertainty_grad=True has no effect"),
     ],
 )
 def test_impossible_options(build, options, message):

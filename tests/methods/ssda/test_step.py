@@ -126,8 +126,10 @@ def released_reference(record, min_pixels=10):
     return 0.01 * sum(losses)
 
 
-def test_released_preset(build):
-    trainer = build("hrda", host=LOW, **RELEASED)
+@pytest.mark.parametrize("min_pixels", [10, 100])
+def test_released_preset(build, min_pixels):
+    """Also with so many pixels asked for that a class of these small images has no seeds."""
+    trainer = build("hrda", host=LOW, **RELEASED, min_pixels=min_pixels)
     record = Recorder(trainer)
     teacher_passes = []
     trainer.teacher.network.backbone.register_forward_pre_hook(lambda *_: teacher_passes.append(1))
@@ -137,7 +139,11 @@ def test_released_preset(build):
     assert len(teacher_passes) == 2  # one pass: context and detail crops
     weights = [view.weight for view in record.target_output.logits]
     assert weights == [0.9, 0.1]
-    assert total(record.losses).item() == pytest.approx(released_reference(record).item(), rel=1e-5)
+    expected = released_reference(record, min_pixels).item()
+    assert total(record.losses).item() == pytest.approx(expected, rel=1e-5)
+    counts = torch.bincount(record.pseudo.label.flatten())
+    assert (counts > min_pixels).any()
+    assert ((counts > 0) & (counts <= min_pixels)).any() == (min_pixels > 10)
     assert record.losses["target.loss_uncertainty"].item() == 0.0
     assert 0 < record.pseudo.share[0] < 1 and 0 < record.mixed.pasted.float().mean() < 1
     assert not torch.equal(record.mixed.weight, record.pseudo.weight)

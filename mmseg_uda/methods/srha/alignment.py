@@ -1,7 +1,8 @@
 """Hierarchical alignment with the ImageNet network's features (srha.md §2.4).
 
 Three distances, each a mean square, between the student's maps of k copies of B images and the
-reference's maps of the B images; every copy is compared with its original's reference.
+reference's maps of the B images; every copy is compared with its original's reference. No gradient
+reaches the reference.
 """
 
 from __future__ import annotations
@@ -68,9 +69,9 @@ def regional_distance(student: Tensor, reference: Tensor, regions: Regions) -> T
 
 
 def _paired(student: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as (k, B, …), the reference without a copy."""
+    """Both as (k, B, …), the reference without a copy and without a gradient."""
     copies = student.unflatten(0, (-1, len(reference)))
-    return copies, reference.expand_as(copies)
+    return copies, reference.detach().expand_as(copies)
 
 
 class HierarchicalAlignmentLoss(nn.Module):
@@ -124,7 +125,7 @@ class HierarchicalAlignmentLoss(nn.Module):
         for level, weights in self.weights.items():
             found[level] = {}
             for layer in weights:
-                mine, theirs = student[layer], reference[layer].detach()
+                mine, theirs = student[layer], reference[layer]
                 if level == "global":
                     found[level][layer] = global_distance(mine, theirs)
                 elif level == "regional":

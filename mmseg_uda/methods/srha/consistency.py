@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mmseg_uda.models.precision import full_precision
+
 # Logarithms of probabilities are kept above this: exp gives 0, and 0 times it is 0, not NaN.
 _LEAST = -1e4
 
@@ -21,10 +23,12 @@ def js_divergence(first: Tensor, second: Tensor) -> Tensor:
         second: The same.
 
     Returns:
-        (B, H, W) float32 in [0, ln 2]; gradients flow into both and are finite.
+        (B, H, W) in [0, ln 2], float32 (of float64 float64); gradients flow into both and are
+        finite.
     """
     with torch.autocast(first.device.type, enabled=False):
-        log_p, log_q = (x.float().log_softmax(dim=1).clamp(min=_LEAST) for x in (first, second))
+        both = (full_precision(x).log_softmax(dim=1) for x in (first, second))
+        log_p, log_q = (x.clamp(min=_LEAST) for x in both)
         log_mean = torch.logaddexp(log_p, log_q) - math.log(2)
         terms = log_p.exp() * (log_p - log_mean) + log_q.exp() * (log_q - log_mean)
         return terms.sum(dim=1) / 2
@@ -43,7 +47,7 @@ def js_consistency(predict: Callable[[slice], Tensor], batch: int, weight: float
         weight: Factor on the result (published: 10).
 
     Returns:
-        0-dim float32, the mean over B·H·W pixels.
+        0-dim, the mean over B·H·W pixels.
     """
 
     def one(image: int) -> Tensor:

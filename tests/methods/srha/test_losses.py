@@ -167,6 +167,14 @@ def test_no_gradient_reaches_the_reference():
     )
     total.backward()
     assert reference.grad is None and student.grad.abs().sum() > 0
+    student.grad = None
+    regions = find_regions(label, (8, 9), 6)
+    (
+        global_distance(student, reference)
+        + local_distance(student, reference)
+        + regional_distance(student, reference, regions)
+    ).backward()
+    assert reference.grad is None and student.grad.abs().sum() > 0
 
 
 def logits(*probabilities):
@@ -196,6 +204,8 @@ def test_divergence_agrees_with_the_clamped_form():
     mean = ((a + b) / 2).clamp(1e-7, 1).log()
     expected = (a * (a.log() - mean) + b * (b.log() - mean)).sum(1) / 2
     assert torch.allclose(js_divergence(p, q), expected, atol=1e-6)
+    exact = js_divergence(p.double(), q.double())
+    assert exact.dtype == torch.float64 and torch.allclose(exact.float(), expected, atol=1e-6)
 
 
 def test_divergence_of_certain_predictions_has_finite_gradients():

@@ -129,6 +129,30 @@ def test_the_profile_reads_the_miniworld_and_shows_every_target(tables, tmp_path
     assert profiles.world_groups([planned(tables, 90, [1], tmp_path, "mini")[0].resolved]) == []
 
 
+def test_the_profile_keeps_the_relations_of_the_rows(tables, tmp_path):
+    """Steps, batch and rate are those of the article times one factor each."""
+    rows = [1, 2, 4, 5, 6, 7]
+    paper, mini = (
+        [job.resolved for job in planned(tables, 500, rows, tmp_path, profile)]
+        for profile in ("paper", "mini")
+    )
+    for published, scaled in zip(paper, mini, strict=True):
+        assert published["train_cfg"]["max_iters"] == (
+            scaled["train_cfg"]["max_iters"] * profiles_srha.STEPS
+        )
+        assert scaled["train_dataloader"]["batch_size"] == (
+            published["train_dataloader"]["batch_size"] * profiles_srha.BATCH_SHARE
+        )
+        (schedule,) = scaled["param_scheduler"]
+        assert schedule["end"] == scaled["train_cfg"]["max_iters"] + 1
+        one, other = (c["optim_wrapper"] for c in (published, scaled))
+        assert other["optimizer"]["lr"] == pytest.approx(2 * one["optimizer"]["lr"])
+        assert other.get("paramwise_cfg") == one.get("paramwise_cfg")
+    adamw, sgd = planned(tables, 500, [8, 9], tmp_path, "mini")
+    rates = [job.resolved["optim_wrapper"]["optimizer"]["lr"] for job in (adamw, sgd)]
+    assert rates == pytest.approx([1e-3, 2e-4])
+
+
 def test_every_target_of_the_profile_builds_its_pipeline(tables, tmp_path):
     from mmseg.registry import TRANSFORMS
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError, size_text
+from mmseg_uda.experiments import profiles, profiles_dynalign
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.experiments.plan import PlannedJob
 
@@ -183,10 +184,15 @@ def estimate(
 
 def alignment_bytes(config: Mapping[str, Any]) -> float:
     """Returns about how much regions, features and labels of an alignment take."""
-    data = config.get("data") or {}
-    given = [(d.get("type"), d.get("split")) for d in data.values() if d]
-    images = sum(ALIGNED_IMAGES.get(key, VALIDATION_IMAGES) for key in given)
-    return min(config.get("limit") or images, images) * ALIGNED_BYTES
+    total = 0.0
+    for data in filter(None, (config.get("data") or {}).values()):
+        key = (data.get("type"), data.get("split"))
+        images, each = ALIGNED_IMAGES.get(key, VALIDATION_IMAGES), ALIGNED_BYTES
+        if data.get("data_root") == profiles.DATA_ROOTS.get(data.get("type"), ""):
+            images = profiles_dynalign.ALIGNED_IMAGES.get(key, images)
+            each = profiles_dynalign.ALIGNED_BYTES
+        total += min(config.get("limit") or images, images) * each
+    return total
 
 
 def picture_bytes(config: Mapping[str, Any]) -> float:

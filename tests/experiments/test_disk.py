@@ -1,5 +1,6 @@
 """The estimate of disk space, against networks and files."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +11,10 @@ from small import MODEL_CONFIGS, published
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments import disk
+from mmseg_uda.experiments import disk, profiles, profiles_dynalign
 from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.plan import Options, plan
+from mmseg_uda.miniworld.world import DEFAULT_COUNTS
 
 GB = 1e9
 
@@ -137,3 +139,26 @@ def test_the_command_refuses_and_can_be_told_not_to(run, tmp_path, monkeypatch):
     assert run(*arguments, "--ignore-disk-space")[0] == 0
     _, text = run("--exp", "90", "--dry-run")
     assert "Disk: about" in text and "for 18 jobs" in text
+
+
+def test_an_alignment_is_as_large_as_its_images_are_many(tables, tmp_path):
+    paper = planned(tables, tmp_path, [4], number=600)[0][-1]
+    assert disk.alignment_bytes(paper.resolved) == pytest.approx(27 * GB)
+    two = {**paper.resolved, "limit": 2}
+    two["data"] = {**two["data"], "evaluate": dict(type="Mapillary", split="val")}
+    assert disk.alignment_bytes(two) == 4 * disk.ALIGNED_BYTES
+
+
+def test_the_miniworld_needs_megabytes(tables, tmp_path):
+    jobs, folder = planned(tables, tmp_path, None, number=600, profile="mini")
+    need = disk.demand(jobs, folder, parallel=2, keep=None)
+    assert need.needed < 0.3 * GB
+    images = {one.job.row.label: disk.alignment_bytes(one.resolved) for one in jobs}
+    assert images["labels for retraining"] == pytest.approx(14.4e6)
+
+
+def test_counts_of_the_miniworld_are_those_that_it_renders():
+    split = {"train": ("train", "training"), "val": ("val", "validation")}
+    for (kind, name), count in profiles_dynalign.ALIGNED_IMAGES.items():
+        rendered = DEFAULT_COUNTS[Path(profiles.DATA_ROOTS[kind]).name]
+        assert count == next(rendered[s] for s in split[name] if s in rendered)

@@ -33,6 +33,15 @@ FROM_CONFIG = "Config"
 POINTS = {"cityscapes": 64, "mapillary_openset": 64, "foggy_driving": 128}
 TAXONOMY = "mapillary_v5"
 DEFAULT_SAM = "ckp/sam_vit_h_4b8939.pth"
+# Launchers other than torchrun -> their names of its variables.
+LAUNCHERS = {
+    "slurm": {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"},
+    "mpi": {
+        "RANK": "OMPI_COMM_WORLD_RANK",
+        "WORLD_SIZE": "OMPI_COMM_WORLD_SIZE",
+        "LOCAL_RANK": "OMPI_COMM_WORLD_LOCAL_RANK",
+    },
+}
 
 LABELS_ALWAYS = "label maps are always written to --out_dir"
 # Options without effect, as in the published code -> what does what they seem to ask for.
@@ -80,7 +89,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--test-set", action="store_true", help="test split instead of val")
     add("--options", nargs="+", default=[], metavar="KEY=VALUE", help="change config values")
     add("--launcher", default="none", choices=["none", "pytorch", "slurm", "mpi"],
-        help="pytorch: torchrun's variables share the images")  # fmt: skip
+        help="the variables of torchrun, Slurm or MPI share the images")  # fmt: skip
     add("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     add("--sam_path", default=DEFAULT_SAM, help=f"SAM's published weights ({DEFAULT_SAM})")
     add("--dataset_sam", default="cityscapes", choices=[*POINTS, "mapillary_closeset"],
@@ -154,7 +163,9 @@ def in_processes(count: int) -> int:
         )
         for i in range(count)
     ]
-    return max(process.wait() for process in processes)
+    statuses = [process.wait() for process in processes]
+    # One that was killed has a negative status.
+    return max(1 if status < 0 else status for status in statuses)
 
 
 def main() -> int:
@@ -171,6 +182,13 @@ def main() -> int:
             "--dataset_sam mapillary_closeset was never implemented.",
             "python tools/dynalign.py --taxonomy FILE takes any classes.",
         )
+    shared = args.world_size > 1 or int(launched(args.launcher).get("WORLD_SIZE", 1)) > 1
+    if args.eval_sam and (shared or args.data_fold > 1):
+        raise UserError(
+            "--eval_sam scores all images, and each process has a part of them.",
+            "Leave it out; afterwards the same command with it and without --world_size and "
+            "--data_fold scores what is there.",
+        )
     if args.world_size > 1 and "WORLD_SIZE" not in os.environ:
         return in_processes(args.world_size)
     if args.dataset == "IDD":
@@ -179,10 +197,16 @@ def main() -> int:
     return align(args)
 
 
+def launched(launcher: str) -> dict[str, str]:
+    """The environment, with torchrun's variables set from those of another launcher."""
+    names = LAUNCHERS.get(launcher, {})
+    values = {ours: os.environ[name] for ours, name in names.items() if name in os.environ}
+    return {**os.environ, **values}
+
+
 def align(args: argparse.Namespace) -> int:
     """Translate the options and run."""
     from dataclasses import replace
-    from functools import partial
 
     from mmseg_uda.apis.alignment import (
         AlignmentJob,
@@ -193,10 +217,11 @@ def align(args: argparse.Namespace) -> int:
     from mmseg_uda.apis.alignment.command import device_of, report
     from mmseg_uda.engine.runner import configure_threads
     from mmseg_uda.engine.tta import Augmentations
-    from mmseg_uda.methods.dynalign import fold, place
+    from mmseg_uda.methods.dynalign import fold, place, shard
 
     configure_threads()
-    rank, world, local_rank = place()
+    rank, world, local_rank = place(environment=launched(args.launcher))
+    parts = args.data_fold
     images, labels = folders(args)
     settings = AlignmentSettings(
         taxonomy=TAXONOMY,
@@ -231,10 +256,9 @@ def align(args: argparse.Namespace) -> int:
         image_files="png",
         pictures=args.save_img,
         labels=(args.gt_path or labels) if args.eval_sam else None,
-        share=(rank, world),
-        choose=partial(fold, index=args.data_idx, folds=args.data_fold)
-        if args.data_fold > 1
-        else None,
+        # Files of a part have its number, so that parts can run side by side.
+        share=((args.data_idx - 1) * world + rank, parts * world),
+        choose=lambda found: shard(fold(found, args.data_idx, parts), rank, world),
     )
     return report(align_folder(job, source, settings), Path(args.out_dir))
 

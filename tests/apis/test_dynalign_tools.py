@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -10,6 +11,8 @@ import toy_alignment as toy
 from PIL import Image
 
 from mmseg_uda.apis import init_segmentor, predict
+from mmseg_uda.apis.alignment.command import report
+from mmseg_uda.locks import Lock
 from mmseg_uda.taxonomy import load_taxonomy_map
 
 GRID = ("--proposer", "grid", "cell=20", "--working-size", "original", "--device", "cpu")
@@ -105,6 +108,35 @@ def test_a_corrupt_image_gives_status_one_and_the_others(world, run):
     assert "1 failed" in out
     assert "frame_0.png failed in propose" in err
     assert (world / "out/labels/frame_2.png").is_file()
+
+
+def test_where_all_images_fail_their_failures_are_told_and_not_the_lack_of_labels(world, run):
+    labels = target_labels(world)
+    shutil.rmtree(world / "source")
+    (world / "source").mkdir()
+    status, _, err = run("tools/dynalign.py", *arguments(world), "--labels", labels)
+    assert status == 1
+    assert "frame_0" in err and "holds no source prediction" in err
+    assert "holds no label maps" not in err
+
+
+def test_images_without_a_label_are_counted(world, run):
+    labels = target_labels(world)
+    (labels / "frame_0.png").unlink()
+    status, out, err = run("tools/dynalign.py", *arguments(world), "--labels", labels)
+    assert status == 0
+    assert "1 images have no label and are not scored" in err
+
+
+def test_of_many_failures_the_first_are_shown(tmp_path, capsys):
+    failures = [dict(image=f"{k}.png", name="", stage="propose", error="e") for k in range(12)]
+    calls = {"calls": 0}
+    summary = dict(stages={}, images=12, failed=12, failures=failures,
+                   image_encoder=calls, text_encoder=calls)  # fmt: skip
+    assert report(summary, tmp_path) == 1
+    err = capsys.readouterr().err
+    assert "9.png failed" in err and "10.png failed" not in err
+    assert f"2 more have failed, see {tmp_path}/failures*.jsonl" in err
 
 
 def test_stages_one_by_one_and_shares(world, run):
@@ -275,6 +307,39 @@ class TestPublishedCommand:
             assert out.startswith("0 images" if index == 3 else "2 images")
         assert len(toy.files(world / "out", "labels")) == 4
 
+    def test_parts_may_run_side_by_side(self, command, world):
+        other = Lock(world / "out/.share-1-of-2.lock")
+        other.path.parent.mkdir()
+        assert other.acquire()
+        try:
+            assert command(*self.data(world), "--data_idx", 1, "--data_fold", 2)[0] == 0
+            status, _, err = command(*self.data(world), "--data_idx", 2, "--data_fold", 2)
+        finally:
+            other.release()
+        assert status == 2
+        assert "Another process" in err
+        assert (world / "out/summary-0-of-2.json").is_file()
+
+    @pytest.mark.parametrize("launcher", ["pytorch", "slurm", "mpi"])
+    def test_processes_of_a_part_share_it(self, command, world, monkeypatch, launcher):
+        names = {"pytorch": ("RANK", "WORLD_SIZE"), "slurm": ("SLURM_PROCID", "SLURM_NTASKS"),
+                 "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")}[launcher]  # fmt: skip
+        monkeypatch.setenv(names[1], "2")
+        for rank in "01":
+            monkeypatch.setenv(names[0], rank)
+            part = ("--launcher", launcher, "--data_idx", 2, "--data_fold", 2)
+            status, out, err = command(*self.data(world), *part)
+            assert status == 0, err
+            assert out.startswith("1 images")
+        assert len(toy.files(world / "out", "labels")) == 2
+        assert (world / "out/summary-3-of-4.json").is_file()
+
+    def test_a_killed_process_is_a_failure(self, monkeypatch):
+        front = runpy.run_path("dynalign_mapillary.py", run_name="front")
+        code = "import os, signal; os.environ['RANK'] == '0' and os.kill(os.getpid(), 9)"
+        monkeypatch.setattr(sys, "argv", ["-c", code])
+        assert front["in_processes"](2) == 1
+
     def test_options_without_effect_are_answered(self, command, world):
         status, _, err = command(
             *self.data(world), "--eval", "mIoU", "--show-dir", "x", "--seg_only", "--format-only"
@@ -292,6 +357,8 @@ class TestPublishedCommand:
             (("--config", "seg_hrda.json"), "configs/hrda/"),
             (("--data_idx", "3", "--data_fold", "2"), "no part 3 of 2"),
             (("--eval_sam", "--gt_path", "nowhere"), "nowhere"),
+            (("--eval_sam", "--data_fold", "2"), "afterwards the same command"),
+            (("--eval_sam", "--world_size", "2"), "afterwards the same command"),
         ],
     )
     def test_what_cannot_work_is_told(self, command, world, extra, text):

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+SHOWN = 10  # failures; all of them are in a file
+
 
 def device_of(local_rank: int, world: int) -> str | None:
     """The GPU of one of several processes; None lets the alignment choose."""
@@ -38,7 +40,13 @@ def report(summary: dict[str, Any], out: Path) -> int:
     if scores:
         named = ("mIoU_eval", "mIoU_known", "mIoU_new", "mIoU_upstream", "aAcc")
         print(", ".join(f"{name} {scores[name]}" for name in named if name in scores))
-    for failure in summary["failures"]:
+        unscored = len(scores.get("without_label", ()))
+        if unscored:
+            print(f"{unscored} images have no label and are not scored.", file=sys.stderr)
+    for failure in summary["failures"][:SHOWN]:
         where = f"{failure['image']} failed in {failure['stage']}"
         print(f"{where}: {failure['error']}", file=sys.stderr)
+    if summary["failed"] > SHOWN:
+        more = summary["failed"] - SHOWN
+        print(f"{more} more have failed, see {out}/failures*.jsonl", file=sys.stderr)
     return int(summary["failed"] > 0)

@@ -104,7 +104,8 @@ def align_folder(
     if "evaluate" in stages:
         failed = {failure.name for failure in pipeline.failures}
         names = [item.name for item in items if item.name not in failed]
-        summary["scores"] = _evaluate(job, settings, run, names)
+        if names or not failed:  # where all have failed, that is what has to be told
+            summary["scores"] = _evaluate(job, settings, run, names)
     return summary
 
 

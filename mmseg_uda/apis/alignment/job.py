@@ -93,7 +93,13 @@ def _run(
         images += summaries[name]["images"]
     seconds = time.time() - start
     if "evaluate" in summaries:
-        scores = summaries["evaluate"]["scores"]
+        scores = summaries["evaluate"].get("scores")
+        if scores is None:
+            first = summaries["evaluate"]["failures"][0]
+            raise UserError(
+                f"None of {images} images could be aligned. {first['image']} failed in "
+                f"{first['stage']}: {first['error']}"
+            )
         write_json(work_dir / EVALUATIONS, [{"iter": images, **scores}])
     progress = {"iter": images, "max_iters": images, "seconds_per_iter": seconds / max(images, 1)}
     write_json(work_dir / PROGRESS, {**progress, "eta_seconds": 0.0, "time": time.time()})

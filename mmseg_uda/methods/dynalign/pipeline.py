@@ -21,6 +21,7 @@ from mmseg_uda.methods.dynalign.running import (
     run_stage,
 )
 from mmseg_uda.methods.dynalign.stages import Run
+from mmseg_uda.progress import track
 
 
 class Pipeline:
@@ -120,7 +121,8 @@ class Pipeline:
         stage = self.run.stages["relabel"]
         failed = {failure.name for failure in self.failures}
         paths = {item.name: stage.path(item) for item in self.items if item.name not in failed}
-        return {name: read_record(path) for name, path in paths.items() if path.is_file()}
+        there = {name: path for name, path in paths.items() if path.is_file()}
+        return {name: read_record(there[name]) for name in track(there, "Summing up")}
 
     def _write_lines(self, stem: str, entries: Sequence[Mapping[str, Any]]) -> None:
         text = "".join(f"{json.dumps(entry)}\n" for entry in entries)

@@ -231,7 +231,7 @@ def _failure(stage: Stage, item: Item, error: Exception) -> Failure:
             torch.cuda.empty_cache()
         message = (
             "The memory does not suffice for this image.\n"
-            "  Fix: a smaller --working-size, a smaller --chunk or --device cpu"
+            "  Fix: a smaller --working-size, --scorer open_clip chunk=32, or --device cpu"
         )
     elif isinstance(error, UserError):
         message = str(error)

@@ -58,4 +58,5 @@ def place(
         raise UserError("--rank and --world-size belong together.", "Give both or neither.")
     if rank is None or world is None:
         rank, world = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
-    return rank, world, int(env.get("LOCAL_RANK", 0))
+    # Shares that are started by hand on one machine take its GPUs in turn.
+    return rank, world, int(env.get("LOCAL_RANK", rank))

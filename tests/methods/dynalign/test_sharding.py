@@ -47,5 +47,6 @@ def test_options_come_before_what_torchrun_sets():
     assert place(environment={}) == (0, 1, 0)
     assert place(environment=environment) == (2, 4, 1)
     assert place(0, 2, environment) == (0, 2, 1)
+    assert place(1, 2, {}) == (1, 2, 1)  # shares started by hand take the GPUs in turn
     with pytest.raises(UserError, match="belong together"):
         place(1, None, environment)

@@ -20,6 +20,8 @@ EXAMPLE = "uda.masking.mask_ratio=0.5"
 TOP_LEVEL = frozenset(
     (
         *("model", "uda", "execution", "data_preprocessor", "taxonomy"),
+        # An experiment hands its options to trainings and alignments alike.
+        *("alignment", "source", "data", "reuse", "workers", "limit", "pictures", "eval_ids"),
         *("train_dataloader", "val_dataloader", "test_dataloader"),
         *("train_cfg", "val_cfg", "test_cfg", "val_evaluator", "test_evaluator"),
         *("optim_wrapper", "param_scheduler", "auto_scale_lr"),
@@ -29,10 +31,6 @@ TOP_LEVEL = frozenset(
         *("sync_bn", "model_wrapper_cfg", "find_unused_parameters"),
         *("tta_model", "tta_pipeline"),
     )
-)
-# Those that tools/align.py reads.
-ALIGNMENT_LEVEL = frozenset(
-    ("alignment", "source", "data", "reuse", "workers", "limit", "pictures", "eval_ids")
 )
 
 
@@ -76,13 +74,12 @@ def merge_options(config: Config, values: Mapping[str, Any], path: object) -> No
         UserError: A value does not fit the config, or its key begins with a name that neither the
             config has nor anything reads.
     """
-    known = ALIGNMENT_LEVEL if "alignment" in config else TOP_LEVEL
     for key in values:
         first = key.partition(".")[0]
-        if first not in config and first not in known:
+        if first not in config and first not in TOP_LEVEL:
             raise UserError(
                 f"{FLAG} {key}: the config {path} has no {first!r}, and nothing reads it.",
-                nearest(first, [*config, *known]) or "Keys are those of the config file.",
+                nearest(first, [*config, *TOP_LEVEL]) or "Keys are those of the config file.",
             )
     try:
         config.merge_from_dict(dict(values))

@@ -227,3 +227,10 @@ def test_every_config_reads_and_is_annotated(path):
     assert path.read_text().startswith("# ")
     config = read_config(path)
     assert ("alignment" in config) != ("uda" in config)
+
+
+def test_options_of_trainings_and_of_alignments_reach_all_jobs(tables, tmp_path):
+    changes = ("uda.freeze_known=True", "alignment.options.threshold=0.4", "limit=2")
+    jobs = planned(tables, tmp_path, cfg_options=changes)
+    assert all(one.effective["limit"] == 2 for one in jobs)
+    assert all(one.effective["uda"]["freeze_known"] for one in jobs)

@@ -15,7 +15,7 @@ from mmseg_uda.miniworld import (
     ensure_miniworld,
 )
 from mmseg_uda.miniworld.formats import write_rgb
-from mmseg_uda.miniworld.prepare import GROUPS, SEGMENTATION_DOMAINS
+from mmseg_uda.miniworld.prepare import DEFAULT_WEIGHTS, GROUPS, SEGMENTATION_DOMAINS
 from mmseg_uda.miniworld.sheets import contact_sheet, crop_sheet
 from mmseg_uda.miniworld.unseen import UNSEEN, WEB_DETAILS
 from mmseg_uda.miniworld.web import DOMAIN
@@ -94,6 +94,13 @@ def parse_args() -> argparse.Namespace:
         choices=GROUPS,
         help="also make what these experiments need: generalization 500-, taxonomy 600-",
     )
+    parser.add_argument(
+        "--skip",
+        nargs="+",
+        default=(),
+        choices=DEFAULT_WEIGHTS,
+        help="weights that are not needed; clip: for CSI alone",
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (one per core)")
     return parser.parse_args()
 
@@ -115,7 +122,13 @@ def main() -> None:
     options = WorldOptions(args.seed, args.strength, *args.size, counts)
     weights = None if args.no_weights else args.weights
     paths = ensure_miniworld(
-        args.out, weights, options, args.domains, workers=args.workers, groups=args.groups
+        args.out,
+        weights,
+        options,
+        args.domains,
+        workers=args.workers,
+        groups=args.groups,
+        skip=args.skip,
     )
     for domain, folder in paths.data.items():
         sheet = folder / "contact_sheet.png"

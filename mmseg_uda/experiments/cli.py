@@ -268,8 +268,10 @@ def _provide_data(
 ) -> None:
     if options.profile == "mini":
         world = resolve_data_root(profiles.WORLD)
-        groups = profiles.world_groups([one.resolved for one in planned])
+        configs = [one.resolved for one in planned]
+        groups, skipped = profiles.world_groups(configs), profiles.world_leftovers(configs)
         further = ["--with", *groups] if groups else []
+        further += ["--skip", *skipped] if skipped else []
         made = subprocess.run([*make_world, "--out", world, *further], check=False)
         if made.returncode:
             raise UserError(

@@ -175,6 +175,13 @@ def world_groups(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name, needed in groups.items() if needed]
 
 
+def world_leftovers(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the default weights of the miniworld that taxonomy alignment can do without."""
+    needed = any(repr(CLIP_FOLDER) in repr(config) for config in configs)
+    alignment = any(map(profiles_dynalign.needs_fine_classes, configs))
+    return [Path(CLIP_FOLDER).name] if alignment and not needed else []
+
+
 def mini_experiment(experiment: Experiment) -> Experiment:
     """Returns the table with the profile's seeds and its reference rows at the end.
 

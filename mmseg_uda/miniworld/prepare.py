@@ -108,6 +108,7 @@ def ensure_miniworld(
     weight_options: WeightOptions | None = None,
     workers: int | None = None,
     groups: Sequence[str] = (),
+    skip: Sequence[str] = (),
 ) -> MiniworldPaths:
     """Makes what is missing and leaves the rest alone.
 
@@ -123,6 +124,7 @@ def ensure_miniworld(
         weight_options: How to train the weights.
         workers: Number of processes; default all cores.
         groups: Keys of ``GROUPS``: what is made in addition.
+        skip: Weights that are not made.
 
     Raises:
         UserError: A folder exists that the miniature world did not make.
@@ -142,7 +144,8 @@ def ensure_miniworld(
     data = {d: root / d for d in domains}
     made: dict[str, Path] = {}
     if weights is not None:
-        names = dict.fromkeys([*DEFAULT_WEIGHTS, *(w for group in chosen for w in group.weights)])
+        every = [*DEFAULT_WEIGHTS, *(w for group in chosen for w in group.weights)]
+        names = dict.fromkeys(name for name in every if name not in skip)
         for name in names:
             made[name] = _ensure_weights(
                 root, Path(weights), name, weight_options or WeightOptions(), workers, seconds

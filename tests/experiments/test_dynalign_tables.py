@@ -182,6 +182,8 @@ def test_the_miniworld_stands_in_for_sam_and_clip(tables, tmp_path):
     ]
     configs = [one.resolved for one in planned(tables, tmp_path)]
     assert profiles.world_groups(configs) == ["taxonomy"]
+    assert profiles.world_leftovers(configs) == ["clip"]  # CSI's
+    assert profiles.world_leftovers([one.resolved for one in planned(tables, tmp_path, 90)]) == []
 
 
 def test_published_settings(tables, tmp_path):

@@ -171,3 +171,12 @@ def test_the_tool_finds_data_sets_below_a_given_folder(config, tmp_path, monkeyp
     with pytest.raises(SystemExit):
         runpy.run_path("tools/align.py", run_name="__main__")
     assert f"{tmp_path}/sets/mapillary/validation/images is missing" in capsys.readouterr().err
+
+
+def test_where_no_image_can_be_aligned_the_first_failure_is_told(config, tmp_path):
+    (tmp_path / "regions").mkdir()
+    other = config.copy()
+    other.alignment.proposer = dict(type="precomputed", folder=str(tmp_path / "regions"))
+    other.data.pop("train")
+    with pytest.raises(UserError, match="None of 3 images could be aligned.*failed in propose"):
+        run_alignment(other, tmp_path / "job")

@@ -151,7 +151,7 @@ def _add_work(group: Any) -> None:
 
 def adapter(words: list[str] | None, flag: str) -> dict[str, Any] | None:
     """``TYPE KEY=VALUE ...`` as a config."""
-    from mmseg_uda.engine.config_file import parse_options
+    from mmseg_uda.cfg_options import parse_options
 
     if words is None:
         return None
@@ -178,7 +178,7 @@ def main() -> int:
     from mmseg_uda.apis.alignment import AlignmentSettings, source_of_checkpoint
     from mmseg_uda.apis.alignment.command import device_of, report
     from mmseg_uda.apis.alignment.folder import AlignmentJob, align_folder
-    from mmseg_uda.engine.config_file import parse_options
+    from mmseg_uda.cfg_options import parse_options
     from mmseg_uda.engine.runner import configure_threads
     from mmseg_uda.engine.tta import augmentations_from
     from mmseg_uda.methods.dynalign import LabelFolder, place

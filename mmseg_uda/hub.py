@@ -1,4 +1,4 @@
-"""The Hugging Face hub: asked only where there is a network."""
+"""Where weights come from: local folders, and the Hugging Face hub where there is a network."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ import functools
 import os
 import socket
 import sys
+from pathlib import Path
 
+PRETRAINED_ROOT_VARIABLE = "MMSEG_UDA_PRETRAINED_ROOT"
 HUB = ("huggingface.co", 443)
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 OFFLINE = "HF_HUB_OFFLINE"
+
+
+def pretrained_roots() -> list[Path]:
+    """Folders searched for weights: the variable's, ``./pretrained``, the repository's."""
+    roots = [Path.cwd() / "pretrained", Path(__file__).parents[1] / "pretrained"]
+    override = os.environ.get(PRETRAINED_ROOT_VARIABLE)
+    return [Path(override), *roots] if override else roots
 
 
 def settle_for_cache_when_offline() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mmseg_uda import hub
 from mmseg_uda.errors import UserError
-from mmseg_uda.foundation.lazy import loading
+from mmseg_uda.foundation.lazy import find_checkpoint, find_file, loading
 
 
 @pytest.fixture
@@ -69,3 +69,12 @@ def test_the_hub_is_probed_only_for_models_that_are_not_here(probes, monkeypatch
     with expected, loading("someone/there", "weights"):
         raise OSError("no such model")
     assert probes == [hub.HUB]
+
+
+@pytest.mark.parametrize("name", ["openai/some-clip", "pretrained/some-clip", "some-clip"])
+def test_foundation_models_are_found_in_the_folder_of_the_variable(tmp_path, monkeypatch, name):
+    monkeypatch.setenv(hub.PRETRAINED_ROOT_VARIABLE, str(tmp_path))
+    (tmp_path / "some-clip").mkdir()
+    assert find_checkpoint(name) == (str(tmp_path / "some-clip"), True)
+    (tmp_path / "sam.pth").touch()
+    assert find_file("pretrained/sam.pth") == tmp_path / "sam.pth"

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.hub import settle_for_cache_when_offline
+from mmseg_uda.hub import pretrained_roots, settle_for_cache_when_offline
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -177,10 +177,11 @@ def weights_fingerprint(name: str) -> str:
     return f"{path.name}-{_digest(tuple((f, *_state(f)) for f in files))}"
 
 
-def _places(name: str) -> tuple[Path, Path]:
+def _places(name: str) -> list[Path]:
     """Where weights of a name are looked for."""
     path = Path(name).expanduser()
-    return path, Path("pretrained") / path.name
+    below = Path(*path.parts[1:]) if path.parts[:1] == ("pretrained",) else Path(path.name)
+    return [path, *(root / below for root in pretrained_roots())]
 
 
 def _state(file: Path) -> tuple[int, int]:

@@ -178,6 +178,8 @@ def test_limit_and_options(world, run):
         (("--limit", "0"), "--limit has to be at least 1"),
         (("--rank", "1"), "belong together"),
         (("--stages", "evaluate"), "no labels to evaluate"),
+        (("--stages", "relabel", "--inspect"), "Add visualize to --stages"),
+        (("--stages", "relabel", "--labels", "x"), "Add evaluate to --stages"),
         (("--config", "c.py"), "from one place"),
         (("--proposer", "sam", "points=3"), "no option"),
         (("--taxonomy", "voc"), "No taxonomy map 'voc'"),

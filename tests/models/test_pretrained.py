@@ -8,6 +8,7 @@ from small import nano, segmentor
 from transformers import SegformerConfig, SegformerModel
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.hub import PRETRAINED_ROOT_VARIABLE
 from mmseg_uda.models.backbones import MiT, StagedBackbone
 from mmseg_uda.models.weights import (
     find_weights,
@@ -15,7 +16,6 @@ from mmseg_uda.models.weights import (
     pretrained,
     to_reference_names,
 )
-from mmseg_uda.models.weights.pretrained import PRETRAINED_ROOT_VARIABLE
 
 
 @pytest.fixture

@@ -110,11 +110,18 @@ def align_folder(
 
 
 def _stages(job: AlignmentJob) -> list[str]:
+    asked = {"visualize": job.pictures or job.pages, "evaluate": job.labels is not None}
     if job.stages is None:
-        asked = {"visualize": job.pictures or job.pages, "evaluate": job.labels is not None}
         stages = [*RECORDS, *(name for name, wanted in asked.items() if wanted)]
     else:
         stages = list(job.stages)
+        for name, wanted in asked.items():
+            if wanted and name not in stages:
+                raise UserError(
+                    f"What was asked for belongs to the stage {name!r}, which is not among the "
+                    f"given ones: {', '.join(stages)}.",
+                    f"Add {name} to --stages, or leave --stages out.",
+                )
     unknown = [name for name in stages if name not in STAGES]
     if unknown:
         raise UserError(f"There is no stage {unknown[0]!r}.", f"one of {', '.join(STAGES)}")

@@ -177,7 +177,8 @@ def _suggest(name: str) -> str:
         command = "python tools/make_miniworld.py --out data/miniworld"
         more = "for experiments 500 to 504 --with generalization, 600 to 605 --with taxonomy"
         return f"run: {command} ({more}). Else "
-    from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES, pretrained_roots
+    from mmseg_uda.hub import pretrained_roots
+    from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES
 
     known = {*DOWNLOADS, *HUB_REPOSITORIES}
     for root in pretrained_roots():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.hub import pretrained_roots
 from mmseg_uda.models.backbones.staged import StagedBackbone
 from mmseg_uda.models.weights.files import (
     coverage_problems,
@@ -23,7 +23,6 @@ from mmseg_uda.models.weights.files import (
 )
 from mmseg_uda.models.weights.reference_names import from_reference_names
 
-PRETRAINED_ROOT_VARIABLE = "MMSEG_UDA_PRETRAINED_ROOT"
 HUB_REPOSITORIES = {f"mit_b{i}": f"nvidia/mit-b{i}" for i in range(6)}
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 DOWNLOADS = {
@@ -114,13 +113,6 @@ def _hub_name(name: str) -> str | None:
             rest = [_HUB_LAYERS.get(part, part) for part in rest]
             return published.format(int(stage) + 1, *rest)
     return None
-
-
-def pretrained_roots() -> list[Path]:
-    """Folders searched for weights: the variable's, ``./pretrained``, the repository's."""
-    roots = [Path.cwd() / "pretrained", Path(__file__).parents[3] / "pretrained"]
-    override = os.environ.get(PRETRAINED_ROOT_VARIABLE)
-    return [Path(override), *roots] if override else roots
 
 
 def find_weights(name: str) -> Path | None:

@@ -187,6 +187,7 @@ class Row:
         tag: What tells the changed file's jobs from those of the file itself, in their names.
         inputs: What its config takes from another row's job with the same seed, which runs first:
             dotted name of the key, label of the row, and the path below that job's folder.
+        metrics: The table's columns that mean something for this row; None for all of them.
     """
 
     label: str
@@ -198,6 +199,7 @@ class Row:
     changes: tuple[tuple[str, Any], ...] = ()
     tag: str = ""
     inputs: tuple[tuple[str, str, str], ...] = ()
+    metrics: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

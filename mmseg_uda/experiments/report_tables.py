@@ -107,7 +107,8 @@ def main_table(experiment: Experiment, rows: Sequence[RowResult], published: boo
         cells = [str(row.number), row_label(row), f"{len(row.finished)}/{len(row.jobs)}"]
         for metric in metrics:
             if metric in shown or metric in beside:
-                cells.append(text(row.metric(metric)))
+                meant = row.row.metrics is None or metric in row.row.metrics
+                cells.append(text(row.metric(metric)) if meant else UNKNOWN)
             if metric in beside:
                 value = reported(row, metric)
                 cells.append(UNKNOWN if value is None else f"{value:g}")
@@ -153,7 +154,7 @@ def class_table(rows: Sequence[RowResult], published: bool = False) -> Table:
 
 
 def best_table(rows: Sequence[RowResult]) -> Table:
-    """The best validation beside the last."""
+    """The best validation beside the last, of rows that validate more than once."""
     return Table(
         ["#", "row", "last mIoU", "oracle: best mIoU (selected on target)", "at iteration"],
         [
@@ -165,6 +166,7 @@ def best_table(rows: Sequence[RowResult]) -> Table:
                 ", ".join(map(str, r.best_iterations())) or UNKNOWN,
             ]
             for r in rows
+            if not r.finished or any(len(job.evaluations) > 1 for job in r.finished)
         ],
     )
 

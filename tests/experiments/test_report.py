@@ -104,3 +104,24 @@ def test_seeds_beyond_the_tables_own_are_found(table, tmp_path):
     finish(tmp_path, table.jobs(rows=[1], seeds=[7])[0].name, [evaluation(40000, 44.0)])
     markdown = write_report(table, tmp_path, "paper")[0].read_text()
     assert "| 1 | DAFormer | 1/4 | 44.0 |" in markdown
+
+
+def test_a_row_shows_the_columns_that_mean_something_for_it(tables, tmp_path):
+    """The source model's new classes are not those of the taxonomy it is aligned with."""
+    table = find_experiment(tables, 600)
+    source, aligned = table.jobs(rows=[2], seeds=[0])  # with what it reads from
+    for job in (source, aligned):
+        value = evaluation(40000, 50.0, mIoU_new=38.0, mIoU_known=52.0, aAcc=80.0)
+        finish(tmp_path, job.name, [value])
+    lines = write_report(table, tmp_path, "paper")[0].read_text().splitlines()
+    first, second = (next(x for x in lines if x.startswith(f"| {n} |")) for n in (1, 2))
+    assert "38.0" not in first and "52.0" not in first and "| 80.0 |" in first
+    assert "38.0" in second and "52.0" in second
+
+
+def test_rows_with_one_validation_have_no_best(table, folder):
+    markdown = write_report(table, folder, "paper")[0].read_text()
+    best = markdown.partition("\n## Best")[2].partition("\n## ")[0]
+    assert "| 1 | DAFormer |" in best
+    assert "| 2 |" not in best  # its finished job was validated once
+    assert "| 3 |" in best  # nothing finished yet

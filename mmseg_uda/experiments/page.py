@@ -21,7 +21,7 @@ from mmseg_uda.experiments.display import clock
 from mmseg_uda.experiments.example_rows import Examples, read_examples
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import JobFolder, State
-from mmseg_uda.experiments.results import JobResult, RowResult, class_names
+from mmseg_uda.experiments.results import JobResult, RowResult, shown_classes
 from mmseg_uda.files import tail
 from mmseg_uda.taxonomy import available_taxonomies, load_taxonomy
 
@@ -177,7 +177,7 @@ def _class_table(
     rows: Sequence[RowResult], examples: Examples, published: bool
 ) -> dict[str, Any] | None:
     """IoU per class with the depth of each cell's colour, and reported values below their row."""
-    names = class_names(rows)
+    names = shown_classes(rows)
     if not names:
         return None
     colors = dict(zip(*_palette(names, examples), strict=False))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mmseg_uda.experiments.display import clock
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import State
-from mmseg_uda.experiments.results import JobResult, Mean, RowResult, class_names
+from mmseg_uda.experiments.results import JobResult, Mean, RowResult, shown_classes
 
 UNKNOWN = "–"
 
@@ -141,8 +141,7 @@ def target_names(rows: Sequence[RowResult]) -> list[str]:
 
 def class_table(rows: Sequence[RowResult], published: bool = False) -> Table:
     """IoU of every class; if ``published``, with the reported values below a row that has them."""
-    # Of 66 classes, many are nowhere.
-    classes = [name for name in class_names(rows) if any(row.class_iou(name) for row in rows)]
+    classes = shown_classes(rows)
     lines = []
     for row in rows:
         lines.append([str(row.number), row.row.label, *(text(row.class_iou(c)) for c in classes)])

@@ -152,6 +152,11 @@ def class_names(rows: Iterable[RowResult]) -> list[str]:
     return list(names)
 
 
+def shown_classes(rows: Sequence[RowResult]) -> list[str]:
+    """Returns the classes that occur in some finished job's result; of 66, many are nowhere."""
+    return [name for name in class_names(rows) if any(row.class_iou(name) for row in rows)]
+
+
 def _seeds_on_disk(experiment: Experiment, row: Row, folder: Path) -> set[int]:
     stem = make_job(experiment.id, 0, replace(row), 0).name.removesuffix("0")
     if not folder.is_dir():

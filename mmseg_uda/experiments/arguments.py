@@ -82,9 +82,25 @@ def _add_where(group: argparse._ArgumentGroup) -> None:
         help="GPUs that share one training; the config's batch size is that of one GPU "
         "(default: 1)",
     )
-    group.add_argument("--cpu-jobs", type=int, metavar="N", help="trainings at a time on the CPU")
-    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of each of them")
-    group.add_argument("--work-dir", type=Path, default=Path("work_dirs"), metavar="DIR")
+    group.add_argument(
+        "--cpu-jobs",
+        type=int,
+        metavar="N",
+        help="trainings at a time on the CPU (default: one; one per core for small ones)",
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPU threads of each of them (default: the cores shared out)",
+    )
+    group.add_argument(
+        "--work-dir",
+        type=Path,
+        default=Path("work_dirs"),
+        metavar="DIR",
+        help="folder of all results (default: work_dirs)",
+    )
     group.add_argument("--data-root", type=Path, metavar="DIR", help="in place of ./data")
     group.add_argument(
         "--ignore-disk-space", action="store_true", help="start although the disk looks too small"

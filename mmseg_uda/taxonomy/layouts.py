@@ -163,8 +163,8 @@ LAYOUTS: dict[str, Layout] = {
         img_suffix=".jpg",
         label_suffix=".png",  # the 66 ids as published; a label_map translates them
         obtain="download Mapillary Vistas from https://www.mapillary.com/dataset/vistas and unpack "
-        "it to {root}, so that {root}/validation/images and {root}/validation/v1.2/labels (or "
-        "{root}/validation/labels of release 1.2) exist",
+        "it to {root}, so that {root}/training/images, {root}/validation/images and "
+        "{root}/validation/v1.2/labels (or {root}/validation/labels of release 1.2) exist",
         others=(
             Arrangement(
                 {

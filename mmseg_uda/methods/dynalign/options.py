@@ -44,7 +44,7 @@ def working_shape(text: str, shape: tuple[int, int]) -> tuple[int, int]:
     if match is None:
         raise UserError(
             f"DynAlign: working_size={text!r} is not understood.",
-            "stretch:HEIGHTxWIDTH, keep_ratio:LONGER_SIDE or original",
+            "Give stretch:HEIGHTxWIDTH, keep_ratio:LONGER_SIDE or original.",
         )
     scale = int(match[1]) / max(shape)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
@@ -112,7 +112,8 @@ class Options:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UserError(
-                    f"DynAlign: {name}={getattr(self, name)!r}", f"one of {', '.join(known)}"
+                    f"DynAlign: {name}={getattr(self, name)!r} is unknown.",
+                    f"Use one of {', '.join(known)}.",
                 )
         checks = {
             "context_offsets": len(self.context_offsets) > 0 and min(self.context_offsets) >= 0,
@@ -149,7 +150,10 @@ def _typed(field: Field, value: Any) -> Any:
             return kind(value)
     elif isinstance(value, kind):
         return value
-    raise UserError(f"DynAlign: {field.name}={value!r}", f"for example {field.default!r}")
+    raise UserError(
+        f"DynAlign: {field.name}={value!r} has the wrong type.",
+        f"Give a value like {field.default!r}.",
+    )
 
 
 def _is_number(value: Any, kind: type) -> bool:
@@ -184,12 +188,14 @@ def preset(
         UserError: Unknown preset, option or value.
     """
     if name not in PRESETS:
-        raise UserError(f"There is no preset {name!r}.", f"one of {', '.join(PRESETS)}")
+        raise UserError(f"There is no preset {name!r}.", f"Use one of {', '.join(PRESETS)}.")
     given = {key: value for key, value in (changes or {}).items() if value is not None}
     known = [f.name for f in fields(Options)]
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise UserError(f"DynAlign has no option {unknown[0]!r}.", f"one of {', '.join(known)}")
+        raise UserError(
+            f"DynAlign has no option {unknown[0]!r}.", f"Use one of {', '.join(known)}."
+        )
     chosen = PRESETS[name]
     if name == "recommended" and taxonomy in RECOMMENDED_SIZES:
         chosen = replace(chosen, working_size=RECOMMENDED_SIZES[taxonomy])

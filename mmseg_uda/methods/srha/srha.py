@@ -95,8 +95,8 @@ class SRHA(Trainer):
         check_choice("uda.teacher_bn", teacher_bn, ("batch", "running"))
         if concentration <= 0 or not 0 <= alpha <= 1:
             raise UserError(
-                f"uda.concentration={concentration} and uda.alpha={alpha} do not go.",
-                "The concentration is above 0, alpha in [0, 1].",
+                f"uda.concentration={concentration} or uda.alpha={alpha} is out of range.",
+                "Give a concentration above 0 and an alpha in [0, 1].",
             )
         if not isinstance(self.model.backbone, StagedBackbone):
             raise UserError(

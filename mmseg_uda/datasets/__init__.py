@@ -1,6 +1,6 @@
 """Data sets, transforms, pair sampling and batch preparation; registers all of them."""
 
-from . import transforms  # noqa: F401
+from . import _quiet_import, transforms  # noqa: F401
 from .aligned_dataset import AlignedDataset
 from .class_uniform import (
     ClassUniformSampling,

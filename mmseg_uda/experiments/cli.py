@@ -118,6 +118,10 @@ def _run(
         parse_numbers(arguments.rows, "--rows"), parse_numbers(arguments.seeds, "--seeds")
     )
     planned = plan(experiment, jobs, options)
+    if options.cfg_options:
+        preflight.check_keys(
+            {f"{one.job.row_number} ({one.job.row.label})": one.effective for one in planned}
+        )
     if arguments.dry_run:
         for one in planned:
             one.write()

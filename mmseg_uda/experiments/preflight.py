@@ -38,6 +38,51 @@ def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = Tru
         raise UserError("Files that are needed are not there.\n" + explain(missing), fix=hint)
 
 
+def check_keys(configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Checks the keys of ``uda`` and ``alignment``, which loads torch into this process.
+
+    A training tells the same at its start; a table with a misspelt option should not start at all.
+    Networks are not built.
+
+    Args:
+        configs: Resolved configs, by the name of their row.
+
+    Raises:
+        UserError: A key is unknown; names the row and the nearest known key.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for row, config in configs.items():
+            try:
+                _check_keys(config)
+            except UserError as error:
+                raise UserError(
+                    f"Row {row}: {error.message}",
+                    f"{error.fix or ''} Options apply to every row; --rows chooses some.".strip(),
+                ) from error
+
+
+def _check_keys(config: Mapping[str, Any]) -> None:
+    from inspect import signature
+
+    from mmengine.config import Config
+    from mmengine.utils import import_modules_from_strings
+    from mmseg.registry import MODELS
+
+    import mmseg_uda.register_all  # noqa: F401
+    from mmseg_uda.apis.alignment.settings import AlignmentSettings
+    from mmseg_uda.engine.runner import wrap_model
+    from mmseg_uda.self_training.registry import build_components
+
+    import_modules_from_strings(**config.get("custom_imports") or {"imports": []})
+    if config.get("alignment"):
+        AlignmentSettings.create(config["alignment"], "config").build_options()
+    elif config.get("uda"):
+        trainer = wrap_model(Config(dict(config))).model
+        own = signature(MODELS.get(trainer["type"])).parameters
+        build_components({k: v for k, v in trainer.items() if k not in {"type", *own}}, own)
+
+
 def explain(missing: Iterable[MissingPath]) -> str:
     """Returns a message with one block per data set or kind of weights."""
     blocks: dict[str, list[MissingPath]] = {}

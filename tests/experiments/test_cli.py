@@ -285,3 +285,27 @@ def test_report_can_be_rebuilt_at_any_time(run, tmp_path):
     assert status == 0
     assert "| 1 | DAFormer | 0/1 | – |" in text
     assert (tmp_path / "exp90-mini" / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "option", "message", "fix"),
+    [
+        ("90", "uda.alpa=0.9", "Row 1 (DAFormer): uda.alpa", "Did you mean uda.alpha?"),
+        ("411", "uda.subdomains.crf.radus=3", "Row 3 (SSDA): uda.subdomains.crf.radus", "radius"),
+        ("411", "uda.subdomains.beta=0.2", "Row 1 (HRDA (DeepLabV2)): uda.subdomains", "--rows"),
+        ("600", "alignment.options.treshold=1", "DynAlign has no option 'treshold'", "threshold"),
+    ],
+)
+def test_a_misspelt_option_is_told_before_anything_is_trained(
+    run, tmp_path, experiment, option, message, fix
+):
+    rows = ("--rows", "3") if "radus" in option else ()
+    arguments = ("--exp", experiment, "--dry-run", "--work-dir", str(tmp_path), *rows)
+    status, text = run(*arguments, "--cfg-options", option)
+    assert status == 2
+    assert message in text and fix in text
+
+
+def test_options_that_fit_every_row_are_taken(run, tmp_path):
+    options = ("--cfg-options", "uda.alpha=0.99", "train_cfg.max_iters=10")
+    assert run("--exp", "301", "--dry-run", "--work-dir", str(tmp_path), *options)[0] == 0

@@ -106,7 +106,7 @@ class Aligner:
             return segmentor.predict(image, "", shape, options.source_resize, soft)
         values = torch.as_tensor(source)
         if values.ndim == 3:
-            return _from_logits(values, image.shape[:2], shape, options.source_resize)
+            return _from_logits(values, image.shape[:2], shape, options.source_resize, soft)
         if values.ndim != 2 or values.is_floating_point():
             raise UserError(
                 f"A source prediction of shape {tuple(values.shape)}, {values.dtype}, is neither "
@@ -162,7 +162,7 @@ def align(
 
 
 def _from_logits(
-    logits: Tensor, size: tuple[int, ...], shape: tuple[int, int], resize: str
+    logits: Tensor, size: tuple[int, ...], shape: tuple[int, int], resize: str, soft: bool
 ) -> SourcePrediction:
     wanted = tuple(shape) if resize == "logits" else tuple(size)
     scores = logits.detach().float().cpu()
@@ -171,5 +171,7 @@ def _from_logits(
             scores[None], wanted, mode="bilinear", align_corners=False
         )[0]
     labels = scores.argmax(0).numpy().astype(np.uint16)
-    soft = np.stack([nearest(plane, shape) for plane in scores.softmax(0).numpy()])
-    return SourcePrediction(nearest(labels, shape), soft)
+    probabilities = None
+    if soft:
+        probabilities = np.stack([nearest(plane, shape) for plane in scores.softmax(0).numpy()])
+    return SourcePrediction(nearest(labels, shape), probabilities)

@@ -201,7 +201,7 @@ class Predict(RecordStage):
         found = self._source.predict(image, item.name, shape, self.options.source_resize, soft)
         arrays = {"labels": found.labels, "size": np.array(image.shape[:2])}
         if found.probabilities is not None and soft:
-            arrays["votes"] = mean_probabilities(masks, found.probabilities).astype(np.float32)
+            arrays["votes"] = mean_probabilities(masks, found.probabilities)
         self._write(item, arrays)
 
     @property

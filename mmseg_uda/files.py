@@ -2,24 +2,83 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+# .NAME~MACHINE~PROCESS~RANDOM.SUFFIX: whoever finds it can tell whether somebody still writes it.
+_TEMPORARY = re.compile(r"\..*~(?P<machine>[0-9a-f]{8})~(?P<process>\d+)~\w{8}(\..*)?")
+_DAY = 24 * 3600.0
+_swept: set[Path] = set()
+
+
+def temporary_prefix(name: str) -> str:
+    """Returns how the temporary files and folders of this process begin that stand for ``name``.
+
+    The name starts with a dot, which scans of data sets leave out. Eight random characters (as
+    ``tempfile`` adds them) and a suffix are to follow; :func:`remove_leftovers` knows the result.
+    """
+    # A name of the greatest length still leaves room.
+    return f".{name[:40]}~{_machine()}~{os.getpid()}~"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes have left half-written in a folder.
+
+    Files of a process that lives are left alone; so are those of another machine, whose
+    processes cannot be asked, for a day.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found is None or _in_use(found["machine"], int(found["process"]), entry):
+                continue
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+
+
+def _in_use(machine: str, process: int, entry: os.DirEntry[str]) -> bool:
+    if machine != _machine():
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime < _DAY
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _machine() -> str:
+    return hashlib.sha1(socket.gethostname().encode()).hexdigest()[:8]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path that takes the place of ``path`` when the block ends without error.
 
-    The temporary name starts with a dot, which scans of data sets leave out. What was written is
-    flushed to disk before the rename.
+    What was written is flushed to disk before the rename. The first call in a folder removes what
+    killed processes have left there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    if path.parent not in _swept:
+        _swept.add(path.parent)
+        remove_leftovers(path.parent)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=temporary_prefix(path.stem), suffix=path.suffix
+    )
     os.close(handle)
     temporary = Path(name)
     try:

@@ -16,7 +16,7 @@ from mmseg_uda.experiments.configs import base_path, job_config, nested, render
 from mmseg_uda.experiments.executors import Task
 from mmseg_uda.experiments.grid import Experiment, Job, Row, Setup
 from mmseg_uda.experiments.jobs import JobFolder, fingerprint
-from mmseg_uda.files import write_text
+from mmseg_uda.files import temporary_prefix, write_text
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -265,7 +265,7 @@ def _config(
     header += f"\nMade by run_experiments.py for {job.name}; do not edit."
     text = _own_text(job, folder, header, inputs)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="resolve_", dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=temporary_prefix("resolve"), dir=folder) as temporary:
         # One level deeper than the final place, so relative bases are written for this folder.
         path = Path(temporary) / "job.py"
         path.write_text(_own_text(job, Path(temporary), header, inputs), encoding="utf-8")

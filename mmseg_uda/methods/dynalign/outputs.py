@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.files import replacing, write_json
+from mmseg_uda.files import replacing, temporary_prefix, write_json
 from mmseg_uda.foundation.masks import MaskSet, rle
 from mmseg_uda.labels import read_label
 from mmseg_uda.methods.dynalign.painting import nearest
@@ -123,7 +123,7 @@ class Outputs:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not by ``replacing``, which would change the mode of the file that the link leads to.
-        link = path.with_name(f".{path.name}-{os.getpid()}")
+        link = path.with_name(f"{temporary_prefix(path.stem)}0000link{path.suffix}")
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.abspath(item.path))
         os.replace(link, path)

@@ -35,7 +35,7 @@ def main() -> None:
     require_loggers(args.log)
 
     from mmseg_uda.engine.config_file import load_config
-    from mmseg_uda.engine.processes import check_launcher, leave_processes
+    from mmseg_uda.engine.processes import check_launcher, from_main_process, leave_processes
     from mmseg_uda.engine.runner import build_runner, configure_threads
     from mmseg_uda.experiments import preflight
 
@@ -57,8 +57,15 @@ def main() -> None:
     add_loggers(cfg, args.log)
     # Before mmengine prints the config: who has no data wants to read that alone.
     preflight.require([cfg], "--data-root DIR, if the data sets are elsewhere.", weights=False)
+    alone = args.launcher == "none"
+    told = preflight.inspect([cfg]) if alone else []
     configure_threads()
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    if not alone:  # one process looks, all of them stop
+        told = from_main_process(lambda: preflight.inspect([cfg]))
+    for finding in told:
+        runner.logger.warning(str(finding))
+    runner.train()
     leave_processes()
 
 

@@ -201,7 +201,7 @@ class _Session:
         if not arguments.force:
             check_fingerprints(self.planned)
         # Data sets before disk space: who has none wants to hear that first.
-        _provide_data(self.planned, self.options, self.make_world)
+        _provide_data(self.planned, self.options, self.make_world, self.console)
         need = disk.demand(self.planned, folder, parallel, arguments.keep)
         if not arguments.ignore_disk_space:
             _say(self.console, disk.require_space(need, folder))
@@ -268,7 +268,10 @@ def _say_report(console: Console, paths: Sequence[Path]) -> None:
 
 
 def _provide_data(
-    planned: Sequence[PlannedJob], options: Options, make_world: Sequence[str]
+    planned: Sequence[PlannedJob],
+    options: Options,
+    make_world: Sequence[str],
+    console: Console,
 ) -> None:
     if options.profile == "mini":
         world = resolve_data_root(profiles.WORLD)
@@ -288,8 +291,9 @@ def _provide_data(
             "Get the files as listed, give --data-root DIR if they are elsewhere, or run the same "
             "jobs without any of them on the rendered miniworld: --profile mini"
         )
-    configs = [one.resolved for one in planned]
-    preflight.require(configs, hint, weights=options.profile == "paper")
+    preflight.require([one.resolved for one in planned], hint, weights=options.profile == "paper")
+    for finding in preflight.inspect(one.effective for one in planned):
+        _say(console, f"Warning: {finding}")
 
 
 def _say(console: Console, text: str) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.banks import missing_bank
+from mmseg_uda.findings import Finding, warnings_of
 from mmseg_uda.hub import settle_for_cache_when_offline
+from mmseg_uda.inspection import inspect_start
 from mmseg_uda.taxonomy import MissingPath, missing_paths
 
 LOADERS = ("train_dataloader", "val_dataloader")
@@ -36,6 +38,23 @@ def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = Tru
         missing = missing_weights(configs)
     if missing:
         raise UserError("Files that are needed are not there.\n" + explain(missing), fix=hint)
+
+
+def inspect(configs: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """Looks at configs, file headers and the first files for values that cannot be right.
+
+    What is missing is the matter of :func:`require`.
+
+    Args:
+        configs: Resolved configs.
+
+    Returns:
+        Warnings, to be told before the first step.
+
+    Raises:
+        UserError: Something would spoil the training; names all of it.
+    """
+    return warnings_of(inspect_start(configs))
 
 
 def check_keys(configs: Mapping[str, Mapping[str, Any]]) -> None:

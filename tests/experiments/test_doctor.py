@@ -15,7 +15,6 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor import cli
 from mmseg_uda.experiments.doctor.cuda import Driver, check_driver
-from mmseg_uda.experiments.doctor.findings import Finding, Level
 from mmseg_uda.experiments.doctor.installation import (
     check_families,
     check_installation,
@@ -23,6 +22,7 @@ from mmseg_uda.experiments.doctor.installation import (
     check_torch_pair,
 )
 from mmseg_uda.experiments.doctor.weights import check_weights
+from mmseg_uda.findings import Finding, Level
 
 
 def test_this_installation_is_sound():
@@ -291,6 +291,12 @@ class TestContent:
         status, findings = diagnose(capsys, tiny)
         assert status == 1
         assert any("is not a list of class counts" in f["message"] for f in findings)
+
+    def test_a_label_map_may_be_a_dict(self, tiny, capsys):
+        with tiny.open("a") as file:
+            file.write("\ntrain_dataloader['dataset']['source']['label_map'] = {3: 1, 7: 255}\n")
+        for arguments in ([], ["--decode", "--nproc", "1"]):
+            assert diagnose(capsys, tiny, *arguments)[0] == 0
 
     def test_a_wrong_taxonomy_is_a_finding(self, tiny, capsys):
         with tiny.open("a") as file:

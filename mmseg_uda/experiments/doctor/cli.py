@@ -15,13 +15,18 @@ from rich.console import Console
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor.data import check_data
-from mmseg_uda.experiments.doctor.findings import Finding, Level
 from mmseg_uda.experiments.doctor.installation import check_installation
 from mmseg_uda.experiments.doctor.weights import check_weights
 from mmseg_uda.experiments.plan import read_config
+from mmseg_uda.findings import Finding, Level
 from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
 
-SIGNS = {Level.OK: ("✓", "green"), Level.NOTE: ("•", "yellow"), Level.PROBLEM: ("✗", "bold red")}
+SIGNS = {
+    Level.OK: ("✓", "green"),
+    Level.NOTE: ("•", "yellow"),
+    Level.WARNING: ("! Warning:", "bold yellow"),
+    Level.PROBLEM: ("✗", "bold red"),
+}
 AREAS = ("installation", "config", "data", "weights")
 BAR = 30  # characters
 
@@ -97,8 +102,12 @@ def _show(findings: Sequence[Finding]) -> None:
             _draw(console, finding.details["pixels"])
         if finding.fix and finding.level is not Level.OK:
             console.print(f"      Fix: {finding.fix}", markup=False)
-    problems = sum(finding.level is Level.PROBLEM for finding in findings)
-    console.print(f"\nProblems: {problems}" if problems else "\nAll is well.")
+    levels = [finding.level for finding in findings]
+    problems, warned = levels.count(Level.PROBLEM), levels.count(Level.WARNING)
+    if problems or warned:
+        console.print(f"\nProblems: {problems}" + (f", warnings: {warned}" if warned else ""))
+    else:
+        console.print("\nAll is well.")
 
 
 def _draw(console: Console, pixels: Mapping[str, int]) -> None:

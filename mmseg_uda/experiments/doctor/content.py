@@ -6,15 +6,9 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mmseg_uda.experiments.doctor.findings import Finding, Level
-from mmseg_uda.taxonomy import load_taxonomy
-
-if TYPE_CHECKING:
-    from mmseg_uda.experiments.doctor.data import DataSet
-
-AREA = "data"
+from mmseg_uda.findings import Finding, Level
+from mmseg_uda.inspection import AREA, DataSet
 
 
 def check_content(one: DataSet) -> list[Finding]:
@@ -101,7 +95,7 @@ def _remove(training: DataSet, images: Sequence[Path]) -> str:
 def _histogram(one: DataSet) -> list[Finding]:
     if one.location.label_folder is None:
         return []
-    taxonomy = load_taxonomy(one.item.get("taxonomy", "cityscapes19"))
+    taxonomy = one.taxonomy
     pixels: Counter[int] = Counter()
     for report in one.reports:
         pixels.update(report.train_ids or {})

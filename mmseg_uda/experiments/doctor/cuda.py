@@ -6,7 +6,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
-from mmseg_uda.experiments.doctor.findings import Finding, Level
+from mmseg_uda.findings import Finding, Level
 
 AREA = "installation"
 INDEX = "https://pytorch.org/get-started/locally lists the commands"

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor.content import check_content, check_duplicates
-from mmseg_uda.experiments.doctor.findings import Finding, Level
 from mmseg_uda.experiments.doctor.statistics import check_statistics
-from mmseg_uda.labels import FileReport, inspect_files
-from mmseg_uda.taxonomy import LAYOUTS, DataLocation
-from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
-from mmseg_uda.taxonomy.locations import parts_of, scan
-
-AREA = "data"
-TRAINING, EVALUATION = "training", "evaluation"
-LOADERS = {
-    "train_dataloader": TRAINING,
-    "val_dataloader": EVALUATION,
-    "test_dataloader": EVALUATION,
-}
+from mmseg_uda.findings import Finding, Level, problem, unique
+from mmseg_uda.inspection import (
+    AREA,
+    TRAINING,
+    DataSet,
+    collect,
+    inspect_config,
+    inspect_data_set,
+)
+from mmseg_uda.labels import inspect_files
+from mmseg_uda.taxonomy.locations import scan
 
 # Images of the published splits.
 COUNTS = {
@@ -42,33 +39,6 @@ COUNTS = {
 }
 
 
-@dataclass
-class DataSet:
-    """A data set that configs read.
-
-    Attributes:
-        item: Its config.
-        location: Where its files lie.
-        roles: What it is read for, ``TRAINING`` or ``EVALUATION`` or both.
-        reports: What its files told, if they were decoded.
-    """
-
-    item: Mapping[str, Any]
-    location: DataLocation
-    roles: set[str]
-    reports: list[FileReport] = field(default_factory=list)
-
-    @property
-    def title(self) -> str:
-        """Name for messages: the data set and its image folder."""
-        return f"{self.location.title} ({self.location.image_folder})"
-
-    @property
-    def needs_depth(self) -> bool:
-        """Whether a transform loads depth files."""
-        return any(s.get("type") == DEPTH_LOADER for s in self.item.get("pipeline") or ())
-
-
 def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int) -> list[Finding]:
     """Checks every data set of the configs, each once.
 
@@ -79,7 +49,9 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
     """
     configs = list(configs)
     findings: list[Finding] = []
-    data_sets = _collect(configs, findings)
+    for config in configs:
+        findings += inspect_config(config)
+    data_sets = collect(configs, findings)
     for one in data_sets:
         missing = one.location.missing(one.needs_depth)
         findings += [
@@ -89,6 +61,7 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
         if missing:
             continue
         findings += _complete(one)
+        findings += inspect_data_set(one)
         try:
             if decode:
                 one.reports = list(inspect_files(one.item, workers, one.needs_depth))
@@ -96,7 +69,8 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
             if TRAINING in one.roles:  # only rare class sampling reads them
                 findings += check_statistics(one)
         except UserError as error:  # its taxonomy or label map
-            findings.append(Finding(AREA, Level.PROBLEM, error.message, error.fix or ""))
+            findings.append(problem(AREA, error))
+    findings = unique(findings)
     return [*findings, *_further(configs, findings), *check_duplicates(data_sets)]
 
 
@@ -111,36 +85,6 @@ def _further(configs: Iterable[Mapping[str, Any]], before: Sequence[Finding]) ->
         for path in missing
     ]
     return [finding for finding in findings if finding not in before]
-
-
-def _collect(configs: Iterable[Mapping[str, Any]], findings: list[Finding]) -> list[DataSet]:
-    found: dict[tuple, DataSet] = {}
-    for config in configs:
-        for role, item in _items(config):
-            try:
-                location = DataLocation.create(**item)
-            except UserError as error:
-                finding = Finding(AREA, Level.PROBLEM, error.message, error.fix or "")
-                if finding not in findings:
-                    findings.append(finding)
-                continue
-            key = (location, repr(item.get("label_map")), item.get("taxonomy"))
-            found.setdefault(key, DataSet(item, location, set())).roles.add(role)
-    return list(found.values())
-
-
-def _items(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields role and config of all data sets of ours that training and evaluation read."""
-    pending = [(role, (config.get(name) or {}).get("dataset")) for name, role in LOADERS.items()]
-    while pending:
-        role, item = pending.pop(0)
-        if not item:
-            continue
-        nested = parts_of(item)
-        if nested:
-            pending += [(role, one) for one in nested]
-        elif item.get("type") in {*LAYOUTS, "TaxonomyDataset"}:
-            yield role, dict(item)
 
 
 def _complete(one: DataSet) -> list[Finding]:

@@ -9,7 +9,7 @@ import warnings
 from importlib import metadata
 
 from mmseg_uda.experiments.doctor.cuda import check_cuda
-from mmseg_uda.experiments.doctor.findings import Finding, Level
+from mmseg_uda.findings import Finding, Level
 
 AREA = "installation"
 REINSTALL = "pip install -e .[test] -c constraints.txt"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.doctor.findings import Finding, Level
+from mmseg_uda.findings import Finding, Level
+from mmseg_uda.inspection import AREA, DataSet
 from mmseg_uda.labels import (
     PUBLISHED_FILE,
     cache_files,
@@ -17,12 +17,7 @@ from mmseg_uda.labels import (
     read_label,
 )
 from mmseg_uda.labels.conversion import Counts
-from mmseg_uda.taxonomy import load_taxonomy
 
-if TYPE_CHECKING:
-    from mmseg_uda.experiments.doctor.data import DataSet
-
-AREA = "data"
 SAMPLE = 8  # labels that are read where not all of them were
 
 
@@ -37,14 +32,12 @@ def check_statistics(one: DataSet) -> list[Finding]:
     paths = [str(Path(folder, name)) for name in names]
     if not names:
         return []
-    taxonomy = load_taxonomy(one.item.get("taxonomy", "cityscapes19"))
     truth = _decoded(one) or _sampled(folder, names)
     root = Path(location.root)
     findings: list[Finding] = []
     published = root / PUBLISHED_FILE
-    raw = one.item.get("label_map") in taxonomy.raw_ids
-    if published.is_file() and not raw:
-        findings += _compare(one, published, names, truth, taxonomy.ignore_index)
+    if not one.reads_raw_ids and published.is_file():
+        findings += _compare(one, published, names, truth, one.taxonomy.ignore_index)
     for path in cache_files(root, fingerprint_of(paths, names)):
         if path.is_file():
             findings += _compare(one, path, names, truth, None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
-from mmseg_uda.experiments.doctor.findings import Finding, Level
+from mmseg_uda.findings import Finding, Level
 
 AREA = "weights"
 REMOTE = ("http://", "https://", "torchvision://", "open-mmlab://", "modelzoo://")

@@ -1,0 +1,33 @@
+"""What a config and the first look at its files show before a training starts.
+
+Values that cannot be what they are taken for are told here: the doctor and the start of a training
+ask the same functions. Nothing here imports torch.
+"""
+
+from .data_sets import (
+    AREA,
+    EVALUATION,
+    LOADERS,
+    OURS,
+    TRAINING,
+    DataSet,
+    collect,
+    entries_of,
+    steps_of,
+)
+from .start import inspect_config, inspect_data_set, inspect_start
+
+__all__ = [
+    "AREA",
+    "EVALUATION",
+    "LOADERS",
+    "OURS",
+    "TRAINING",
+    "DataSet",
+    "collect",
+    "entries_of",
+    "inspect_config",
+    "inspect_data_set",
+    "inspect_start",
+    "steps_of",
+]

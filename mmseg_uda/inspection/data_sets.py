@@ -1,0 +1,148 @@
+"""The data sets that configs read, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.findings import Finding, problem
+from mmseg_uda.labels import FileReport
+from mmseg_uda.taxonomy import LAYOUTS, DataLocation, Taxonomy, load_taxonomy
+from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
+
+AREA = "data"
+TRAINING, EVALUATION = "training", "evaluation"
+LOADERS = {
+    "train_dataloader": TRAINING,
+    "val_dataloader": EVALUATION,
+    "test_dataloader": EVALUATION,
+}
+OURS = {*LAYOUTS, "TaxonomyDataset"}
+
+
+@dataclass
+class DataSet:
+    """A data set that configs read.
+
+    Attributes:
+        item: Its config.
+        location: Where its files lie.
+        key: Where in the first config, for example ``train_dataloader.dataset.source``.
+        roles: What it is read for, ``TRAINING`` or ``EVALUATION`` or both.
+        reports: What its files told, if they were decoded.
+    """
+
+    item: Mapping[str, Any]
+    location: DataLocation
+    key: str
+    roles: set[str] = field(default_factory=set)
+    reports: list[FileReport] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Name for messages: the data set and its image folder."""
+        return f"{self.location.title} ({self.location.image_folder})"
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether a transform loads depth files."""
+        return any(step.get("type") == DEPTH_LOADER for step in steps_of(self.item))
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """Its label space.
+
+        Raises:
+            UserError: There is no such taxonomy.
+        """
+        return load_taxonomy(self.item.get("taxonomy", "cityscapes19"))
+
+    @property
+    def label_map(self) -> Any:
+        """As its config says."""
+        return self.item.get("label_map")
+
+    @property
+    def reads_raw_ids(self) -> bool:
+        """Whether the label files hold ids of their own instead of trainIds."""
+        return isinstance(self.label_map, str) and self.label_map in self.taxonomy.raw_ids
+
+    @cached_property
+    def images(self) -> list[str]:
+        """Names of all images, sorted.
+
+        Raises:
+            UserError: There is none, or one that is listed is missing or there twice.
+        """
+        return self.location.images()
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Name of every image's label, whether or not it exists; [] for images without labels."""
+        if self.location.label_folder is None:
+            return []
+        return [self.location.label_name(image) for image in self.images]
+
+    def image_path(self, name: str) -> str:
+        """Returns the path of an image."""
+        return str(Path(self.location.image_folder, name))
+
+    def label_path(self, name: str) -> str:
+        """Returns the path of a label."""
+        return str(Path(str(self.location.label_folder), name))
+
+
+def collect(configs: Iterable[Mapping[str, Any]], findings: list[Finding]) -> list[DataSet]:
+    """Returns the data sets of ours that training and evaluation read, each once.
+
+    Args:
+        configs: Resolved configs.
+        findings: Gets a problem for each whose options are wrong.
+    """
+    found: dict[tuple, DataSet] = {}
+    for config in configs:
+        for key, role, item in entries_of(config):
+            if item.get("type") not in OURS:
+                continue
+            try:
+                location = DataLocation.create(**item)
+            except UserError as error:
+                findings.append(problem(AREA, error))
+                continue
+            same = (location, repr(item.get("label_map")), repr(item.get("taxonomy")))
+            found.setdefault(same, DataSet(item, location, key)).roles.add(role)
+    return list(found.values())
+
+
+def entries_of(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yields key, role and config of every data set, in wrappers or alone, of whatever package."""
+    for loader, role in LOADERS.items():
+        settings = config.get(loader)
+        if isinstance(settings, Mapping) and isinstance(settings.get("dataset"), Mapping):
+            for key, item in _parts(f"{loader}.dataset", settings["dataset"]):
+                yield key, role, item
+
+
+def _parts(key: str, item: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    nested = {name: item.get(name) for name in ("source", "target", "dataset")}
+    if isinstance(item.get("images"), Mapping):  # of aligned labels
+        nested["images"] = {**item["images"], "images_only": True}
+    more = item.get("targets")
+    nested |= {f"targets.{k}": v for k, v in more.items()} if isinstance(more, Mapping) else {}
+    more = item.get("datasets")
+    nested |= {f"datasets.{i}": v for i, v in enumerate(more)} if isinstance(more, list) else {}
+    inner = {name: part for name, part in nested.items() if isinstance(part, Mapping)}
+    for name, part in inner.items():
+        yield from _parts(f"{key}.{name}", part)
+    if not inner or "images" in inner:
+        yield key, item
+
+
+def steps_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns the transforms in a data set's config."""
+    steps = item.get("pipeline")
+    return [s for s in steps if isinstance(s, Mapping)] if isinstance(steps, (list, tuple)) else []

@@ -1,0 +1,53 @@
+"""All checks of a config and of its data sets, for the start of a training and for the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.findings import Finding, Level, problem, unique
+
+from .data_sets import AREA, DataSet, collect
+from .ids import check_label_space
+
+CONFIG_CHECKS: tuple[Callable[[Mapping[str, Any]], list[Finding]], ...] = ()
+"""Of a resolved config alone: no file of a data set is read."""
+DATA_CHECKS: tuple[Callable[[DataSet], list[Finding]], ...] = (check_label_space,)
+"""Of a data set whose first files are there: headers, and the content of a few files."""
+
+
+def inspect_start(configs: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """Returns what speaks against training these configs, without what is missing.
+
+    Args:
+        configs: Resolved configs. Each data set that they share is looked at once.
+    """
+    configs = list(configs)
+    findings = [finding for config in configs for finding in inspect_config(config)]
+    for one in collect(configs, findings):
+        if not one.location.missing(one.needs_depth):
+            findings += inspect_data_set(one)
+    return unique(findings)
+
+
+def inspect_config(config: Mapping[str, Any]) -> list[Finding]:
+    """Runs ``CONFIG_CHECKS``."""
+    return [f for check in CONFIG_CHECKS for f in _guarded("config", check, config)]
+
+
+def inspect_data_set(one: DataSet) -> list[Finding]:
+    """Runs ``DATA_CHECKS``."""
+    return [f for check in DATA_CHECKS for f in _guarded(AREA, check, one)]
+
+
+def _guarded(area: str, check: Callable[[Any], list[Finding]], subject: Any) -> list[Finding]:
+    try:
+        return check(subject)
+    except UserError as error:
+        return [problem(area, error)]
+    except Exception as error:  # a config may hold anything; a look at it must not end a run
+        where = f"{subject.title}: " if isinstance(subject, DataSet) else ""
+        what = check.__name__.replace("_", " ").strip()
+        text = f"{where}{what} ended with {type(error).__name__}: {error}"
+        return [Finding(area, Level.WARNING, text, "look for a value of an unusual type")]

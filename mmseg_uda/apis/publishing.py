@@ -56,6 +56,8 @@ def publish(
     model = build_segmentor(cfg)
     load_segmentor_weights(model, content, part, checkpoint)
     deployed = deployed_config(cfg)
+    if hasattr(model.decode_head, "top_down_levels"):  # which the checkpoint decides
+        deployed.model.decode_head.top_down_levels = model.decode_head.top_down_levels
     meta = {
         "dataset_meta": dataset_meta(cfg, content, model.num_classes),
         "cfg": deployed.pretty_text,

@@ -78,7 +78,8 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
         checkpoint.get("meta", {}).get("format_version") if "state_dict" in checkpoint else None
     )
     if version is None:
-        load_segmentor_weights(getattr(trainer, "model", trainer), checkpoint)
+        student = getattr(trainer, "model", trainer)
+        load_segmentor_weights(student, checkpoint, source=source, adapt=False)
         return
     if version > FORMAT_VERSION:
         raise UserError(

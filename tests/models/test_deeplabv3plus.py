@@ -222,7 +222,7 @@ PUBLISHED = [
     ("backbone.layer", "layer"),
     ("decode_head.image_mean.", "aspp.img_conv."),
     ("decode_head.branches.", "aspp.features."),
-    ("decode_head.pyramid.", "bot_aug."),
+    ("decode_head.pyramid.", "bot_aspp."),
     ("decode_head.low.", "bot_fine."),
     ("decode_head.decoder.0.", "final1."),
     ("decode_head.decoder.1.0.", "final1.3."),

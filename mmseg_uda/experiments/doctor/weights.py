@@ -154,7 +154,7 @@ def _fits(key: str, config: Mapping[str, Any], checkpoint: Any) -> Iterator[Find
         yield _not_built("model", error)
         return
     try:
-        load_segmentor_weights(network, checkpoint)
+        load_segmentor_weights(network, checkpoint, adapt=key != "load_from")
     except UserError as error:
         yield Finding(AREA, Level.PROBLEM, f"{key}: {error.message}", error.fix or f"correct {key}")
     else:

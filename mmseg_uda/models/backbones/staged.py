@@ -184,17 +184,18 @@ class StagedBackbone(BaseModule):
         Args:
             state_dict: Weights; names that torchvision's network does not have are kept.
         """
+        return {self.from_torchvision_name(name): value for name, value in state_dict.items()}
+
+    def from_torchvision_name(self, name: str) -> str:
+        """Our name of one of torchvision's parameters; others are kept."""
         ours = {
             source: f"layer{stage}.{index}"
             for stage, names in enumerate(self._sources)
             for index, source in enumerate(names)
         }
         longest_first = sorted(ours, key=len, reverse=True)
-        result = {}
-        for name, value in state_dict.items():
-            source = next((s for s in longest_first if name.startswith(f"{s}.")), None)
-            result[name if source is None else ours[source] + name[len(source) :]] = value
-        return result
+        source = next((s for s in longest_first if name.startswith(f"{s}.")), None)
+        return name if source is None else ours[source] + name[len(source) :]
 
     def to_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename our state dict to torchvision's names; see :meth:`from_torchvision_names`."""

@@ -11,6 +11,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.models.mask_classification import MaskPredictions, mask2former_library
 
 
@@ -18,18 +19,22 @@ from mmseg_uda.models.mask_classification import MaskPredictions, mask2former_li
 class TorchMask2FormerHead(BaseDecodeHead):
     """Deformable pixel decoder, queries with masked attention, a class and a mask per query.
 
-    The pixel decoder attends over the last three maps and adds one finer level from the first.
+    The pixel decoder attends over the last three maps and adds finer levels, of the first map alone
+    unless ``top_down_levels`` says more.
     mmseg registers a ``Mask2FormerHead`` that needs compiled operators, hence the name.
 
     Args:
         in_channels: Channels of the four maps, finest first.
         channels: Width of both decoders; a multiple of 32.
-        feature_strides: Image pixels per pixel of the maps. The first is half of the second.
+        feature_strides: Image pixels per pixel of the maps; the first may be half of the second.
         mask_channels: Channels of the mask embedding.
         num_queries: Queries, thus masks.
         encoder_layers: Layers of the pixel decoder.
         decoder_layers: Layers of the query decoder; one more output is supervised.
         num_heads: Attention heads.
+        top_down_levels: Maps that are added to the pixel decoder's result, coarsest first: by
+            default those finer than the attended ones, which is the first (Mask2Former); 3 takes
+            the first three, as SRHA's released networks do.
         encoder_ffn: Hidden width of the pixel decoder's feed-forward layers.
         decoder_ffn: The same of the query decoder.
         **kwargs: mmseg's decode head options. ``loss_decode`` is a
@@ -50,6 +55,7 @@ class TorchMask2FormerHead(BaseDecodeHead):
         encoder_layers: int = 6,
         decoder_layers: int = 9,
         num_heads: int = 8,
+        top_down_levels: int | None = None,
         encoder_ffn: int = 1024,
         decoder_ffn: int = 2048,
         **kwargs: Any,
@@ -63,13 +69,13 @@ class TorchMask2FormerHead(BaseDecodeHead):
             list(in_channels), channels, dropout_ratio=0, loss_decode=loss, init_cfg=None, **kwargs
         )
         del self.conv_seg
-        config = library.Mask2FormerConfig(
+        if top_down_levels is None:
+            top_down_levels = int(math.log2(min(feature_strides[-3:]) / feature_strides[0]))
+        self._config = library.Mask2FormerConfig(
             num_labels=self.num_classes,
             feature_size=channels,
             hidden_dim=channels,
             mask_feature_size=mask_channels,
-            feature_strides=list(feature_strides),
-            common_stride=feature_strides[0],
             num_queries=num_queries,
             encoder_layers=encoder_layers,
             decoder_layers=decoder_layers + 1,  # the library counts the first prediction, too
@@ -79,10 +85,34 @@ class TorchMask2FormerHead(BaseDecodeHead):
             dropout=0.0,
             pre_norm=False,
         )
-        self.pixel_decoder = library.Mask2FormerPixelDecoder(config, list(in_channels))
-        self.transformer = library.Mask2FormerTransformerModule(channels, config)
+        self.set_top_down_levels(top_down_levels)
+        self.transformer = library.Mask2FormerTransformerModule(channels, self._config)
         self.class_predictor = nn.Linear(channels, self.num_classes + 1)
         initialise_decoders(self.pixel_decoder, self.transformer)
+
+    def set_top_down_levels(self, levels: int) -> None:
+        """Replace the pixel decoder by an uninitialised one with other top-down levels.
+
+        Raises:
+            UserError: There are not so many finer maps.
+        """
+        if not 0 <= levels < len(self.in_channels):
+            raise UserError(
+                f"decode_head.top_down_levels={levels} is impossible with {len(self.in_channels)} "
+                "maps.",
+                fix="1 as in Mask2Former, 3 as in SRHA's released networks",
+            )
+        # the library derives the number from strides and has no other use for them
+        self._config.feature_strides = [2**levels] * len(self.in_channels)
+        self._config.common_stride = 1
+        library = mask2former_library()
+        decoder = library.Mask2FormerPixelDecoder(self._config, list(self.in_channels))
+        old: nn.Module | None = getattr(self, "pixel_decoder", None)
+        if old is not None:
+            parameter = next(old.parameters())
+            decoder.to(parameter.device, parameter.dtype).train(old.training)
+        self.pixel_decoder: nn.Module = decoder
+        self.top_down_levels = levels
 
     def predict_masks(self, inputs: Sequence[Tensor]) -> MaskPredictions:
         """Decode backbone features.

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.heads.mask2former import TorchMask2FormerHead
 from mmseg_uda.models.weights.files import (
     atomic_save,
     coverage_problems,
@@ -18,7 +20,7 @@ from mmseg_uda.models.weights.files import (
     state_dict_of,
 )
 from mmseg_uda.models.weights.reference_names import from_reference_names, to_reference_names
-from mmseg_uda.models.weights.srha_names import from_srha_names
+from mmseg_uda.models.weights.srha_names import check_srha_command, from_srha_names
 
 PARTS = ("model", "ema_model")
 
@@ -28,24 +30,29 @@ def load_segmentor_weights(
     checkpoint: str | Path | Mapping[str, Any],
     part: str = "model",
     source: str | Path = "the checkpoint",
+    adapt: bool = True,
 ) -> None:
     """Fill a segmentor completely, or raise.
 
     Takes our checkpoints and the lineage's (student under ``model.``, teacher under
-    ``ema_model.``), in mmseg's or in the published encoder names, SRHA's, and plain mmseg ones.
-    Auxiliary heads in the file are ignored when the segmentor has none.
+    ``ema_model.``), in mmseg's or in the published encoder names, SRHA's and RobustNet's, and plain
+    mmseg ones. Auxiliary heads in the file are ignored when the segmentor has none.
 
     Args:
         segmentor: The network to fill.
         checkpoint: A file, or its content.
         part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
         source: Where a content came from, for messages.
+        adapt: Give a Mask2Former as many top-down levels as the file has. Its parameters are then
+            new ones, so an optimizer that holds the old ones forbids it.
 
     Raises:
         UserError: The file is unreadable, lacks the part, or belongs to another network.
     """
     name = source if isinstance(checkpoint, Mapping) else checkpoint
-    fill_segmentor(segmentor, segmentor_weights(segmentor, checkpoint, part, source), name)
+    weights = segmentor_weights(segmentor, checkpoint, part, source)
+    _fit_top_down_levels(segmentor, weights, name, adapt)
+    fill_segmentor(segmentor, weights, name)
 
 
 def segmentor_weights(
@@ -64,6 +71,7 @@ def segmentor_weights(
         source, content = str(source), dict(checkpoint)
     else:
         source, content = str(checkpoint), read_checkpoint(checkpoint)
+    check_srha_command(segmentor, content, source)
     weights = state_dict_of(content, source)
     selected = {
         name.removeprefix(f"{part}."): value
@@ -74,7 +82,8 @@ def segmentor_weights(
         if part != "model":
             raise UserError(f"{source} holds no teacher", fix="evaluate the student, part='model'")
         selected = weights
-    selected = from_srha_names(segmentor, from_reference_names(segmentor, selected))
+    selected = from_reference_names(segmentor, selected)
+    selected = from_srha_names(segmentor, selected, source)
     if not getattr(segmentor, "with_auxiliary_head", False):
         selected = {
             name: value
@@ -100,6 +109,27 @@ def fill_segmentor(
             fix="use the config that the checkpoint was trained with",
         )
     segmentor.load_state_dict({**expected, **weights})
+
+
+def _fit_top_down_levels(
+    segmentor: nn.Module, weights: Mapping[str, torch.Tensor], source: str | Path, adapt: bool
+) -> None:
+    """SRHA's released Mask2Former has three top-down levels, Mask2Former's one."""
+    head = getattr(segmentor, "decode_head", None)
+    if not isinstance(head, TorchMask2FormerHead):
+        return
+    prefix = "decode_head.pixel_decoder.adapter_"
+    levels = len({name[len(prefix) :].split(".")[0] for name in weights if name.startswith(prefix)})
+    if levels in (0, head.top_down_levels):
+        return
+    if not adapt:
+        raise UserError(
+            f"{source} has {levels} top-down levels in its pixel decoder, the network "
+            f"{head.top_down_levels}.",
+            fix=f"set model.decode_head.top_down_levels={levels}",
+        )
+    print_log(f"{source}: a pixel decoder with {levels} top-down levels", logger="current")
+    head.set_top_down_levels(levels)
 
 
 def write_reference_checkpoint(

@@ -87,7 +87,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--aug-test", action="store_true", help="average over scales 0.5 to 1.75 and mirror images")
     add("--train-set", "--train_set", action="store_true", help="train split instead of val")
     add("--test-set", action="store_true", help="test split instead of val")
-    add("--options", nargs="+", default=[], metavar="KEY=VALUE", help="change config values")
+    add(
+        "--options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change config values",
+    )
     add("--launcher", default="none", choices=["none", "pytorch", "slurm", "mpi"],
         help="the variables of torchrun, Slurm or MPI share the images")  # fmt: skip
     add("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmseg_uda.cfg_values import parse_value
 from mmseg_uda.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 FLAG = "--cfg-options"
 EXAMPLE = "uda.masking.mask_ratio=0.5"
+QUOTED = "uda.masking={mask_ratio: 0.5, mask_block_size: 64}"
+DELETE = "_delete_"
+LONGEST = 120  # characters of an option in a message
 
 # Keys that mmengine's runner and our tools read, whether or not a config has them.
 TOP_LEVEL = frozenset(
@@ -34,10 +39,19 @@ TOP_LEVEL = frozenset(
 )
 
 
+def add_config_flag(
+    parser: argparse._ActionsContainer, description: str = "change config values"
+) -> None:
+    """Add ``--cfg-options`` to a command; given several times, all of it counts."""
+    parser.add_argument(
+        FLAG, nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=description
+    )
+
+
 def parse_options(
     options: Sequence[str], flag: str = FLAG, example: str = EXAMPLE
 ) -> dict[str, Any]:
-    """``KEY=VALUE`` texts as values: numbers, booleans, None, lists, else texts.
+    """``KEY=VALUE`` texts as values, see :func:`~mmseg_uda.cfg_values.parse_value`.
 
     Args:
         options: As on the command line.
@@ -45,25 +59,38 @@ def parse_options(
         example: One that is right.
 
     Raises:
-        UserError: A text has another form.
+        UserError: A text has another form, or a key is given two values.
     """
-    if not options:
-        return {}
-    from mmengine.config import DictAction
-
-    values = {}
+    values: dict[str, Any] = {}
     for option in options:
-        key, found, value = option.partition("=")
-        if not found or not key:
+        key, found, text = option.partition("=")
+        if not found or not all(key.split(".")):
             raise UserError(
-                f"{flag} {option!r} is no KEY=VALUE.", f"Write for example {example} (no spaces)."
+                f"{flag} {option!r} is no KEY=VALUE.",
+                f"Write for example {example}, or in quotes '{QUOTED}'.",
             )
-        values[key] = DictAction._parse_iterable(value)
+        try:
+            value = parse_value(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"{flag} {option[:LONGEST]!r} cannot be read: {error}.",
+                f"Write values as in the config file, and quotes around the whole: '{QUOTED}'.",
+            ) from error
+        if key in values and repr(values[key]) != repr(value):
+            raise UserError(
+                f"{flag} gives {key} two values, {values[key]!r} and {value!r}.",
+                f"Leave one of them out. A dict needs quotes, or the shell splits it: '{QUOTED}'.",
+            )
+        values[key] = value
     return values
 
 
 def merge_options(config: Config, values: Mapping[str, Any], path: object) -> None:
     """Put parsed ``--cfg-options`` into ``config``.
+
+    A dict changes the keys that it names, or is put in place of a dict with ``_delete_=True``;
+    everything else replaces what was there. A number in a key stands for an entry of a list, and
+    for a whole number as key of a dict.
 
     Args:
         config: Changed in place.
@@ -81,10 +108,68 @@ def merge_options(config: Config, values: Mapping[str, Any], path: object) -> No
                 f"{FLAG} {key}: the config {path} has no {first!r}, and nothing reads it.",
                 nearest(first, [*config, *TOP_LEVEL]) or "Keys are those of the config file.",
             )
-    try:
-        config.merge_from_dict(dict(values))
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, AssertionError) as error:
-        raise UserError(f"{FLAG} does not fit the config {path}: {error}") from error
+    for key, value in values.items():
+        node: Any = config
+        parts = key.split(".")
+        try:
+            for part in parts[:-1]:
+                node = _inside(node, _name(node, part))
+            _assign(node, _name(node, parts[-1]), value)
+        except (LookupError, TypeError) as error:
+            raise UserError(
+                f"{FLAG} {key} does not fit the config {path}: {error.args[0]}.",
+                f"Give {'.'.join(parts[:-1])} as a whole." if parts[1:] else None,
+            ) from error
+
+
+def _name(node: Any, part: str) -> str | int:
+    """What a part of a key stands for: a key of a dict, or an index of a list."""
+    if not part.isdecimal() or (not isinstance(node, list) and part in node):
+        return part
+    numbers = isinstance(node, list) or all(isinstance(key, int) for key in node)
+    return int(part) if numbers else part
+
+
+def _inside(node: Any, name: str | int) -> Any:
+    """The dict or list under a name; a dict that is not there yet is made."""
+    if _entry(node, name) is None:
+        _assign(node, name, {})
+    inside = _entry(node, name)
+    if not isinstance(inside, (dict, list)):
+        raise TypeError(f"{name} is {inside!r}, which has no keys")
+    return inside
+
+
+def _assign(node: Any, name: str | int, value: Any) -> None:
+    before = _entry(node, name)
+    merged = isinstance(before, (dict, list)) and isinstance(value, dict)
+    if merged and not value.get(DELETE, False):
+        if not value:
+            raise TypeError(f"{{}} changes nothing of {name}; {{{DELETE}: True}} empties it")
+        for key, one in value.items():
+            _assign(before, key, one)
+    else:
+        node[name] = _as_config(value)
+
+
+def _entry(node: Any, name: str | int) -> Any:
+    """What is there under a name; None if a dict has no such key."""
+    if not isinstance(node, list):
+        return node.get(name)
+    if not isinstance(name, int) or not 0 <= name < len(node):
+        raise LookupError(f"{name} is none of the {len(node)} entries of a list, 0 is the first")
+    return node[name]
+
+
+def _as_config(value: Any) -> Any:
+    """Dicts as mmengine's, in lists as well."""
+    from mmengine.config import ConfigDict
+
+    if isinstance(value, dict):
+        return ConfigDict({k: _as_config(v) for k, v in value.items() if k != DELETE})
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_as_config, value))
+    return value
 
 
 def nearest(key: str, known: Iterable[str], where: str = "") -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from mmseg_uda.cfg_options import unknown_argument
+from mmseg_uda.cfg_options import add_config_flag, unknown_argument
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 
 DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
@@ -68,12 +68,10 @@ def report_error(error: UserError) -> int:
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``, ``--work-dir``, ``--data-root`` and ``--launcher``."""
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        metavar="KEY=VALUE",
-        default=[],
-        help="change values of the config, e.g. uda.masking.mask_ratio=0.5 uda.relabel=None",
+    add_config_flag(
+        parser,
+        "change values of the config, e.g. uda.masking.mask_ratio=0.5 uda.relabel=None "
+        "'uda.masking={mask_ratio: 0.5}'",
     )
     parser.add_argument("--work-dir", help="folder for everything that the run writes")
     parser.add_argument(

@@ -1,10 +1,12 @@
 """Options of the command line that fit no config end in one message with the nearest key."""
 
+import argparse
+
 import pytest
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from mmseg_uda.cfg_options import arguments, merge_options, parse_options
+from mmseg_uda.cfg_options import add_config_flag, arguments, merge_options, parse_options
 from mmseg_uda.cli import run_tool
 from mmseg_uda.engine.runner import Runner
 from mmseg_uda.errors import UserError
@@ -19,10 +21,107 @@ def test_values_are_read_as_python_writes_them():
     assert read == {"a.b": 0.5, "c": None, "d": [1, 2], "e": "text", "f": "x=y"}
 
 
-@pytest.mark.parametrize("wrong", ["uda.alpha", "=1"])
+@pytest.mark.parametrize("wrong", ["uda.alpha", "=1", "uda..alpha=1", "uda.=1"])
 def test_an_option_of_another_form_is_refused(wrong):
     with pytest.raises(UserError, match="KEY=VALUE"):
         parse_options([wrong])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{0:1,1:0}", {0: 1, 1: 0}),
+        ("{'mask_ratio': 0.5, \"a b\": None}", {"mask_ratio": 0.5, "a b": None}),
+        ("dict(scale=(2, -1e-3), on=True)", {"scale": (2, -0.001), "on": True}),
+        ("[{type: A, at: [1]}, {type: B}]", [{"type": "A", "at": [1]}, {"type": "B"}]),
+        ("{a: {b: (1,2)}}", {"a": {"b": (1, 2)}}),
+        ("1,2", [1, 2]),
+        ("(1,2),(3,4)", [(1, 2), (3, 4)]),
+        ("-4e-5", -4e-5),
+        ("'5'", "5"),
+        ('"a, b"', "a, b"),
+        ("/my data/x:y", "/my data/x:y"),
+        ("f(1,2)", "f(1,2)"),
+        ("", ""),
+        ("{}", {}),
+    ],
+)
+def test_dicts_texts_and_numbers(text, value):
+    (read,) = parse_options([f"a={text}"]).values()
+    assert repr(read) == repr(value)  # 1 and 1.0 and True are equal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{0:1", "{0}", "{0:}", "[1,2", "1]", "[1]2", "'a", "{0:1,0:2}", "[1,,2]", "(]"),
+        pytest.param("[" * 9999, id="nested"),
+    ],
+)
+def test_what_cannot_be_read_says_how_to_write_it(text):
+    with pytest.raises(UserError, match=r"--cfg-options .a=.* cannot be read: ") as caught:
+        parse_options([f"a={text}"])
+    assert "'uda.masking={mask_ratio: 0.5, mask_block_size: 64}'" in caught.value.fix
+    assert len(str(caught.value)) < 500
+
+
+def test_a_dict_that_the_shell_has_split_is_told():
+    """A shell makes two words of label_map={0:1,1:0}."""
+    with pytest.raises(UserError, match=r"label_map two values, '0:1' and '1:0'") as caught:
+        parse_options(["label_map=0:1", "label_map=1:0"])
+    assert "quotes" in caught.value.fix
+    assert parse_options(["a=1", "a=1"]) == {"a": 1}
+
+
+def test_an_option_given_twice_counts_twice():
+    parser = argparse.ArgumentParser()
+    add_config_flag(parser)
+    given = parser.parse_args(["--cfg-options", "a=1", "b=2", "--cfg-options", "c=3"])
+    assert given.cfg_options == ["a=1", "b=2", "c=3"]
+
+
+def merged(*options):
+    source = dict(label_map={7: 0}, pipeline=[dict(type="A"), dict(type="B", size=1)])
+    config = Config(dict(uda=dict(masking=dict(ratio=0.7, side=64), relabel=None), data=source))
+    merge_options(config, parse_options(options), "c.py")
+    return Config.fromstring(config.pretty_text, ".py").to_dict()  # as a run records it
+
+
+class TestMerging:
+    """Dicts and numbers in keys."""
+
+    def test_a_dict_changes_what_it_names(self):
+        assert merged("uda.masking={ratio: 0.5}")["uda"]["masking"] == dict(ratio=0.5, side=64)
+        assert merged("uda={masking: dict(side=8)}")["uda"]["masking"] == dict(ratio=0.7, side=8)
+        assert merged("uda.masking={_delete_: True, n: 1}")["uda"]["masking"] == dict(n=1)
+
+    def test_a_dict_where_there_was_none(self):
+        assert merged("uda.relabel={a: [{b: 1}]}")["uda"]["relabel"] == dict(a=[dict(b=1)])
+        assert merged("uda.relabel.a.b=1")["uda"]["relabel"] == dict(a=dict(b=1))
+
+    def test_numbers_are_keys_of_label_maps(self):
+        assert merged("data.label_map={0:1,1:0}")["data"]["label_map"] == {7: 0, 0: 1, 1: 0}
+        assert merged("data.label_map.0=1")["data"]["label_map"] == {7: 0, 0: 1}
+        assert merged("data.other_map.0=1")["data"]["other_map"] == {0: 1}
+
+    def test_numbers_are_places_in_lists(self):
+        pipeline = [dict(type="A"), dict(type="B", size=(2, 3))]
+        assert merged("data.pipeline.1.size=(2,3)")["data"]["pipeline"] == pipeline
+        assert merged("data.pipeline={1: {size: (2,3)}}")["data"]["pipeline"] == pipeline
+        assert merged("data.pipeline.0=None")["data"]["pipeline"][0] is None
+
+    @pytest.mark.parametrize(
+        ("option", "told"),
+        [
+            ("data.pipeline.2.size=1", "2 is none of the 2 entries"),
+            ("data.pipeline.first.size=1", "first is none of the 2 entries"),
+            ("uda.masking.ratio.x=1", "ratio is 0.7, which has no keys"),
+            ("uda.masking={}", "changes nothing of masking"),
+        ],
+    )
+    def test_what_does_not_fit_names_key_and_config(self, option, told):
+        with pytest.raises(UserError, match=rf"{option.partition('=')[0]} .*c\.py.*{told}"):
+            merged(option)
 
 
 def test_a_key_that_nothing_reads_is_answered_with_the_nearest():

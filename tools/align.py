@@ -9,6 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
+from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
 
 
@@ -23,9 +24,7 @@ def parse_args() -> argparse.Namespace:
         help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})",
     )
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision of the segmenter")
-    parser.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change config values"
-    )
+    add_config_flag(parser)
     return parser.parse_args()
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
 from mmseg_uda.files import write_json
 
@@ -55,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--data-root", help=f"folder of the data sets (also: ${DATA_ROOT_VARIABLE})"
     )
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
+    add_config_flag(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     return parser.parse_args()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
 from mmseg_uda.errors import UserError
 
@@ -33,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"
     )
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
+    add_config_flag(parser)
     return parser.parse_args()
 
 

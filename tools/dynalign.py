@@ -19,6 +19,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import add_tta_options, run_tool
 from mmseg_uda.errors import UserError
 
@@ -54,9 +55,7 @@ def _add_source(group: Any) -> None:
     group.add_argument("--hrda-out", choices=["LR", "HR"], help="labels of one of HRDA's scales")
     add_tta_options(group)
     group.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision of the segmenter")
-    group.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change config values"
-    )
+    add_config_flag(group)
 
 
 def _add_alignment(group: Any) -> None:
@@ -98,6 +97,7 @@ def _add_alignment(group: Any) -> None:
     group.add_argument(
         "--options",
         nargs="+",
+        action="extend",
         default=[],
         metavar="KEY=VALUE",
         help="any other option of mmseg_uda.methods.dynalign.Options, for example shared=False "

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import add_tta_options, run_tool
 from mmseg_uda.errors import UserError
 
@@ -65,9 +66,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--overwrite", action="store_true", help="predict images anew that are there already"
     )
-    parser.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change config values"
-    )
+    add_config_flag(parser)
     return parser.parse_args()
 
 

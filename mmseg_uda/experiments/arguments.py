@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.cluster import LOCAL, SLURM, ClusterOptions, parse_minutes
 from mmseg_uda.loggers import add_log_option
@@ -27,8 +28,12 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--exp", type=int, metavar="ID", help="train a paper's table")
     what.add_argument("--config", type=Path, metavar="FILE", help="train one config file")
     which = result.add_argument_group("which of its jobs")
-    which.add_argument("--rows", nargs="+", metavar="N", help="rows, e.g. 1 3-4 (default: all)")
-    which.add_argument("--seeds", nargs="+", metavar="S", help="seeds (default: the table's)")
+    which.add_argument(
+        "--rows", nargs="+", action="extend", metavar="N", help="rows, e.g. 1 3-4 (default: all)"
+    )
+    which.add_argument(
+        "--seeds", nargs="+", action="extend", metavar="S", help="seeds (default: the table's)"
+    )
     _add_how(result.add_argument_group("how"))
     _add_where(result.add_argument_group("where"))
     _add_cluster(result.add_argument_group("on a cluster (--executor slurm)"))
@@ -53,9 +58,7 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision"
     )
-    group.add_argument(
-        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="changes to each config"
-    )
+    add_config_flag(group, "changes to each config")
     group.add_argument(
         "--keep",
         type=int,
@@ -128,6 +131,7 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--slurm-options",
         nargs="+",
+        action="extend",
         default=[],
         metavar="KEY=VALUE",
         help="further options of sbatch, e.g. account=vision qos=long gres=gpu:a100:1",
@@ -135,6 +139,7 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--slurm-setup",
         nargs="+",
+        action="extend",
         default=[],
         metavar="COMMAND",
         help="shell commands before a training, e.g. 'module load cuda'",

@@ -10,12 +10,11 @@ import torch
 from mmengine.config import Config
 
 import mmseg_uda
-from mmseg_uda.apis.segmentor import build_segmentor, dataset_meta
-from mmseg_uda.engine.config_file import load_config
-from mmseg_uda.engine.deployed import deployed_config, stored_config
+from mmseg_uda.apis.segmentor import dataset_meta, network_of
+from mmseg_uda.engine.deployed import deployed_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, write_text
-from mmseg_uda.models.weights import load_segmentor_weights, read_checkpoint
+from mmseg_uda.models.weights import load_segmentor_weights, meta_of, read_checkpoint
 
 HASH_DIGITS = 8
 
@@ -41,7 +40,8 @@ def publish(
             its name. A folder takes the checkpoint's name.
         part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
         half: Store float16; networks load it as float32.
-        config: Config of the network; None takes the one that the checkpoint carries.
+        config: Config of the network; None takes the one that the checkpoint carries, without its
+            imports (see :func:`~mmseg_uda.apis.init_segmentor`).
         write_config: Also write the config that stands alone, beside the file.
 
     Returns:
@@ -52,8 +52,7 @@ def publish(
             beyond float16.
     """
     content = read_checkpoint(checkpoint)
-    cfg = _config(config, content, checkpoint)
-    model = build_segmentor(cfg)
+    cfg, model = network_of(config, content, checkpoint)
     load_segmentor_weights(model, content, part, checkpoint)
     deployed = deployed_config(cfg)
     if hasattr(model.decode_head, "top_down_levels"):  # which the checkpoint decides
@@ -62,7 +61,7 @@ def publish(
         "dataset_meta": dataset_meta(cfg, content, model.num_classes),
         "cfg": deployed.pretty_text,
         "part": {"model": "student", "ema_model": "teacher"}[part],
-        "iter": (content.get("meta") or {}).get("iter"),
+        "iter": meta_of(content).get("iter"),
         "mmseg_uda_version": mmseg_uda.__version__,
     }
     state = dict(model.state_dict())
@@ -84,18 +83,6 @@ def publish(
             f"{target} cannot be written: {error.strerror}.", "Give another place."
         ) from error
     return target
-
-
-def _config(config: str | Path | Config | None, content: dict, source: str | Path) -> Config:
-    if config is not None:
-        return config if isinstance(config, Config) else load_config(config)
-    cfg = stored_config(content)
-    if cfg is None or "model" not in cfg:
-        raise UserError(
-            f"{source} does not say which network it belongs to.",
-            "Give its config with --config CONFIG.",
-        )
-    return cfg
 
 
 def _half(name: str, value: torch.Tensor) -> torch.Tensor:

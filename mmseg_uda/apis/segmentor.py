@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from mmseg.registry import MODELS
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.config_file import load_config
-from mmseg_uda.engine.deployed import deployed_model, stored_config
+from mmseg_uda.engine.data_config import building_from, carried_config
+from mmseg_uda.engine.deployed import deployed_model
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.weights import load_segmentor_weights, read_checkpoint
+from mmseg_uda.models.weights import load_segmentor_weights, meta_of, read_checkpoint
 from mmseg_uda.taxonomy import LAYOUTS, Taxonomy, available_taxonomies, load_taxonomy
 
 
@@ -30,7 +32,8 @@ def init_segmentor(
 
     Args:
         config: Config file or config of a training or of a plain mmsegmentation segmentor. None
-            takes the text that trainings and ``tools/publish.py`` store in the checkpoint.
+            takes the text that trainings and ``tools/publish.py`` store in the checkpoint; as a
+            checkpoint is data, that may name registered types only, and imports nothing.
         checkpoint: Checkpoint of this project, of mmsegmentation, or of a reference repository
             (DAFormer, HRDA, MIC). None leaves random weights.
         device: Where the network runs: ``'cpu'``, ``'cuda'``, ``'cuda:1'``. None takes the GPU if
@@ -47,8 +50,7 @@ def init_segmentor(
     """
     device = checked_device(device)
     content = None if checkpoint is None else read_checkpoint(checkpoint)
-    cfg = _config(config, content, checkpoint)
-    model = build_segmentor(cfg)
+    cfg, model = network_of(config, content, checkpoint)
     if content is not None and checkpoint is not None:
         load_segmentor_weights(model, content, part, checkpoint)
     model.cfg = cfg
@@ -56,20 +58,53 @@ def init_segmentor(
     return model.to(device).eval()
 
 
+def network_of(
+    config: str | Path | Config | None, content: dict[str, Any] | None, source: Any
+) -> tuple[Config, Any]:
+    """Return the config of a network, and the plain segmentor with random weights.
+
+    Args:
+        config: Config file or config; None takes the one that the checkpoint carries, in which
+            registered types count, and nothing else.
+        content: Of the checkpoint, as ``read_checkpoint`` returns; None where there is none.
+        source: Where the content came from, for messages.
+
+    Raises:
+        UserError: There is no config, or it cannot be built.
+    """
+    if config is not None:
+        cfg = config.copy() if isinstance(config, Config) else load_config(config)
+        return cfg, build_segmentor(cfg)
+    carried = None if content is None else carried_config(content, source)
+    if carried is None:
+        raise UserError(
+            f"{source} does not say which network it belongs to.",
+            "Give its config (--config FILE).",
+        )
+    with building_from(source):
+        return carried, build_segmentor(carried)
+
+
 def build_segmentor(cfg: Config) -> Any:
     """Build the plain segmentor of a config, with random weights.
 
     Raises:
-        UserError: A type in the config is registered by no imported module.
+        UserError: A type in the config is registered by no imported module, or is no segmentor.
     """
     init_default_scope(cfg.get("default_scope", "mmseg"))
     try:
-        return MODELS.build(deployed_model(cfg))
+        model = MODELS.build(deployed_model(cfg))
     except KeyError as error:
         raise UserError(
             f"The config's model cannot be built: {str(error.args[0]).splitlines()[0]}",
             "Give the config file itself; its custom_imports name the modules with your classes.",
         ) from error
+    if not hasattr(model, "num_classes"):
+        raise UserError(
+            f"The config's model is a {type(model).__name__}, which does not segment.",
+            "Give a segmentor such as EncoderDecoder.",
+        )
+    return model
 
 
 def checked_device(device: str | torch.device | None = None) -> torch.device:
@@ -130,19 +165,34 @@ def dataset_meta(cfg: Config, checkpoint: dict[str, Any] | None, num_classes: in
             f"The network predicts {num_classes} classes; of the config's taxonomies {sizes}.",
             "Set test_evaluator.taxonomy, or model.decode_head.num_classes.",
         )
-    meta = (checkpoint or {}).get("meta") or {}
-    if "dataset_meta" not in meta:
-        # mmseg 0.x, and with it the reference repositories, wrote upper-case names.
-        meta = {"dataset_meta": {key.lower(): meta.get(key) for key in ("CLASSES", "PALETTE")}}
-    meta = meta["dataset_meta"]
-    if meta.get("classes") and len(meta["classes"]) == num_classes:
-        palette = meta.get("palette") or numbered_palette(num_classes)
-        return {"classes": tuple(meta["classes"]), "palette": [list(map(int, c)) for c in palette]}
+    classes, palette = _stored_classes(meta_of(checkpoint or {}))
+    if classes and len(classes) == num_classes:
+        return {"classes": classes, "palette": palette or numbered_palette(num_classes)}
     for taxonomy in map(load_taxonomy, available_taxonomies()):
         if len(taxonomy) == num_classes:
             return taxonomy.metainfo()
     classes = tuple(f"class {number}" for number in range(num_classes))
     return {"classes": classes, "palette": numbered_palette(num_classes)}
+
+
+def _stored_classes(meta: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[int]]]:
+    """Names and colours in a checkpoint; mmseg 0.x, and the references, wrote upper-case keys."""
+    stored = meta.get("dataset_meta")
+    if stored is None:
+        stored = {key.lower(): meta.get(key) for key in ("CLASSES", "PALETTE")}
+    try:
+        classes = tuple(stored.get("classes") or ())
+        palette = [[int(value) for value in color] for color in stored.get("palette") or ()]
+        if not all(isinstance(name, str) for name in classes):
+            raise TypeError
+        if palette and not (len(palette) == len(classes) and {len(c) for c in palette} == {3}):
+            raise ValueError
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(
+            "The class names and colours in the checkpoint (meta.dataset_meta) are damaged.",
+            "Give its config (--config FILE), whose test_evaluator.taxonomy names them.",
+        ) from error
+    return classes, palette
 
 
 def numbered_palette(count: int) -> list[list[int]]:
@@ -155,19 +205,6 @@ def numbered_palette(count: int) -> list[list[int]]:
                 color[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
         colors.append(color)
     return colors
-
-
-def _config(
-    config: str | Path | Config | None, content: dict[str, Any] | None, source: Any
-) -> Config:
-    if isinstance(config, Config):
-        return config.copy()
-    if config is not None:
-        return load_config(config)
-    cfg = None if content is None else stored_config(content)
-    if cfg is None:
-        raise UserError(f"{source} does not say which network it belongs to.", "Give its config.")
-    return cfg
 
 
 def _taxonomy_names(cfg: Config) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import meta_of
 
 CONFIG_IN_META = "cfg"
 
@@ -75,15 +77,23 @@ def deployed_config(cfg: Config) -> Config:
     )
 
 
-def stored_config(checkpoint: Mapping[str, Any]) -> Config | None:
+def stored_config(
+    checkpoint: Mapping[str, Any], source: str | Path = "the checkpoint"
+) -> Config | None:
     """Read the config that a checkpoint carries as text; None where it carries none.
 
-    The text is parsed, never executed: a checkpoint may come from anywhere.
+    The text is parsed, never executed: a checkpoint may come from anywhere. What it says may still
+    name anything: what is to be built comes from
+    :func:`~mmseg_uda.engine.data_config.carried_config`.
+
+    Args:
+        checkpoint: As ``read_checkpoint`` returns.
+        source: Where it came from, for messages.
 
     Raises:
         UserError: The text is more than assignments of plain values.
     """
-    text = (checkpoint.get("meta") or {}).get(CONFIG_IN_META)
+    text = meta_of(checkpoint).get(CONFIG_IN_META)
     if not isinstance(text, str):
         return None
     try:
@@ -97,9 +107,10 @@ def stored_config(checkpoint: Mapping[str, Any]) -> Config | None:
                 raise ValueError(f"line {statement.lineno} assigns to no name")
             values[target.id] = _literal(statement.value)
         return Config(values)
-    except (SyntaxError, ValueError, TypeError) as error:
+    # Reserved names are a KeyError; deep nesting exhausts the parser's stack or memory.
+    except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise UserError(
-            f"The config text in the checkpoint cannot be read: {error}.",
+            f"The config text in {source} cannot be read: {error or 'nested too deeply'}.",
             "Give the config file.",
         ) from error
 

@@ -37,7 +37,7 @@ from mmseg_uda.engine.processes import from_main_process, join_processes
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 from mmseg_uda.locks import training_in
-from mmseg_uda.models.weights import read_checkpoint
+from mmseg_uda.models.weights import meta_of, read_checkpoint
 
 PARTIAL = ".partial"
 
@@ -197,6 +197,8 @@ class Runner(mmengine.runner.Runner):
     ) -> dict:
         """Load trainer or segmentor weights; see :func:`load_trainer_state`."""
         checkpoint = read_checkpoint(filename)
+        # mmengine's resume would execute the config text of an old checkpoint.
+        checkpoint["meta"] = {k: v for k, v in meta_of(checkpoint).items() if k != "config"}
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         load_trainer_state(model, checkpoint, filename)

@@ -1,10 +1,11 @@
 """Weights: names of published checkpoints, pretrained encoders, loading whole segmentors."""
 
+from mmseg_uda.models.weights import mmengine_loader  # noqa: F401  (registers itself)
 from mmseg_uda.models.weights.checkpoint import (
     load_segmentor_weights,
     write_reference_checkpoint,
 )
-from mmseg_uda.models.weights.files import atomic_save, read_checkpoint
+from mmseg_uda.models.weights.files import atomic_save, meta_of, read_checkpoint
 from mmseg_uda.models.weights.pretrained import (
     BackboneWeights,
     find_weights,
@@ -25,6 +26,7 @@ __all__ = [
     "load_backbone_weights",
     "load_segmentor_weights",
     "load_with_rows",
+    "meta_of",
     "read_checkpoint",
     "reference_parameter_names",
     "to_reference_names",

@@ -37,10 +37,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         else:
             content = _load_as_data(path)
     except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is a pickle that is not weights{_culprit(error)}",
-            fix="use a file that holds tensors and plain containers only; it is never executed",
-        ) from error
+        raise no_weights(path, error) from error
     except Exception as error:
         raise UserError(
             f"{path} cannot be read as weights: {_first_line(error)}",
@@ -52,6 +49,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             fix="give a checkpoint or a state dict",
         )
     return dict(content)
+
+
+def no_weights(source: str | Path, error: pickle.UnpicklingError) -> UserError:
+    """What to say of a pickle that would run code."""
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    culprit = f": it refers to {found[1]}" if found else ", or a damaged one"
+    return UserError(
+        f"{source} is a pickle that is not weights{culprit}",
+        fix="use a file that holds tensors and plain containers only; it is never executed",
+    )
 
 
 class _LogHistory:
@@ -67,8 +74,13 @@ def _load_as_data(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        with torch.serialization.safe_globals(_harmless_globals()):
+        with harmless_globals():
             return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def harmless_globals() -> Any:
+    """Context in which ``torch.load`` of weights accepts numbers of numpy and log buffers."""
+    return torch.serialization.safe_globals(_harmless_globals())
 
 
 def _harmless_globals() -> list[Any]:
@@ -113,6 +125,12 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tenso
     return weights
 
 
+def meta_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a checkpoint says about itself; empty where it says nothing."""
+    meta = checkpoint.get("meta")
+    return meta if isinstance(meta, Mapping) else {}
+
+
 def atomic_save(content: Any, path: str | Path) -> None:
     """``torch.save`` through a temporary file, so that ``path`` is whole or absent."""
     with replacing(Path(path)) as temporary:
@@ -151,11 +169,6 @@ def describe_problems(problems: Mapping[str, list[str]], examples: int = 3) -> s
             more = ", …" if len(names) > examples else ""
             lines.append(f"{len(names)} {kind}: {', '.join(names[:examples])}{more}")
     return "\n  ".join(lines)
-
-
-def _culprit(error: pickle.UnpicklingError) -> str:
-    found = re.search(r"GLOBAL (\S+)", str(error))
-    return f": it refers to {found[1]}" if found else ", or a damaged one"
 
 
 def _first_line(error: BaseException) -> str:

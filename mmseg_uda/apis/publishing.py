@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 import mmseg_uda
 from mmseg_uda.apis.segmentor import dataset_meta, network_of
+from mmseg_uda.archives import seal
 from mmseg_uda.engine.deployed import deployed_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, write_text
@@ -71,6 +72,7 @@ def publish(
     # from run to run, and with them the hash.
     buffer = io.BytesIO()
     torch.save({"meta": meta, "state_dict": state}, buffer)
+    seal(buffer)
     digest = hashlib.sha256(buffer.getbuffer()).hexdigest()[:HASH_DIGITS]
     target = _target(out, Path(checkpoint), digest)
     try:

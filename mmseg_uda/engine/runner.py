@@ -20,6 +20,7 @@ from mmseg.registry import LOOPS, MODELS, RUNNERS
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmseg_uda.archives import seal
 from mmseg_uda.engine.checkpoint import (
     FORMAT_VERSION,
     checkpoint_bytes,
@@ -157,7 +158,7 @@ class Runner(mmengine.runner.Runner):
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any
     ) -> None:
-        """Write under a temporary name, flush to disk, rename.
+        """Write under a temporary name, add a check sum, flush to disk, rename.
 
         A reader sees the old file or the whole new one, whenever the process is killed.
 
@@ -172,7 +173,9 @@ class Runner(mmengine.runner.Runner):
         try:
             super().save_checkpoint(out_dir, written.name, *args, meta=meta, **kwargs)
             if is_main_process():
-                with open(written, "rb") as file:
+                with open(written, "r+b") as file:
+                    seal(file)
+                    file.flush()
                     os.fsync(file.fileno())
                 os.replace(written, Path(out_dir) / filename)
                 sync_folder(Path(out_dir))

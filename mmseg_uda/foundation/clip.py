@@ -15,6 +15,7 @@ from mmseg_uda.foundation.lazy import (
     LazyNetwork,
     Loaded,
     autocast,
+    check_files,
     find_checkpoint,
     find_file,
     loading,
@@ -168,6 +169,8 @@ class OpenClip(CropClassifier):
             name = f"local-dir:{folder}"
         elif self.pretrained is None:
             name = f"hf-hub:{name}"
+        if weights_file is not None:
+            check_files(str(weights_file))
         with loading(self.checkpoint, needs):
             import open_clip
 

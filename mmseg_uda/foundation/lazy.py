@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmseg_uda.archives import DamagedError, check_archive
 from mmseg_uda.errors import UserError
 from mmseg_uda.hub import pretrained_roots, settle_for_cache_when_offline
 
+ARCHIVES = (".bin", ".pt", ".pth")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _shared: weakref.WeakValueDictionary[tuple, Loaded] = weakref.WeakValueDictionary()
@@ -201,6 +203,24 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_files(name: str) -> None:
+    """Compares the check sums of local weights, which libraries do not look at.
+
+    Args:
+        name: As for :func:`weights_fingerprint`.
+
+    Raises:
+        UserError: A file is damaged.
+    """
+    for place in [p for p in _places(name) if p.exists()][:1]:
+        for file in [place] if place.is_file() else sorted(place.iterdir()):
+            try:
+                if file.suffix in ARCHIVES:
+                    check_archive(file)
+            except (DamagedError, OSError) as error:
+                raise UserError(f"{file} is damaged: {error}", fix="copy it again") from error
+
+
 @contextlib.contextmanager
 def loading(name: str, needs: str) -> Iterator[None]:
     """Turns whatever a library raises while it loads ``name`` into a readable error.
@@ -211,6 +231,7 @@ def loading(name: str, needs: str) -> Iterator[None]:
     """
     if not any(p.exists() for p in _places(name)):  # the hub will be asked
         settle_for_cache_when_offline()
+    check_files(name)
     try:
         yield
     except UserError:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_uda.archives import read_arrays
 from mmseg_uda.files import replacing
 from mmseg_uda.foundation.base import CropClassifier
 from mmseg_uda.foundation.lazy import full_precision
@@ -93,7 +94,7 @@ def encode_prompts(
     unique = list(dict.fromkeys(prompts))
     place = {prompt: i for i, prompt in enumerate(unique)}
     index = torch.tensor([place[prompt] for prompt in prompts], dtype=torch.long, device=device)
-    path = None if cache is None else Path(cache) / f"text-{_digest(classifier, unique)}.npy"
+    path = None if cache is None else Path(cache) / f"text-{_digest(classifier, unique)}.npz"
     features = _read(path, len(unique))
     if features is None:
         size = classifier.chunk
@@ -102,8 +103,8 @@ def encode_prompts(
             encoded = [classifier.encode_text(part, device).float() for part in parts]
         features = torch.cat(encoded) if encoded else torch.zeros(0, classifier.embed_dim)
         if path is not None:
-            with replacing(path) as temporary:
-                np.save(temporary, features.cpu().numpy())
+            with replacing(path) as temporary:  # an archive: it has a check sum
+                np.savez(temporary, features=features.cpu().numpy())
     return features.to(device)[index]
 
 
@@ -116,8 +117,8 @@ def _read(path: Path | None, count: int) -> Tensor | None:
     if path is None:
         return None
     try:
-        features = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        features = read_arrays(path)["features"]
+    except Exception:  # the archive's reader raises many kinds
         return None
     whole = features.ndim == 2 and len(features) == count and features.dtype == np.float32
     return torch.from_numpy(features) if whole else None

@@ -222,6 +222,12 @@ def test_a_file_of_weights_is_found_in_pretrained_or_named(open_clip_folder, tmp
     pixels = torch.rand(1, 3, 32, 32)
     assert torch.equal(found.encode_image(pixels), expected.encode_image(pixels))
 
+    content = bytearray((tmp_path / "pretrained" / "my_clip.bin").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "pretrained" / "damaged.bin").write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged\.bin is damaged: the check sum"):
+        OpenClip("tiny", "damaged.bin").load()
+
 
 def test_dropout_is_off_and_norm_statistics_stay_whatever_the_mode_of_the_network():
     # dynalign.md §13, check 17

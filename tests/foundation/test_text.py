@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmseg_uda.archives import read_arrays
 from mmseg_uda.foundation import ToyScorer
 from mmseg_uda.foundation.text import class_text_features, encode_prompts, mean_features
 
@@ -70,13 +71,17 @@ def test_other_phrases_or_another_model_are_not_read_from_the_file(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", None])
+@pytest.mark.parametrize("damage", ["nothing", "no archive", "other shape", "flipped bit"])
 def test_a_damaged_file_is_made_anew(tmp_path, damage):
     features = encode_prompts(ToyScorer(), ["car"], cache=tmp_path)
     (path,) = tmp_path.iterdir()
-    if damage is None:
-        np.save(path, np.zeros((3, 2), np.float32))
+    if damage == "other shape":
+        np.savez(path, features=np.zeros((3, 2), np.float32))
+    elif damage == "flipped bit":
+        content = bytearray(path.read_bytes())
+        content[content.index(features[0].numpy().tobytes())] ^= 1
+        path.write_bytes(content)
     else:
-        path.write_bytes(damage)
+        path.write_bytes(b"" if damage == "nothing" else b"\x93NUMPY")
     assert torch.equal(encode_prompts(ToyScorer(), ["car"], cache=tmp_path), features)
-    assert np.array_equal(np.load(path), features.numpy())
+    assert np.array_equal(read_arrays(path)["features"], features.numpy())

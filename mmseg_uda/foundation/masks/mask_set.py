@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmseg_uda.archives import read_arrays
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing
 from mmseg_uda.foundation.masks import rle
@@ -219,8 +220,7 @@ class MaskSet:
             UserError: The file is missing, truncated or something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls.from_arrays(arrays)
+            return cls.from_arrays(read_arrays(path))
         except FileNotFoundError as error:
             raise UserError(f"no file {path}", fix="run the stage that writes it") from error
         except Exception as error:  # zip and npy readers raise many kinds on a damaged file

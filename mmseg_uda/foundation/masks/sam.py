@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmseg_uda.archives import check_archive
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.lazy import (
     LazyNetwork,
@@ -177,6 +178,7 @@ class SegmentAnything:
             ) from error
         model = sam_model_registry[self.model_type]()
         try:
+            check_archive(path)
             model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # a damaged file may raise anything
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

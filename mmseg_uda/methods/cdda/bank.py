@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import torch
 
+from mmseg_uda.archives import DamagedError, check_archive
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import read_json
 from mmseg_uda.methods.cdda.histogram import BINS
@@ -161,8 +162,9 @@ class DepthBank:
     def _open_published(cls, file: Path) -> DepthBank:
         folder = file.parent
         try:
+            check_archive(file)
             matrix = torch.load(file, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except (DamagedError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise UserError(f"{file} cannot be read: {reason}.", _rebuild(folder)) from error
         shape = getattr(matrix, "shape", None)

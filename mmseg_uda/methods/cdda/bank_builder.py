@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_uda.archives import read_arrays
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import read_json, replacing, write_json, write_text
 from mmseg_uda.labels import read_depth, read_image, read_label
@@ -246,10 +247,10 @@ def _finish(meta: BankMeta, partial: Path, histograms: bool) -> None:
     text = []
     counts = _new_counts(partial, meta) if histograms else None
     for file, first in zip(files, range(0, meta.count, SHARD), strict=True):
-        with np.load(file) as shard:
-            text.append(str(shard["lines"]))
-            if counts is not None:
-                counts[:, first : first + SHARD] = shard["counts"]
+        shard = read_arrays(file)
+        text.append(str(shard["lines"]))
+        if counts is not None:
+            counts[:, first : first + SHARD] = shard["counts"]
     write_text(partial / INDEX, "".join(text))
     if counts is not None:
         _seal(meta, partial, counts)

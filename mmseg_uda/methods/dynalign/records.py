@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mmseg_uda.archives import read_arrays
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing
 
@@ -58,8 +59,7 @@ def write_record(path: Path, mark: str, arrays: Mapping[str, np.ndarray]) -> Non
 def stored_fingerprint(path: Path) -> str | None:
     """The fingerprint of a record; None where there is none that can be read."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return str(arrays[FINGERPRINT])
+        return str(read_arrays(path)[FINGERPRINT])
     except Exception:  # zip and npy readers raise many kinds on a damaged file
         return None
 
@@ -75,8 +75,7 @@ def read_record(path: Path, mark: str | None = None) -> dict[str, np.ndarray]:
         UserError: The file is missing, damaged, or was made from something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        found = read_arrays(path)
         stored = str(found.pop(FINGERPRINT))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing.", "Run the stage that writes it.") from error

@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_uda.archives import DamagedError, check_archive, seal
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Load a checkpoint or bare weights onto the CPU, as data only.
+
+    The check sums of the file are compared first; ``torch.load`` takes wrong numbers as they are.
 
     Args:
         path: A ``torch.save`` file, or ``.safetensors``.
@@ -30,12 +33,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no such weights: {path}", fix="check the path")
     try:
+        check_archive(path)
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             content: Any = load_file(path)
         else:
             content = _load_as_data(path)
+    except DamagedError as error:
+        raise UserError(
+            f"{path} is damaged: {error}", fix="copy or download the file again, or use another one"
+        ) from error
     except pickle.UnpicklingError as error:
         raise no_weights(path, error) from error
     except Exception as error:
@@ -132,9 +140,11 @@ def meta_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def atomic_save(content: Any, path: str | Path) -> None:
-    """``torch.save`` through a temporary file, so that ``path`` is whole or absent."""
+    """``torch.save`` through a temporary file, so that ``path`` is whole or absent, and sealed."""
     with replacing(Path(path)) as temporary:
         torch.save(content, temporary)
+        with temporary.open("r+b") as file:
+            seal(file)
 
 
 def coverage_problems(

@@ -185,6 +185,16 @@ def test_a_full_disk_is_told_before_it_is_full(data, tmp_path, monkeypatch):
         build_bank(draws_of_training(data, count=9), tmp_path / "bank", workers=0)
 
 
+def test_a_flipped_bit_in_a_published_matrix_is_told(built, tmp_path):
+    folder = published(built, tmp_path / "gta_daformer")
+    path = folder / "gta_7_distribution.pth"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"gta_7_distribution\.pth cannot be read: the check sum"):
+        DepthBank.open(folder)
+
+
 def published(built, folder, entries=None):
     """The bank as CDDA's own tool writes it."""
     folder.mkdir()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.regular_files import why_no_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -58,6 +59,8 @@ def find_images(inputs: Sequence[str | Path], out: str | Path) -> list[ImageFile
             found += [(root / name, prefix / name) for name in names]
         elif root.is_file():
             found.append((root, Path(root.name)))
+        elif os.path.lexists(root):
+            raise UserError(f"{root} {why_no_file(root)}.", "Give images, and folders of images.")
         else:
             raise UserError(f"There is no file or folder {root}.", "Check the path.")
     return _named(found)
@@ -86,7 +89,7 @@ def _named(found: Sequence[tuple[Path, Path]]) -> list[ImageFile]:
         alone = len(stems[place.with_suffix("")]) == 1
         name = (place.with_suffix("") if alone else place).as_posix()
         other = files.setdefault(name, ImageFile(path, name))
-        if other.path.resolve() != path.resolve():
+        if os.path.realpath(other.path) != os.path.realpath(path):  # of a loop of links, too
             raise UserError(
                 f"Predictions of {other.path} and {path} would have the same name.",
                 "Predict them in two calls with different --out folders.",

@@ -7,7 +7,14 @@ from .check import FileReport, find_broken_files, inspect_files
 from .cityscapes import convert_cityscapes
 from .conversion import PUBLISHED_FILE, Counts
 from .gta import convert_gta, convert_gta16
-from .reading import count_ids, read_depth, read_image, read_label, read_train_ids
+from .reading import (
+    count_ids,
+    read_depth,
+    read_image,
+    read_label,
+    read_train_ids,
+    read_whole,
+)
 from .split_lists import write_split_lists
 from .statistics_files import (
     cache_files,
@@ -36,5 +43,6 @@ __all__ = [
     "read_image",
     "read_label",
     "read_train_ids",
+    "read_whole",
     "write_split_lists",
 ]

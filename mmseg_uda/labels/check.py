@@ -87,7 +87,7 @@ def _inspect(
     digest: str | None = None
     ids: Counts | None = None
     try:
-        image = read_image(str(location.image_folder / name))
+        image = read_image(str(location.image_folder / name), thorough=True)
         shape = image.shape[0], image.shape[1]
         digest = _digest(image)
         if depth:

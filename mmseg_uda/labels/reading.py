@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -9,17 +10,22 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.regular_files import read_bytes
+
+from .damage import hidden_fault, listening, visible_fault
 
 _COPY_AGAIN = "copy or download the file again"
 
 
-def read_image(path: str, upright: bool = False) -> np.ndarray:
+def read_image(path: str, upright: bool = False, thorough: bool = False) -> np.ndarray:
     """Reads an image as BGR.
 
     Args:
         path: Image file.
         upright: Turn photographs as the camera marked them (EXIF); labels are not turned, so data
             sets are read without.
+        thorough: Also search for damage that decoders hide, at about twice the time; it takes the
+            error output of the process, so one thread at a time may do it.
 
     Returns:
         uint8, (h, w, 3).
@@ -27,9 +33,40 @@ def read_image(path: str, upright: bool = False) -> np.ndarray:
     Raises:
         UserError: The file is missing, truncated or no image.
     """
-    data = np.frombuffer(_read_bytes(path), np.uint8)
+    data = read_whole(path)
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(data, flags) if data.size else None
+    if not thorough:
+        return decode(data, path, flags)
+    with listening() as heard:
+        image = decode(data, path, flags)
+    _refuse(path, hidden_fault(data, heard[0]))
+    return image
+
+
+def read_whole(path: str | Path) -> bytes:
+    """Returns the content of an image file whose structure shows no damage.
+
+    Raises:
+        UserError: It is missing, no file, or damaged.
+    """
+    data = read_bytes(path, _COPY_AGAIN)
+    _refuse(path, visible_fault(data))
+    return data
+
+
+def decode(data: bytes, path: str | Path, flags: int) -> np.ndarray:
+    """Decodes the content of an image file as OpenCV does.
+
+    Raises:
+        UserError: It is truncated or no image, or has more pixels than OpenCV or the memory takes.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error as error:
+        raise UserError(
+            f"{path} cannot be decoded; OpenCV says '{str(error.err or error).strip()}'.",
+            fix=f"{_COPY_AGAIN}, or make it smaller",
+        ) from error
     if image is None:
         raise UserError(f"{path} cannot be decoded: truncated or damaged.", fix=_COPY_AGAIN)
     return image
@@ -45,10 +82,7 @@ def read_depth(path: str) -> np.ndarray:
         UserError: The file is missing or damaged, its channels differ (a picture of depth in false
             colours), or its pixels are no 8- or 16-bit integers.
     """
-    data = np.frombuffer(_read_bytes(path), np.uint8)
-    depth = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if depth is None:
-        raise UserError(f"{path} cannot be decoded: truncated or damaged.", fix=_COPY_AGAIN)
+    depth = decode(read_whole(path), path, cv2.IMREAD_UNCHANGED)
     if depth.ndim == 3:
         if (depth[..., :1] != depth[..., 1:3]).any():
             raise UserError(
@@ -73,17 +107,18 @@ def read_label(path: str) -> np.ndarray:
     Raises:
         UserError: The file is missing, truncated, or has other than one 8-bit channel.
     """
+    data = read_whole(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(data)) as image:
             if image.mode not in ("L", "P"):
                 raise UserError(
                     f"{path} has pixels of type {image.mode}, not one 8-bit id per pixel.",
                     fix="use files of ids, not coloured ones; tools/convert_datasets makes them",
                 )
             return np.array(image)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing.", fix=_COPY_AGAIN) from error
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path} is no image, or a damaged one.", fix=_COPY_AGAIN) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be decoded: {error}.", fix=_COPY_AGAIN) from error
 
 
@@ -143,10 +178,8 @@ def count_ids(label: np.ndarray) -> np.ndarray:
     return cv2.calcHist([label], [0], None, [256], [0, 256]).ravel().astype(np.int64)
 
 
-def _read_bytes(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing.", fix=_COPY_AGAIN) from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.", fix=_COPY_AGAIN) from error
+def _refuse(path: str | Path, fault: str | None) -> None:
+    if fault is not None:
+        raise UserError(
+            f"{path} cannot be decoded: truncated or damaged ({fault}).", fix=_COPY_AGAIN
+        )

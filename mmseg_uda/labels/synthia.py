@@ -20,6 +20,7 @@ from .conversion import (
     write_label,
     write_statistics,
 )
+from .reading import decode, read_whole
 
 
 def convert_synthia(
@@ -43,12 +44,7 @@ def read_classes(path: Path) -> np.ndarray:
         UserError: The file is damaged or has not three channels of 16 bits.
     """
     # PIL cannot decode colour PNGs with 16 bits per channel; OpenCV gives B, G, R.
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if image is None:
-        raise UserError(
-            f"{path} cannot be decoded: truncated or damaged.", fix="unpack the file again"
-        )
+    image = decode(read_whole(path), path, cv2.IMREAD_UNCHANGED)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint16:
         raise UserError(
             f"{path} is not a 16-bit PNG with three channels but has shape {image.shape}, "

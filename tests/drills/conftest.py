@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from child import end_of, start_command
 from fixed_run import config
 from nano import nano_config
 from tiny_data import write_image, write_label
@@ -95,3 +96,17 @@ class World:
 @pytest.fixture
 def world(tmp_path):
     return World(tmp_path / "data")
+
+
+@pytest.fixture
+def command(capfd):
+    """Runs a tool; returns its exit status and what it printed, which is no traceback."""
+
+    def call(script, *arguments, seconds=60):
+        status = end_of(start_command(script, *arguments), seconds)
+        printed = capfd.readouterr()
+        output = printed.out + printed.err
+        assert "Traceback" not in output
+        return status, output
+
+    return call

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import runpy
+import sys
 import time
 
 import torch
@@ -25,6 +27,16 @@ def start(function, *args, **kwargs):
     return process
 
 
+def start_command(script, *arguments):
+    """Runs a tool of the checkout as its command line does."""
+
+    def main():
+        sys.argv = [script, *map(str, arguments)]
+        runpy.run_path(script, run_name="__main__")
+
+    return start(main)
+
+
 def wait_for(condition, process=None, seconds=300):
     """Waits until the condition holds; fails when the process ends before."""
     end = time.monotonic() + seconds
@@ -37,5 +49,7 @@ def wait_for(condition, process=None, seconds=300):
 def end_of(process, seconds=300):
     """Returns the exit status (negative: the signal) of a process that is about to end."""
     process.join(seconds)
-    assert process.exitcode is not None, "still running"
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError("still running")
     return process.exitcode

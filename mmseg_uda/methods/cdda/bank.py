@@ -25,6 +25,7 @@ from mmseg_uda.archives import DamagedError, check_archive
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import read_json
 from mmseg_uda.methods.cdda.histogram import BINS
+from mmseg_uda.regular_files import read_bytes
 
 FORMAT = 1
 META, COUNTS, INDEX = "meta.json", "counts.npy", "index.jsonl"
@@ -209,10 +210,7 @@ class DepthBank:
 
     def _read(self, name: str, flags: int) -> np.ndarray:
         path = self.path / name
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}.", self._fix()) from error
+        data = read_bytes(path, self._fix())
         kind, _, file = name.partition("/")
         if kind in self._checksums:
             expected = self._checksums[kind][int(file.removesuffix(".png"))]

@@ -7,6 +7,7 @@ exchange. ``images``: the input file.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from PIL import Image
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, temporary_prefix, write_json
 from mmseg_uda.foundation.masks import MaskSet, rle
-from mmseg_uda.labels import read_label
+from mmseg_uda.labels import read_label, read_whole
 from mmseg_uda.methods.dynalign.painting import nearest
 from mmseg_uda.methods.dynalign.relabel import Relabelled
 from mmseg_uda.methods.dynalign.running import Item
@@ -200,8 +201,9 @@ def read_label_map(path: Path) -> np.ndarray:
         UserError: The file is missing, damaged, or no map of ids.
     """
     try:
-        with Image.open(path) as image:
-            wide = image.mode.startswith("I;16")
-            return np.array(image) if wide else read_label(str(path))
-    except OSError:
-        return read_label(str(path))  # says what is wrong
+        with Image.open(io.BytesIO(read_whole(path))) as image:
+            if image.mode.startswith("I;16"):
+                return np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        pass  # the next line says what is wrong
+    return read_label(str(path))

@@ -280,7 +280,7 @@ def test_exchanged_damaged_and_missing_crops_are_named(copied):
         bank.read_crop(2)
     (copied / "labels/4.png").unlink()
     assert bank.missing_crops() == ["labels/4.png"]
-    with pytest.raises(UserError, match=r"labels/4\.png cannot be read"):
+    with pytest.raises(UserError, match=r"labels/4\.png is missing"):
         bank.read_crop(4)
 
 

@@ -17,29 +17,32 @@ from mmengine.config import Config
 
 from mmseg_uda.engine.compilation import check_compile_options, compile_network
 from mmseg_uda.engine.optim_wrapper import AMP_DTYPES
-from mmseg_uda.engine.options import check_choice, check_options
+from mmseg_uda.engine.options import Options, check_options
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.recompute import recompute_activations
 
 
 @dataclass(frozen=True)
-class Execution:
-    """Options of a config's ``execution``.
+class Execution(Options):
+    """Options of a config's ``execution``."""
 
-    Attributes:
-        recompute: Parts of the student whose activations are computed again in the backward
-            pass instead of being kept: ``backbone``, ``decode_head``.
-        compile: Options of ``torch.compile`` for the student's training passes (``{}`` or True
-            for its defaults); None runs them as they are.
-        channels_last: Keep weights and activations of convolutions channels-last.
-        frozen_dtype: ``fp32``, ``bf16`` or ``fp16``: storage and arithmetic of networks that
-            never train (the feature distance's ImageNet network).
-    """
+    KEY = "execution"
 
     recompute: tuple[str, ...] = ()
+    """Parts of the student whose activations are computed again in the backward pass instead of
+    being kept: ``backbone``, ``decode_head``."""
     compile: Mapping[str, Any] | None = None
+    """Options of ``torch.compile`` for the student's training passes (``{}`` or True for its
+    defaults); None runs them as they are."""
     channels_last: bool = False
+    """Keep weights and activations of convolutions channels-last."""
     frozen_dtype: str = "fp32"
+    """``fp32``, ``bf16`` or ``fp16``: storage and arithmetic of networks that never train (the
+    feature distance's ImageNet network)."""
+
+    def check(self) -> None:
+        """Raise a ``UserError`` for values that cannot work."""
+        self.require_choice("frozen_dtype", ("fp32", *AMP_DTYPES))
 
     @classmethod
     def read(cls, config: Mapping[str, Any] | None) -> Execution:
@@ -52,9 +55,6 @@ class Execution:
         check_options(cls, options, "execution")
         parts: str | Sequence[str] | None = options.get("recompute")
         options["recompute"] = (parts,) if isinstance(parts, str) else tuple(parts or ())
-        check_choice(
-            "execution.frozen_dtype", options.get("frozen_dtype", "fp32"), ("fp32", *AMP_DTYPES)
-        )
         chosen = options.get("compile")
         options["compile"] = None
         if chosen is not None and chosen is not False:

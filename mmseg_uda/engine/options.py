@@ -1,10 +1,11 @@
-"""Checks a config's keys against the class that they configure."""
+"""Options of components and trainers: what a config may say, checked when they are built."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from mmseg_uda.cfg_options import nearest
 from mmseg_uda.errors import UserError
@@ -32,11 +33,92 @@ def check_options(cls: type, config: Mapping[str, Any], where: str) -> None:
             )
 
 
-def check_choice(where: str, value: str, choices: Iterable[str]) -> None:
-    """Raise unless ``value`` is one of the choices.
+@dataclass(frozen=True)
+class Options:
+    """Base of the options of a component, a trainer or a group inside them.
+
+    A subclass is a frozen dataclass with a default and a docstring for every field; where a
+    default deviates from the published code, the docstring says so. What cannot work is refused
+    in :meth:`check`.
+    """
+
+    #: Where the options stand in a config, for messages.
+    KEY: ClassVar[str] = "uda"
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raise a ``UserError`` for values that cannot work, alone or together."""
+
+    def require(self, name: str, right: bool, expected: str) -> None:
+        """Raise unless the option ``name`` is right.
+
+        Raises:
+            UserError: Names the option, its value and what is expected.
+        """
+        if not right:
+            value = getattr(self, name)
+            raise UserError(
+                f"{self.KEY}.{name}={value!r} is not possible.", fix=f"Give {expected}."
+            )
+
+    def require_choice(self, name: str, choices: Iterable[Any]) -> None:
+        """Raise a ``UserError`` unless the option ``name`` is one of the choices."""
+        choices = tuple(choices)
+        self.require(name, getattr(self, name) in choices, f"one of {', '.join(map(str, choices))}")
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of the options."""
+        return tuple(field.name for field in fields(cls))
+
+
+@dataclass(frozen=True)
+class NoOptions(Options):
+    """Of a component without options."""
+
+
+def sign(cls: type, base: type, options: type[Options], more: bool = False) -> None:
+    """Give a class whose constructor takes ``**options`` the signature of its options.
+
+    Whoever looks for the arguments of a class (:func:`check_options`, ``help``) finds them.
+
+    Args:
+        cls: The class.
+        base: The class above it that reads the options.
+        options: Their class.
+        more: Whether it takes further keys.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for owner in cls.__mro__[: cls.__mro__.index(base) + 1]:
+        if "__init__" not in vars(owner):
+            continue
+        parameters = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
+        rest = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+        found = {**{p.name: p for p in parameters if p not in rest}, **found}
+        if not rest:  # a constructor of its own, which hands nothing on
+            break
+    else:
+        found |= {
+            p.name: p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for p in inspect.signature(options).parameters.values()
+        }
+        if more:
+            found[rest[0].name] = rest[0]
+    cls.__signature__ = inspect.Signature(list(found.values()))  # type: ignore[attr-defined]
+
+
+def read_group(cls: type[Any], config: Mapping[str, Any] | None) -> Any:
+    """Build a group of options that stands inside others.
+
+    Args:
+        cls: Its class, an ``Options`` with its own ``KEY``.
+        config: As in the config; None stands for the defaults.
 
     Raises:
-        UserError: Names the option and the choices.
+        UserError: For an unknown key or an impossible value.
     """
-    if value not in choices:
-        raise UserError(f"{where}={value!r} is unknown.", f"Use one of: {', '.join(choices)}.")
+    config = dict(config or {})
+    check_options(cls, config, cls.KEY)
+    return cls(**config)

@@ -1,8 +1,9 @@
-"""Supervised training on aligned labels, started from the source model (dynalign.md §12.8)."""
+"""Supervised training on aligned labels, started from the source model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from mmseg_uda.engine.checkpoint import newest_checkpoint
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.engine.options import Options
 from mmseg_uda.engine.processes import copy_from_main
 from mmseg_uda.engine.records import SourceBatch
 from mmseg_uda.engine.supervised import Supervised
@@ -23,6 +25,33 @@ CONFIDENCE = "confidence"
 FULL = 255.0
 
 
+@dataclass(frozen=True)
+class RetrainingOptions(Options):
+    """Options of :class:`Retraining`."""
+
+    taxonomy_map: str = "mapillary_v5"
+    """Name or path of the map."""
+    source_checkpoint: str | None = None
+    """Checkpoint of the source model, or the folder of its training; from it the network starts,
+    and the classifier of a target class from that of the source class that it comes from. None
+    starts from the encoder's own weights."""
+    source_part: str = "model"
+    """``'model'`` for the student, ``'ema_model'`` for the teacher."""
+    confidence_weights: bool = False
+    """Weigh every pixel by the probability with which its label was decided; needs
+    ``LoadConfidence`` in the pipeline."""
+    default_weight: float = 1.0
+    """Weight of pixels where nothing was decided, which have the default label."""
+    freeze_known: bool = False
+    """Keep the classifiers of the known classes as they are in the source model."""
+
+    def check(self) -> None:
+        """Raise a ``UserError`` for values that cannot work."""
+        useless = self.freeze_known and self.source_checkpoint is None
+        self.require("freeze_known", not useless, "False, or the source model: source_checkpoint")
+        self.require("default_weight", 0 <= self.default_weight <= 1, "a number in 0..1")
+
+
 @MODELS.register_module()
 class Retraining(Supervised):
     """Trains a segmentor of the target taxonomy on labels that an alignment has made.
@@ -31,39 +60,17 @@ class Retraining(Supervised):
 
     Args:
         segmentor: Config of a segmentor with as many classes as the target taxonomy.
-        taxonomy_map: Name or path of the map.
-        source_checkpoint: Checkpoint of the source model, or the folder of its training; from it
-            the network starts, and the classifier of a target class from that of the source class
-            that it comes from. None starts from the encoder's own weights.
-        source_part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
-        confidence_weights: Weigh every pixel by the probability with which its label was decided;
-            needs ``LoadConfidence`` in the pipeline.
-        default_weight: Weight of pixels where nothing was decided, which have the default label.
-        freeze_known: Keep the classifiers of the known classes as they are in the source model.
-        **kwargs: Those of ``Trainer``.
+        config: Options of :class:`Trainer` and of :class:`RetrainingOptions`.
 
     Raises:
         UserError: Options, checkpoint, map and network do not fit together.
     """
 
-    def __init__(
-        self,
-        segmentor: dict,
-        taxonomy_map: str = "mapillary_v5",
-        source_checkpoint: str | None = None,
-        source_part: str = "model",
-        confidence_weights: bool = False,
-        default_weight: float = 1.0,
-        freeze_known: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(segmentor, **kwargs)
-        self.taxonomy_map = load_taxonomy_map(taxonomy_map)
-        self.source_checkpoint = source_checkpoint
-        self.source_part = source_part
-        self.confidence_weights = confidence_weights
-        self.default_weight = default_weight
-        self.freeze_known = freeze_known
+    Options = RetrainingOptions
+
+    def __init__(self, segmentor: dict, **config: Any) -> None:
+        super().__init__(segmentor, **config)
+        self.taxonomy_map = load_taxonomy_map(self.options.taxonomy_map)
         classes = len(self.taxonomy_map.target)
         if self.num_classes != classes:
             raise UserError(
@@ -71,34 +78,27 @@ class Retraining(Supervised):
                 f"'{self.taxonomy_map.name}' {classes}.",
                 f"Set model.decode_head.num_classes={classes}.",
             )
-        if freeze_known and source_checkpoint is None:
-            raise UserError(
-                "uda.freeze_known keeps the source model's classifiers, and there is none.",
-                "Set uda.source_checkpoint.",
-            )
-        if not 0 <= default_weight <= 1:
-            raise UserError(f"uda.default_weight={default_weight} is not in 0..1.")
         self._frozen: list[tuple[Tensor, Tensor]] | None = None
         self._per_class: list[str] = []
 
     def init_weights(self) -> None:
         """Initialise the segmentor, then take over what the source model has learnt."""
         self.init_student()
-        if self.source_checkpoint is None:
+        if self.options.source_checkpoint is None:
             return
-        taxonomy, path = self.taxonomy_map, Path(self.source_checkpoint)
+        taxonomy, path = self.taxonomy_map, Path(self.options.source_checkpoint)
         self._per_class = load_with_rows(
             self.model,
             newest_checkpoint(path) if path.is_dir() else path,
             taxonomy.row_origins(),
             len(taxonomy.source),
-            self.source_part,
+            self.options.source_part,
         )
         copy_from_main(self.model.state_dict().values())
 
     def train_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> dict:
         """One optimizer step; see :class:`Trainer`."""
-        if self.freeze_known and self._frozen is None:
+        if self.options.freeze_known and self._frozen is None:
             self._frozen = self._known_rows()
         scalars = super().train_step(data, optim_wrapper)
         # Written back instead of blocking gradients: weight decay would change the rows, too.
@@ -113,7 +113,7 @@ class Retraining(Supervised):
         Raises:
             UserError: Weights are asked for, and the batch has no confidence.
         """
-        if not self.confidence_weights:
+        if not self.options.confidence_weights:
             return None
         if CONFIDENCE not in source.fields:
             raise UserError(
@@ -121,7 +121,7 @@ class Retraining(Supervised):
                 "Put LoadConfidence behind LoadTrainIds, and align with confidence files.",
             )
         confidence = source.fields[CONFIDENCE].squeeze(1).float() / FULL
-        return torch.where(confidence > 0, confidence, self.default_weight)
+        return torch.where(confidence > 0, confidence, self.options.default_weight)
 
     def _known_rows(self) -> list[tuple[Tensor, Tensor]]:
         parameters = dict(self.model.named_parameters())

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from mmseg_uda.engine.execution import Execution
 from mmseg_uda.engine.finite import FiniteCheck
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
+from mmseg_uda.engine.options import NoOptions, Options, sign
 from mmseg_uda.engine.panels import Panel
 from mmseg_uda.engine.processes import copy_from_main
 from mmseg_uda.engine.step_seed import seed_step
@@ -69,22 +70,37 @@ class Trainer(BaseModel):
         seed: Seed of the steps' random choices, dropout's included; filled in from
             ``randomness``.
         execution: How the networks are run on the machine; see :class:`Execution`.
+        options: Those of the subclass; see its ``Options``.
+
+    Raises:
+        UserError: For an option that cannot work.
     """
 
     #: Whether a step needs target images.
     needs_target: ClassVar[bool] = False
     #: Further methods whose time a benchmark shows, and under which name.
     phases: ClassVar[Mapping[str, str]] = {}
+    #: What a config may say of the trainer; see :class:`mmseg_uda.engine.options.Options`.
+    Options: ClassVar[type[Options]] = NoOptions
+    #: Whether further keys are components.
+    takes_components: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        sign(cls, Trainer, cls.Options, more=cls.takes_components)
 
     def __init__(
         self,
         segmentor: dict,
+        *,
         taxonomy: str | None = None,
         max_iters: int = 0,
         seed: int = 0,
         execution: dict | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
+        self.options: Any = self.Options(**options)
         self.seed = seed
         self.model = MODELS.build(segmentor)
         self.execution = Execution.read(execution)

@@ -2,24 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mmseg_uda.engine.execution import Execution
+from mmseg_uda.engine.options import NoOptions, Options, sign
 from mmseg_uda.engine.panels import Panel
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
-
-if TYPE_CHECKING:
-    from mmseg_uda.self_training.self_training import SelfTraining
+from mmseg_uda.self_training.teacher import EmaTeacher
+from mmseg_uda.taxonomy import Taxonomy
 
 Losses = Mapping[str, Tensor]
+
+
+class Host(Protocol):
+    """What a component may use of the trainer that it is part of.
+
+    Attributes:
+        model: The student, an mmsegmentation ``EncoderDecoder``.
+        teacher: Its average; None without a target (``source_only``).
+        taxonomy: The label space by name; None if the config names none.
+        execution: How the networks are run on the machine.
+    """
+
+    model: Any
+    teacher: EmaTeacher | None
+    taxonomy: Taxonomy | None
+    execution: Execution
+
+    @property
+    def options(self) -> Any:
+        """The host's options; see ``SelfTrainingOptions``."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the segmentor's head."""
+
+    @property
+    def ignore_index(self) -> int:
+        """Label value without a class."""
+
+    def build_teacher(self, alpha: float) -> tuple[nn.Module, EmaTeacher]:
+        """A further teacher network for the student, and its averaging."""
+
+    def forward_student(self, image: Tensor) -> SegmentorOutput:
+        """The student's training forward on normalised images (B, 3, H, W)."""
+
+    def loss(
+        self, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The segmentor's losses and accuracies for (B, H, W) labels and weights."""
+
+    def refine_labels(
+        self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
+    ) -> PseudoLabels:
+        """The label edits of all components, for another teacher's labels."""
+
+    def valid_pixels(self, target: TargetBatch) -> Tensor | None:
+        """(B, H, W) float32 of 0 and 1: where pseudo-labels count; None means everywhere."""
 
 
 @dataclass(frozen=True)
@@ -29,30 +77,48 @@ class StepContext:
     Attributes:
         step: Number of completed optimizer steps, 0 in the first.
         random: Source of every random choice.
-        host: The trainer: ``host.model`` is the student, ``host.forward_student`` runs it,
-            ``host.refine_labels`` applies the label edits of all components.
+        host: The trainer.
         log: ``log(name, value)`` records a scalar (0-dim tensor on the device, or a number);
             it reaches the host when it is logged.
-        draws: True in a step of which a debug picture is drawn: a stage then keeps what
-            :meth:`Component.panels` will show. Nothing else may depend on it.
+        draws: True in a step of which a debug picture is drawn: a stage then hands what it has
+            to :meth:`show`. Nothing else may depend on it.
         part: Number of the batch in the step, 0 in the first, where gradients of several
             batches accumulate. What happens once per step happens at 0.
+        panels: What the debug picture of this step shows, in the order of the step.
+        notes: What a component's stage leaves for a later stage of the same step, by component.
     """
 
     step: int
     random: StepRandom
-    host: SelfTraining
+    host: Host
     log: Callable[[str, Tensor | float], None]
     draws: bool = False
     part: int = 0
+    panels: list[Panel] = field(default_factory=list)
+    notes: dict[Component, Any] = field(default_factory=dict)
+
+    def show(self, *panels: Panel) -> None:
+        """Add panels to the debug picture, in a step with ``draws``::
+
+            if ctx.draws:
+                ctx.show(MapPanel("uncertainty", uncertainty, limits=None))
+
+        The records are in :mod:`mmseg_uda.engine.panels` and take tensors as they are. Nothing
+        here may wait for the device, draw random numbers, or run a network that training does not
+        run anyway (BatchNorm would notice): the numbers of a training are the same with and
+        without pictures. Tensors need no copy: what is shown is copied, without waiting, at the
+        end of the step, and drawn in the background.
+        """
+        self.panels.extend(panels)
 
 
 class Component(nn.Module):
     """A method's part in the self-training step; implement only the stages it needs.
 
-    Components run in ascending ``order``. What must survive a resume is kept in buffers.
-    A stage that edits a record returns a new one. Stages must not wait for the device; a
-    component may declare at most one wait per step in its docstring.
+    Components run in ascending ``order``. What must survive a resume is kept in buffers, what a
+    later stage of the same step needs in ``ctx.notes[self]``. A stage that edits a record returns
+    a new one. Stages must not wait for the device; a component may declare at most one wait per
+    step in its docstring.
 
     In a run of several processes each runs the step on batches of its own; gradients are
     averaged without a component's help, also those of a loss that occurs in some processes only.
@@ -73,10 +139,16 @@ class Component(nn.Module):
     #: Whether the student or a teacher may run in some processes only. Synchronised BatchNorm
     #: would wait for the others for ever, so the two cannot be combined.
     runs_alone: bool = False
-    _shown: tuple[Panel, ...] = ()
+    #: What a config may say of the component; see :class:`mmseg_uda.engine.options.Options`.
+    Options: ClassVar[type[Options]] = NoOptions
 
-    def __init__(self) -> None:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        sign(cls, Component, cls.Options)
+
+    def __init__(self, **options: Any) -> None:
         super().__init__()
+        self.options: Any = self.Options(**options)
         # The summed counters as the processes last agreed on them.
         self._agreed: dict[str, Tensor] = {}
         self.register_load_state_dict_post_hook(self._agree_on_loaded)
@@ -103,17 +175,17 @@ class Component(nn.Module):
         for name in self.smallest:
             all_reduce(self.get_buffer(name), "min")
 
-    def bind(self, host: SelfTraining) -> None:
+    def bind(self, host: Host) -> None:
         """Called once when the trainer is built: check the configuration, build networks.
 
         Raises:
             UserError: If the configuration cannot work, with the reason.
         """
 
-    def after_weights(self, host: SelfTraining) -> None:
+    def after_weights(self, host: Host) -> None:
         """Called when the student's initial weights are in place."""
 
-    def before_training(self, host: SelfTraining, data: Dataset) -> None:
+    def before_training(self, host: Host, data: Dataset) -> None:
         """Called once before the first step of a run, with the training data set."""
 
     def begin_step(self, ctx: StepContext) -> None:
@@ -170,25 +242,3 @@ class Component(nn.Module):
     ) -> Losses:
         """Losses after the mix loss; a host without pseudo-labels (``source_only``) gives None."""
         return {}
-
-    def show(self, *panels: Panel) -> None:
-        """Keep panels for the end of the step; for stages of a step with ``ctx.draws``."""
-        self._shown = (*self._shown, *panels)
-
-    def panels(self, ctx: StepContext) -> Sequence[Panel]:
-        """What this step's debug picture shows of the component, in reading order.
-
-        Called once at the end of a step with ``ctx.draws``, never in another. The default hands
-        over what the stages gave to :meth:`show`, which is all that most components need::
-
-            if ctx.draws:
-                self.show(MapPanel("uncertainty", uncertainty, limits=None))
-
-        The records are in :mod:`mmseg_uda.engine.panels` and take tensors as they are. Like
-        every stage this must not wait for the device, draw random numbers, or run a network
-        that training does not run anyway (BatchNorm would notice): the numbers of a training
-        are the same with and without pictures. Tensors need no copy: what is shown is copied,
-        without waiting, right after this call, and drawn in the background.
-        """
-        shown, self._shown = self._shown, ()
-        return shown

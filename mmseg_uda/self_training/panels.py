@@ -13,22 +13,28 @@ from mmseg_uda.engine.panels import (
     prediction_panel,
 )
 from mmseg_uda.models.views import SegmentorOutput
-from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import MixedBatch, Normalization, PseudoLabels, TargetBatch
 
 
-def target_panels(target: TargetBatch, pseudo: PseudoLabels) -> list[Panel]:
-    """The target images with the teacher's labels, edits and margins included."""
+def target_panel(target: TargetBatch) -> Panel:
+    """The target images."""
+    return ImagePanel("target image", target.rgb(), captions=file_names(target.metas))
+
+
+def pseudo_panels(pseudo: PseudoLabels) -> list[Panel]:
+    """The teacher's labels, edits and margins included."""
     return [
-        ImagePanel("target image", target.rgb(), captions=file_names(target.metas)),
         LabelPanel("pseudo-label", pseudo.label),
         MapPanel("teacher's confidence", pseudo.confidence),
         MapPanel("pseudo-label weight", pseudo.weight),
     ]
 
 
-def mix_panels(mixed: MixedBatch, output: SegmentorOutput, source: SourceBatch) -> list[Panel]:
+def mix_panels(
+    mixed: MixedBatch, output: SegmentorOutput, normalization: Normalization
+) -> list[Panel]:
     """The mixed images with what the student is taught and what it predicts."""
-    image = source.normalization.to_rgb(mixed.image)
+    image = normalization.to_rgb(mixed.image)
     return [
         ImagePanel("mixed image", image, boxes=detail_boxes(output, image.shape[0])),
         LabelPanel("mixed label", mixed.label),

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmseg_uda.datasets.transforms.diagnosis import DIAGNOSIS_LABEL
+from mmseg_uda.engine.options import Options
 from mmseg_uda.engine.panels import BarsPanel, LabelPanel, MapPanel
-from mmseg_uda.self_training.component import Component, StepContext
+from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.records import PseudoLabels, TargetBatch
 from mmseg_uda.self_training.registry import COMPONENTS
 
-if TYPE_CHECKING:
-    from mmseg_uda.self_training.self_training import SelfTraining
+
+@dataclass(frozen=True)
+class QualityOptions(Options):
+    """Options of the measurement."""
+
+    KEY = "uda.diagnosis"
+
+    histogram: bool = True
+    """Log the share of every class."""
+    decay: float = 0.99
+    """Of the counts that are compared with labels: 0.99 averages over about 100 steps."""
 
 
 @COMPONENTS.register_module()
@@ -35,24 +45,16 @@ class PseudoLabelQuality(Component):
 
     The labels come as the field ``diagnosis_label`` of the target batch, and only this class
     reads it. Off by default: ``uda.diagnosis.type=PseudoLabelQuality`` switches it on.
-
-    Args:
-        histogram: Log the share of every class.
-        decay: Of the counts that are compared with labels: 0.99 averages over about 100 steps.
     """
 
+    Options = QualityOptions
     order = 90
 
     right: Tensor
     counted: Tensor
+    names: tuple[str, ...] = ()
 
-    def __init__(self, histogram: bool = True, decay: float = 0.99) -> None:
-        super().__init__()
-        self.histogram = histogram
-        self.decay = decay
-        self.names: tuple[str, ...] = ()
-
-    def bind(self, host: SelfTraining) -> None:
+    def bind(self, host: Host) -> None:
         """Take the class names, and allocate the counts, which no checkpoint keeps."""
         known = host.taxonomy.classes if host.taxonomy else ()
         count = host.num_classes
@@ -61,7 +63,7 @@ class PseudoLabelQuality(Component):
         self.register_buffer("right", torch.zeros(2 + count), persistent=False)
         self.register_buffer("counted", torch.zeros(2 + count), persistent=False)
 
-    def before_training(self, host: SelfTraining, data: Dataset) -> None:
+    def before_training(self, host: Host, data: Dataset) -> None:
         """Without a taxonomy of the host's, the names are the data set's."""
         known = tuple((getattr(data, "metainfo", None) or {}).get("classes", ()))
         if host.taxonomy is None and len(known) == len(self.names):
@@ -74,11 +76,11 @@ class PseudoLabelQuality(Component):
         shares = class_shares(pseudo.label, len(self.names))
         ctx.log("pseudo.confident", pseudo.confident.float().mean())
         ctx.log("pseudo.weight", pseudo.weight.mean())
-        if self.histogram:
+        if self.options.histogram:
             for name, share in zip(self.names, shares.mean(dim=0), strict=True):
                 ctx.log(f"pseudo.share.{name}", share)
         if ctx.draws:
-            self.show(BarsPanel("pseudo-labels, share by class", {"share": shares}))
+            ctx.show(BarsPanel("pseudo-labels, share by class", {"share": shares}))
         if DIAGNOSIS_LABEL in target.fields:
             self._compare(ctx, target.fields[DIAGNOSIS_LABEL].squeeze(1).long(), pseudo)
         return pseudo
@@ -89,15 +91,15 @@ class PseudoLabelQuality(Component):
         intersection, union = overlap(pseudo.label, label, len(self.names))
         hits = torch.stack([right.sum(), (right & pseudo.confident).sum()])
         pixels = torch.stack([labelled.sum(), (labelled & pseudo.confident).sum()])
-        self.right.mul_(self.decay).add_(torch.cat([hits, intersection]))
-        self.counted.mul_(self.decay).add_(torch.cat([pixels, union]))
+        self.right.mul_(self.options.decay).add_(torch.cat([hits, intersection]))
+        self.counted.mul_(self.options.decay).add_(torch.cat([pixels, union]))
         share = 100 * self.right / self.counted
         ctx.log("pseudo.acc", share[0])
         ctx.log("pseudo.acc_confident", share[1])
         ctx.log("pseudo.mIoU", share[2:].nanmean())
         if ctx.draws:
             wrong = torch.where(labelled, (~right).float(), torch.nan)
-            self.show(
+            ctx.show(
                 LabelPanel("target label (diagnosis only)", label),
                 MapPanel("wrong pseudo-labels", wrong),
             )

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.registry import Registry
-from torch import nn
 
 from mmseg_uda.engine.options import check_options, nearest
 from mmseg_uda.errors import UserError
+from mmseg_uda.self_training.components import Components
 
 COMPONENTS = Registry("self-training component", scope="mmseg", locations=["mmseg_uda.methods"])
 
 
-def build_components(configs: Mapping[str, Any], options: Iterable[str] = ()) -> nn.ModuleDict:
+def build_components(configs: Mapping[str, Any], options: Iterable[str] = ()) -> Components:
     """Components by role, in the order in which they run.
 
     Args:
@@ -42,4 +42,4 @@ def build_components(configs: Mapping[str, Any], options: Iterable[str] = ()) ->
             )
         check_options(COMPONENTS.get(config["type"]), config, f"uda.{role}")
         built[role] = COMPONENTS.build(dict(config))
-    return nn.ModuleDict(dict(sorted(built.items(), key=lambda item: (item[1].order, item[0]))))
+    return Components(built)

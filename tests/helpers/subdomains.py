@@ -57,7 +57,7 @@ class Recorder:
 
         def target_losses(ctx, target, pseudo):
             self.pseudo, self.target = pseudo, target
-            self.uncertainty = component._uncertainty
+            self.uncertainty = ctx.notes[component].uncertainty
             self.losses = losses(ctx, target, pseudo)
             return self.losses
 

@@ -108,17 +108,20 @@ def test_a_component_of_another_project_contributes_panels(tmp_path, monkeypatch
         def refine_weights(self, ctx, target, pseudo):
             asked.append(ctx.draws)
             if ctx.draws:
-                self.show(MapPanel("entropy", -pseudo.confidence.log(), limits=None))
+                shares = torch.zeros(2, 5)
+                ctx.show(
+                    MapPanel("entropy", -pseudo.confidence.log(), limits=None),
+                    BarsPanel("shares", {"before": shares, "after": shares}),
+                )
             return pseudo
-
-        def panels(self, ctx):
-            shares = torch.zeros(2, 5)
-            return [*super().panels(ctx), BarsPanel("shares", {"before": shares, "after": shares})]
 
     seen = titles(monkeypatch)
     train(tmp_path, **{f"{PANELS}.interval": 2, "uda.showing": dict(type="Showing")})
     assert asked == [False, True, False, True]
-    assert [step[-4:-2] for step in seen] == [["entropy", "shares"]] * 2  # before masking
+    # Where they were made: between the target's image and its finished labels.
+    assert [step[2:6] for step in seen] == [
+        ["target image", "entropy", "shares", "pseudo-label"]
+    ] * 2
 
 
 def test_a_full_disk_costs_pictures_and_not_the_training(tmp_path, monkeypatch, caplog):

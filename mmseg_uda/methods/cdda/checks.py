@@ -1,54 +1,21 @@
-"""Does a configuration make sense, and does a bank belong to it?"""
+"""Does a bank belong to a training?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch.utils.data import Dataset
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.bank import BUILD, DepthBank
 from mmseg_uda.methods.cdda.drawing import depth_transform, meta_of_training
-from mmseg_uda.methods.cdda.opening import BUILD_OPTIONS
-
-if TYPE_CHECKING:
-    from mmseg_uda.self_training.self_training import SelfTraining
-
-
-def check_numbers(
-    sim_low: float,
-    sim_high: float,
-    max_prob: float,
-    decay: tuple[int, int, int],
-    min_class_pixels: int,
-    build: Mapping[str, Any] | None,
-) -> None:
-    """Raise for options that cannot work.
-
-    Raises:
-        UserError: Names the option.
-    """
-    begin, end, interval = decay
-    problems = {
-        f"sim_low={sim_low}, sim_high={sim_high}: 0 <= low < high <= 1 is needed": (
-            0 <= sim_low < sim_high <= 1
-        ),
-        f"max_prob={max_prob} is not in (0, 1)": 0 < max_prob < 1,
-        f"decay_begin={begin}, decay_end={end}, decay_interval={interval}: 0 <= begin <= end and "
-        "a positive interval are needed": 0 <= begin <= end and interval >= 1,
-        f"min_class_pixels={min_class_pixels} is not positive": min_class_pixels >= 1,
-    }
-    unknown = sorted(set(build or {}) - set(BUILD_OPTIONS))
-    problems[f"build has no option {unknown}; it has {', '.join(BUILD_OPTIONS)}"] = not unknown
-    wrong = [text for text, fine in problems.items() if not fine]
-    if wrong:
-        raise UserError(f"uda.depth: {'; '.join(wrong)}.", "Correct the config.")
+from mmseg_uda.self_training.component import Host
 
 
 def check_bank(
     bank: DepthBank,
-    host: SelfTraining,
+    host: Host,
     data: Dataset | None,
     build: Mapping[str, Any] | None,
     needs_crops: bool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -17,9 +17,7 @@ from mmseg_uda.methods.cdda.bank_builder import build_bank
 from mmseg_uda.methods.cdda.drawing import draws_of_training
 from mmseg_uda.methods.cdda.pruned_search import PrunedSearch
 from mmseg_uda.methods.cdda.search import BankSearch, ResidentSearch
-
-if TYPE_CHECKING:
-    from mmseg_uda.self_training.self_training import SelfTraining
+from mmseg_uda.self_training.component import Host
 
 SEARCH_DEVICES = ("auto", "cuda", "cpu", "mmap")
 BUILD_OPTIONS = ("count", "sampling", "seed", "workers")
@@ -89,7 +87,7 @@ def make_search(
     return ResidentSearch(counts.to(device) if where == "cuda" else counts, min_class_pixels)
 
 
-def class_ids(values: Sequence[str | int], host: SelfTraining) -> list[int]:
+def class_ids(values: Sequence[str | int], host: Host) -> list[int]:
     """Ids of classes given by name or id.
 
     Raises:

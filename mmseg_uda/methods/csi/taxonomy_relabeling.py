@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,19 +14,19 @@ from torch import Tensor
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation import CropClassifier, Detector
 from mmseg_uda.foundation.lazy import full_precision
-from mmseg_uda.methods.csi.boxes import NMS_MODES, count_pixels, select_boxes
-from mmseg_uda.methods.csi.mapping import OFF, Entry, read_mapping, read_phases
+from mmseg_uda.methods.csi.boxes import count_pixels, select_boxes
+from mmseg_uda.methods.csi.mapping import Entry, read_mapping
+from mmseg_uda.methods.csi.options import RelabelOptions
 from mmseg_uda.methods.csi.panels import bank_panels, relabel_panels
 from mmseg_uda.methods.csi.patch_bank import PatchBank
 from mmseg_uda.methods.csi.relabel import (
     NEVER,
-    PASTE_MODES,
     Region,
     count_majorities,
     paste,
     resolve_source,
 )
-from mmseg_uda.methods.csi.scoring import CLIP_SCORES, accept_crops
+from mmseg_uda.methods.csi.scoring import accept_crops
 from mmseg_uda.methods.csi.vlm import (
     CropCheck,
     build_classifier,
@@ -34,13 +34,10 @@ from mmseg_uda.methods.csi.vlm import (
     find_boxes,
     send,
 )
-from mmseg_uda.self_training.component import Component, StepContext
+from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.records import PseudoLabels, TargetBatch
 from mmseg_uda.self_training.registry import COMPONENTS
-from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
-
-if TYPE_CHECKING:
-    from mmseg_uda.self_training.self_training import SelfTraining
+from mmseg_uda.taxonomy import load_taxonomy
 
 UNKNOWN, DROPPED = -1, -2
 
@@ -52,103 +49,36 @@ class TaxonomyRelabeling(Component):
     A detector names boxes of the new classes, a crop classifier checks them, and inside the boxes
     that remain the pixels of the new class's source class become the new class. Weights are
     untouched. Waits for the device once per batch, for the boxes.
-
-    Args:
-        mapping: New classes in prompt order; see
-            :func:`mmseg_uda.methods.csi.mapping.read_mapping`.
-        collect: [start, end) in steps: count what verified boxes of entries without a source are
-            covered with. At ``end`` the most frequent class of the super-category becomes the
-            source, or the entry is dropped.
-        relabel: [start, end) in steps: edit labels. (-1, -1) switches the method off; no model is
-            built then.
-        taxonomy: Name or file of the label space; None takes the host's.
-        detector: Config of a detector, OWL-ViT if absent.
-        classifier: Config of a crop classifier, CLIP ViT-B/32 if absent.
-        nms: ``agnostic`` (published) or ``class``: whether boxes of different new classes compete.
-        nms_iou: IoU above which the weaker box is dropped.
-        paste: ``rect`` (published) or ``masked``. Masked is recommended: with rect, overlapping
-            boxes undo each other's edits.
-        clip_score: ``max_prompt`` (published) or ``sum_class``, which does not punish classes with
-            many phrases.
-        min_box: Shortest side of a box in pixels.
-        candidate_ratio: Share of a box that a class must exceed to be counted while collecting.
-        fallback_runner_up: When the most frequent class is the new class itself, take the next
-            one instead of dropping the entry.
-        crop_mode: ``center``, ``square_pad`` or ``stretch``; None takes the classifier's own,
-            ``center`` for CLIP (published: long boxes lose their ends).
-        preprocess: ``pil8`` (published) or ``tensor`` (on the device, without a further wait).
-        vlm_dtype: ``fp32`` (published), ``bf16`` or ``fp16`` for the towers of both models.
-        clip_chunk: Crops per forward pass of the classifier.
-        every_n: Work only in every n-th step; labels stay as they are in the others.
-        bank_capacity: Relabelled patches of each new class to keep for debug pictures.
-
-    Raises:
-        UserError: For a configuration that cannot work, when the trainer is built.
     """
 
+    Options = RelabelOptions
     order = 10
     summed = ("counts", "relabelled")
     smallest = ("first_seen",)
 
-    def __init__(
-        self,
-        mapping: Sequence[Mapping[str, Any]],
-        collect: Sequence[int] = OFF,
-        relabel: Sequence[int] = OFF,
-        taxonomy: str | Taxonomy | None = None,
-        detector: Mapping[str, Any] | None = None,
-        classifier: Mapping[str, Any] | None = None,
-        nms: str = "agnostic",
-        nms_iou: float = 0.3,
-        paste: str = "rect",
-        clip_score: str = "max_prompt",
-        min_box: int = 10,
-        candidate_ratio: float = 0.5,
-        fallback_runner_up: bool = False,
-        crop_mode: str | None = None,
-        preprocess: str = "pil8",
-        vlm_dtype: str = "fp32",
-        clip_chunk: int = 128,
-        every_n: int = 1,
-        bank_capacity: int = 0,
-    ) -> None:
-        super().__init__()
-        self.phases = read_phases(collect, relabel)
-        _check("nms", nms, nms in NMS_MODES, f"one of {NMS_MODES}")
-        _check("nms_iou", nms_iou, 0 <= nms_iou <= 1, "a number in [0, 1]")
-        _check("paste", paste, paste in PASTE_MODES, f"one of {PASTE_MODES}")
-        _check("clip_score", clip_score, clip_score in CLIP_SCORES, f"one of {CLIP_SCORES}")
-        _check("min_box", min_box, min_box >= 1, "at least 1 pixel")
-        _check("candidate_ratio", candidate_ratio, 0.5 <= candidate_ratio < 1, "0.5 or more")
-        _check("every_n", every_n, every_n >= 1, "at least 1")
-        _check("bank_capacity", bank_capacity, bank_capacity >= 0, "0 (off) or more")
-        self.config = list(mapping)
-        self.bank = PatchBank(len(self.config), bank_capacity) if bank_capacity else None
-        self.taxonomy_name = taxonomy
-        self.nms, self.nms_iou, self.paste = nms, nms_iou, paste
-        self.clip_score = clip_score
-        self.min_box = min_box
-        self.candidate_ratio = candidate_ratio
-        self.fallback_runner_up = fallback_runner_up
-        self.every_n = every_n
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        chosen = self.options
+        self.phases = chosen.phases
+        capacity = chosen.bank_capacity
+        self.bank = PatchBank(len(chosen.mapping), capacity) if capacity else None
         self.entries: tuple[Entry, ...] = ()
         self.detector: Detector | None = None
         self.check: CropCheck | None = None
         if not self.phases.off:
-            shared = {"preprocess": preprocess, "dtype": vlm_dtype}
-            crops: CropClassifier = build_classifier(
-                classifier or {"type": "TransformersClip"},
-                crop_mode=crop_mode,
-                chunk=clip_chunk,
+            shared = {"preprocess": chosen.preprocess, "dtype": chosen.vlm_dtype}
+            self._crops: CropClassifier = build_classifier(
+                chosen.classifier or {"type": "TransformersClip"},
+                crop_mode=chosen.crop_mode,
+                chunk=chosen.clip_chunk,
                 **shared,
             )
-            self.detector = build_detector(detector or {"type": "OwlDetector"}, crops, **shared)
-            self._crops = crops
-        self._boxes: tuple[TargetBatch, Tensor, Tensor] | None = None
+            detector = chosen.detector or {"type": "OwlDetector"}
+            self.detector = build_detector(detector, self._crops, **shared)
 
-    def bind(self, host: SelfTraining) -> None:
+    def bind(self, host: Host) -> None:
         """Check the map against the label space and allocate what a checkpoint keeps."""
-        taxonomy = self.taxonomy_name or host.taxonomy
+        taxonomy = self.options.taxonomy or host.taxonomy
         if taxonomy is None:
             raise UserError(
                 "uda.relabel needs class names, groups and prompts",
@@ -161,9 +91,11 @@ class TaxonomyRelabeling(Component):
                 f"the segmentor predicts {host.num_classes}",
                 fix="use one taxonomy for the data sets, the segmentor and uda.taxonomy",
             )
-        self.entries = read_mapping(self.config, self.taxonomy, self.phases)
+        self.entries = read_mapping(self.options.mapping, self.taxonomy, self.phases)
         if not self.phases.off:
-            self.check = CropCheck(self._crops, self.taxonomy, self.entries, self.clip_score)
+            self.check = CropCheck(
+                self._crops, self.taxonomy, self.entries, self.options.clip_score
+            )
         n, classes = len(self.entries), len(self.taxonomy)
         given = [UNKNOWN if e.source is None else e.source for e in self.entries]
         #: Source class per entry; UNKNOWN until the collection is over, DROPPED if it found none.
@@ -186,7 +118,6 @@ class TaxonomyRelabeling(Component):
 
     def begin_step(self, ctx: StepContext) -> None:
         """Close the collection once it is over."""
-        self._boxes = None
         if not self.phases.off and UNKNOWN in self.sources and self.phases.collected(ctx.step):
             self.reduce()
             self._resolve_sources()
@@ -198,17 +129,17 @@ class TaxonomyRelabeling(Component):
         relabelling = self.phases.relabelling(ctx.step)
         collecting = self.phases.collecting(ctx.step) and pseudo.primary
         active = [i for i, source in enumerate(self.sources) if source != DROPPED]
-        if not (relabelling or collecting) or not active or ctx.step % self.every_n:
+        if not (relabelling or collecting) or not active or ctx.step % self.options.every_n:
             return pseudo
         label = pseudo.label
         with torch.no_grad(), full_precision(label.device):
-            images, boxes = self._find(target, active)
+            images, boxes = self._find(ctx, target, active)
             regions, stats = self._regions(label, boxes, relabelling)
             accepted = self._verify(images, regions, collecting)
             edited = label
             targets = [entry.target for entry in self.entries]
             if relabelling:
-                edited = paste(label, regions, accepted, self.sources, targets, self.paste)
+                edited = paste(label, regions, accepted, self.sources, targets, self.options.paste)
             if pseudo.primary:
                 if relabelling and self.bank is not None:
                     self.bank.add(images, regions, accepted)
@@ -216,18 +147,20 @@ class TaxonomyRelabeling(Component):
                     self._count(ctx.step, label, regions, accepted)
                 self._log(ctx, stats, regions, accepted, label, edited, relabelling)
                 if ctx.draws:
-                    self.show(*relabel_panels(images, regions, accepted, targets, label, edited))
-                    self.show(*bank_panels(self.bank, [self.taxonomy.classes[t] for t in targets]))
+                    ctx.show(*relabel_panels(images, regions, accepted, targets, label, edited))
+                    ctx.show(*bank_panels(self.bank, [self.taxonomy.classes[t] for t in targets]))
         return pseudo if edited is label else replace(pseudo, label=edited)
 
-    def _find(self, target: TargetBatch, active: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _find(
+        self, ctx: StepContext, target: TargetBatch, active: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         # A second teacher's labels of the same images are edited with the same boxes.
-        if self._boxes is None or self._boxes[0] is not target:
+        if self not in ctx.notes:
             assert self.detector is not None
             images = target.rgb().float().clamp(0, 1)
             found = find_boxes(self.detector, images, self.taxonomy, self.entries, active)
-            self._boxes = (target, images, found)
-        return self._boxes[1:]
+            ctx.notes[self] = (images, found)
+        return ctx.notes[self]
 
     def _regions(
         self, label: Tensor, boxes: Tensor, relabelling: bool
@@ -245,14 +178,14 @@ class TaxonomyRelabeling(Component):
         for image, rows in enumerate(found):
             entry = rows[:, 1].astype(np.int64)
             chosen = select_boxes(
-                rows[:, 0], rows[:, 2:6], entry, thresholds, self.nms, self.nms_iou
+                rows[:, 0], rows[:, 2:6], entry, thresholds, self.options.nms, self.options.nms_iou
             )
             stats["boxes"] += len(chosen)
             chosen = chosen[rows[chosen, 10] > 0]
             stats["boxes_source"] += len(chosen)
             corners = rows[:, 6:10].astype(np.int64)
             sides = corners[:, 2:] - corners[:, :2]
-            chosen = chosen[(sides[chosen] >= self.min_box).all(axis=1)]
+            chosen = chosen[(sides[chosen] >= self.options.min_box).all(axis=1)]
             stats["boxes_size"] += len(chosen)
             for i in chosen:
                 x0, y0, x1, y1 = corners[i].tolist()
@@ -291,7 +224,7 @@ class TaxonomyRelabeling(Component):
             len(self.entries),
             len(self.taxonomy),
             step,
-            self.candidate_ratio,
+            self.options.candidate_ratio,
         )
         self.counts += found
         torch.minimum(self.first_seen, first, out=self.first_seen)
@@ -304,7 +237,7 @@ class TaxonomyRelabeling(Component):
                 continue
             allowed = [c for c in range(len(groups)) if groups[c] == groups[entry.target]]
             source = resolve_source(
-                counts[i], first_seen[i], allowed, entry.target, self.fallback_runner_up
+                counts[i], first_seen[i], allowed, entry.target, self.options.fallback_runner_up
             )
             self.sources[i] = DROPPED if source is None else source
             self.source[i] = self.sources[i]
@@ -342,8 +275,3 @@ class TaxonomyRelabeling(Component):
         names = self.taxonomy.classes
         pairs = zip(self.entries, self.sources, strict=True)
         return {names[e.target]: special.get(s) or names[s] for e, s in pairs}
-
-
-def _check(key: str, value: Any, right: bool, expected: str) -> None:
-    if not right:
-        raise UserError(f"uda.relabel.{key}={value!r} is not possible", fix=expected)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmseg_uda.engine.options import Options
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import SegmentorOutput, backbone_features
-from mmseg_uda.self_training.component import Component, StepContext
+from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.frozen import FrozenNetwork, guard_weights, remember_weights
 from mmseg_uda.self_training.records import SourceBatch
 from mmseg_uda.self_training.registry import COMPONENTS
-
-if TYPE_CHECKING:
-    from mmseg_uda.self_training.self_training import SelfTraining
 
 
 def downscale_label(
@@ -70,43 +69,46 @@ def masked_distance(features: Tensor, reference: Tensor, mask: Tensor) -> Tensor
     return (distance * selected).sum() / selected.sum().clamp(min=1)
 
 
+@dataclass(frozen=True)
+class FeatureDistanceOptions(Options):
+    """Options of the feature distance; defaults are those of the published DAFormer runs."""
+
+    KEY = "uda.feature_distance"
+
+    loss_weight: float = 0.005
+    """Factor on the loss."""
+    classes: Sequence[str | int] | None = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
+    """Classes by name or id whose cells count; None for all cells. The default are Cityscapes'
+    thing classes."""
+    min_ratio: float = 0.75
+    """Share of a cell that its class must cover."""
+
+
 @COMPONENTS.register_module()
 class FeatureDistance(Component):
     """Keeps the student's features of things close to those of the ImageNet network.
 
     The ImageNet network is the student's backbone as it was initialised. Its loss shares the
     backward pass with the source cross-entropy; the gradient is that of the original's two.
-
-    Args:
-        loss_weight: Factor on the loss (published: 0.005).
-        classes: Classes by name or id whose cells count; None for all cells.
-        min_ratio: Share of a cell that its class must cover (published: 0.75).
     """
 
+    Options = FeatureDistanceOptions
     order = 0
     fingerprint: Tensor
     _selected: Tensor
 
-    def __init__(
-        self,
-        loss_weight: float = 0.005,
-        classes: Sequence[str | int] | None = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18),
-        min_ratio: float = 0.75,
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.classes = classes
-        self.min_ratio = min_ratio
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         guard_weights(self, "the feature distance")
         self.register_buffer("_selected", torch.zeros(0, dtype=torch.bool), persistent=False)
         self.reference: FrozenNetwork
 
-    def bind(self, host: SelfTraining) -> None:
+    def bind(self, host: Host) -> None:
         """Resolve the classes and make room for the ImageNet network."""
         selected = torch.ones(host.num_classes, dtype=torch.bool)
-        if self.classes is not None:
+        if self.options.classes is not None:
             selected[:] = False
-            selected[[_class_id(c, host) for c in self.classes]] = True
+            selected[[_class_id(c, host) for c in self.options.classes]] = True
         self._selected = selected
         network = copy.deepcopy(host.model)
         for head in ("decode_head", "auxiliary_head"):  # only features are needed
@@ -114,7 +116,7 @@ class FeatureDistance(Component):
                 delattr(network, head)
         self.reference = FrozenNetwork(network)
 
-    def after_weights(self, host: SelfTraining) -> None:
+    def after_weights(self, host: Host) -> None:
         """Copy the backbone as initialised."""
         weights = host.model.state_dict()
         self.reference.store(torch.float32)
@@ -138,21 +140,21 @@ class FeatureDistance(Component):
             label = source.label if view.box is None else view.box.crop(source.label)
             factor = label.shape[-1] // reference.shape[-1]
             cells = downscale_label(
-                label, factor, self.min_ratio, host.num_classes, host.ignore_index
+                label, factor, self.options.min_ratio, host.num_classes, host.ignore_index
             )
             mask = self.select(cells, host.ignore_index)
             total = total + masked_distance(view.features[-1], reference, mask)
-        return {"loss_imnet_feat_dist": self.loss_weight * total}
+        return {"loss_imnet_feat_dist": self.options.loss_weight * total}
 
     def select(self, cells: Tensor, ignore_index: int) -> Tensor:
         """(B, h, w) bool: cells that count, from (B, h, w) cell labels."""
-        if self.classes is None:
+        if self.options.classes is None:
             return torch.ones_like(cells, dtype=torch.bool)
         known = cells != ignore_index
         return known & self._selected[torch.where(known, cells, 0)]
 
 
-def _class_id(value: str | int, host: SelfTraining) -> int:
+def _class_id(value: str | int, host: Host) -> int:
     if isinstance(value, int):
         if not 0 <= value < host.num_classes:
             raise UserError(

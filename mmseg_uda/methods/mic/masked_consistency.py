@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_uda.engine.options import Options
 from mmseg_uda.engine.panels import (
     ImagePanel,
     LabelPanel,
@@ -19,14 +20,11 @@ from mmseg_uda.engine.panels import (
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.augmentation import strong_augmentation
-from mmseg_uda.self_training.component import Component, StepContext
+from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import PseudoLabels, SourceBatch, TargetBatch
 from mmseg_uda.self_training.registry import COMPONENTS
 from mmseg_uda.self_training.teacher import SHARES, EmaTeacher, pseudo_labels
-
-if TYPE_CHECKING:
-    from mmseg_uda.self_training.self_training import SelfTraining
 
 DOMAINS = {"separate": "both", "separatesrc": "source", "separatetrg": "target"}
 MODES = tuple(mode + suffix for mode in DOMAINS for suffix in ("", "aug"))
@@ -48,73 +46,74 @@ def mask_image(image: Tensor, block_size: int, mask_ratio: float, random: StepRa
     return image * F.interpolate(kept, size=(height, width), mode="nearest")
 
 
+@dataclass(frozen=True)
+class MaskingOptions(Options):
+    """Options of masked consistency; defaults are those of the published runs on synthetic data."""
+
+    KEY = "uda.masking"
+
+    mode: str = "separatetrgaug"
+    """``separatetrg`` (target images), ``separatesrc`` (source images and labels), ``separate``
+    (half source, half target); with ``aug`` appended, colour jitter and blur come before the mask.
+    Published: separatetrgaug for synthetic sources, separate for Cityscapes → ACDC / Dark Zurich
+    and in CSI."""
+    mask_ratio: float = 0.7
+    """Share of blanked patches, in [0, 1)."""
+    block_size: int = 64
+    """Patch edge in pixels: 64 at full resolution, 32 at half."""
+    loss_weight: float = 1.0
+    """Factor on the masked losses."""
+    alpha: float | str = "same"
+    """Decay of an own teacher, or ``same`` for the host's."""
+    pseudo_threshold: float | str | None = "same"
+    """Confidence threshold of an own teacher, ``same`` for the host's, None for weight 1
+    everywhere."""
+    weight_main_loss_only: bool = False
+    """Apply ``loss_weight`` to the main loss and not to HRDA's detail loss, as the original code
+    does. Irrelevant at loss weight 1."""
+
+    def check(self) -> None:
+        """Raise a ``UserError`` for an unknown mode or impossible numbers."""
+        self.require_choice("mode", MODES)
+        self.require("mask_ratio", 0 <= self.mask_ratio < 1, "a share in [0, 1)")
+        self.require("block_size", self.block_size >= 1, "at least 1 pixel")
+
+    @property
+    def domain(self) -> str:
+        """What is masked: ``source``, ``target`` or ``both``."""
+        return DOMAINS[self.mode.removesuffix("aug")]
+
+    @property
+    def augment(self) -> bool:
+        """Whether colour jitter and blur come before the mask."""
+        return self.mode.endswith("aug")
+
+
 @COMPONENTS.register_module()
 class MaskedConsistency(Component):
-    """The student reproduces the teacher's labels from an image with blanked patches.
+    """The student reproduces the teacher's labels from an image with blanked patches."""
 
-    Args:
-        mode: ``separatetrg`` (target images), ``separatesrc`` (source images and labels),
-            ``separate`` (half source, half target); with ``aug`` appended, colour jitter and
-            blur come before the mask. Published: separatetrgaug for synthetic sources,
-            separate for Cityscapes → ACDC / Dark Zurich and in CSI.
-        mask_ratio: Share of blanked patches (0.7).
-        block_size: Patch edge in pixels: 64 at full resolution, 32 at half.
-        loss_weight: Factor on the masked losses.
-        alpha: Decay of an own teacher, or ``same`` for the host's.
-        pseudo_threshold: Confidence threshold of an own teacher, ``same`` for the host's, None
-            for weight 1 everywhere.
-        weight_main_loss_only: Apply ``loss_weight`` to the main loss and not to HRDA's detail
-            loss, as the original code does. Irrelevant at loss weight 1.
-
-    Raises:
-        UserError: For an unknown mode or impossible numbers.
-    """
-
+    Options = MaskingOptions
     order = 40
+    teacher: EmaTeacher | None = None
 
-    def __init__(
-        self,
-        mode: str = "separatetrgaug",
-        mask_ratio: float = 0.7,
-        block_size: int = 64,
-        loss_weight: float = 1.0,
-        alpha: float | str = "same",
-        pseudo_threshold: float | str | None = "same",
-        weight_main_loss_only: bool = False,
-    ) -> None:
-        super().__init__()
-        if mode not in MODES:
-            raise UserError(f"uda.masking.mode={mode!r} is unknown.", f"Use one of {MODES}.")
-        if not 0 <= mask_ratio < 1 or block_size < 1:
-            raise UserError(
-                f"uda.masking cannot use mask_ratio={mask_ratio}, block_size={block_size}.",
-                "Give 0 <= mask_ratio < 1 and block_size >= 1 pixel.",
-            )
-        self.domain = DOMAINS[mode.removesuffix("aug")]
-        self.augment = mode.endswith("aug")
-        self.mask_ratio = mask_ratio
-        self.block_size = block_size
-        self.loss_weight = loss_weight
-        self.alpha = alpha
-        self.pseudo_threshold = pseudo_threshold
-        self.weight_main_loss_only = weight_main_loss_only
-        self.teacher: EmaTeacher | None = None
-
-    def bind(self, host: SelfTraining) -> None:
+    def bind(self, host: Host) -> None:
         """Build an own teacher when its settings differ from the host's."""
-        if host.source_only:
-            if self.domain != "source":
+        if host.options.source_only:
+            if self.options.domain != "source":
                 raise UserError(
                     "uda.source_only=True leaves masked consistency without target labels.",
                     "Set uda.masking.mode to 'separatesrc' or 'separatesrcaug'.",
                 )
             return
-        if self.domain == "source" or (self.alpha == "same" and self.pseudo_threshold == "same"):
+        if self.options.domain == "source" or (
+            self.options.alpha == "same" and self.options.pseudo_threshold == "same"
+        ):
             return
-        alpha = host.alpha if self.alpha == "same" else float(self.alpha)
+        alpha = host.options.alpha if self.options.alpha == "same" else float(self.options.alpha)
         self.ema_model, self.teacher = host.build_teacher(alpha)
 
-    def after_weights(self, host: SelfTraining) -> None:
+    def after_weights(self, host: Host) -> None:
         """Start an own teacher from the student."""
         if self.teacher is not None:
             self.ema_model.load_state_dict(host.model.state_dict())
@@ -135,41 +134,46 @@ class MaskedConsistency(Component):
         host = ctx.host
         image, label, weight = self._batch(ctx, source, target, pseudo)
         with torch.no_grad():
-            if self.augment:
+            if self.options.augment:
                 image = strong_augmentation(
                     image,
                     source.normalization,
                     ctx.random,
-                    jitter=ctx.random.apply_color_jitter(host.jitter_probability),
-                    blur=ctx.random.apply_blur(host.blur_probability),
-                    jitter_strength=host.jitter_strength,
+                    jitter=ctx.random.apply_color_jitter(host.options.jitter_probability),
+                    blur=ctx.random.apply_blur(host.options.blur_probability),
+                    jitter_strength=host.options.jitter_strength,
                     shared_draws=True,
                 )
-            image = mask_image(image, self.block_size, self.mask_ratio, ctx.random)
+            image = mask_image(image, self.options.block_size, self.options.mask_ratio, ctx.random)
         output = host.forward_student(image)
         losses = host.loss(output, label, weight)
         if ctx.draws:
-            self._show(source.normalization.to_rgb(image), label, weight, output)
+            self._show(ctx, source.normalization.to_rgb(image), label, weight, output)
         return {f"masked.{name}": self._scale(name, value) for name, value in losses.items()}
 
     def _show(
-        self, image: Tensor, label: Tensor, weight: Tensor | None, output: SegmentorOutput
+        self,
+        ctx: StepContext,
+        image: Tensor,
+        label: Tensor,
+        weight: Tensor | None,
+        output: SegmentorOutput,
     ) -> None:
-        self.show(
+        ctx.show(
             ImagePanel("masked image", image, boxes=detail_boxes(output, image.shape[0])),
             prediction_panel("prediction, masked", output),
             *detail_panels(output, "weight of the detail, masked"),
         )
         # Otherwise they are the source's, or the host's pseudo-labels, which are shown already.
-        if self.teacher is not None or self.domain == "both":
-            self.show(LabelPanel("masked label", label))
+        if self.teacher is not None or self.options.domain == "both":
+            ctx.show(LabelPanel("masked label", label))
             if weight is not None:
-                self.show(MapPanel("masked weight", weight))
+                ctx.show(MapPanel("masked weight", weight))
 
     def _scale(self, name: str, value: Tensor) -> Tensor:
-        if "loss" not in name or (self.weight_main_loss_only and name.count(".") > 1):
+        if "loss" not in name or (self.options.weight_main_loss_only and name.count(".") > 1):
             return value
-        return value * self.loss_weight
+        return value * self.options.loss_weight
 
     def _batch(
         self,
@@ -178,12 +182,12 @@ class MaskedConsistency(Component):
         target: TargetBatch | None,
         pseudo: PseudoLabels | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        if self.domain == "source":
+        if self.options.domain == "source":
             return source.image, source.label, None
         assert target is not None and pseudo is not None
         if self.teacher is not None:
             pseudo = self._own_labels(ctx, self.teacher, target)
-        if self.domain == "target":
+        if self.options.domain == "target":
             return target.image, pseudo.label, pseudo.weight
         # Half of each domain; with the published batch of 2 one image each.
         half = source.image.shape[0] // 2
@@ -201,12 +205,14 @@ class MaskedConsistency(Component):
     ) -> PseudoLabels:
         host = ctx.host
         threshold = (
-            host.pseudo_threshold if self.pseudo_threshold == "same" else self.pseudo_threshold
+            host.options.pseudo_threshold
+            if self.options.pseudo_threshold == "same"
+            else self.options.pseudo_threshold
         )
         pseudo = pseudo_labels(
             teacher.logits(target.image),
-            threshold,  # type: ignore[arg-type]
-            SHARES[host.pseudo_share],
+            threshold,
+            SHARES[host.options.pseudo_share],
             primary=False,
         )
         pseudo = host.refine_labels(ctx, target, pseudo)

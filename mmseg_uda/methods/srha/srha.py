@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,12 +12,12 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
-from mmseg_uda.engine.options import check_choice
 from mmseg_uda.engine.records import SourceBatch, source_batch
 from mmseg_uda.engine.trainer import Trainer, batch_norm_advice
 from mmseg_uda.errors import UserError
-from mmseg_uda.methods.srha.alignment import LAYERS, LEVELS, WEIGHTS, HierarchicalAlignmentLoss
+from mmseg_uda.methods.srha.alignment import HierarchicalAlignmentLoss
 from mmseg_uda.methods.srha.consistency import js_consistency
+from mmseg_uda.methods.srha.options import SrhaOptions
 from mmseg_uda.methods.srha.panels import StepRecord, step_panels
 from mmseg_uda.methods.srha.rearrangement import normalize_log_weights, rearrange
 from mmseg_uda.methods.srha.regions import Regions, RegionsBySize
@@ -39,25 +39,8 @@ class SRHA(Trainer):
 
     Args:
         segmentor: Config of a segmentor with a ``StagedBackbone``.
-        rearrangement: Whether images get a copy at all. Without, there is no consistency, and
-            images are compared with themselves.
-        concentration: α of the Dirichlet distribution that mixes styles (published: 0.0156).
-        ignore_as_region: Whether unlabelled pixels are a region like any other, in the
-            rearrangement and in the regional alignment.
-        alignment_levels: Some of ``global``, ``regional``, ``local``; none: no alignment.
-        alignment_layers: Numbers of the encoder's stages that are compared.
-        alignment_weights: Factor per stage, or by level one list each; 0 leaves a stage out.
-        consistency_weight: Factor on the Jensen–Shannon divergence; 0 switches it off.
-        teacher_inputs: What the ImageNet network sees beside the originals, for the statistics
-            of its BatchNorm: the student's copies (``shared``), copies with weights of their own
-            (``independent``, as published), or nothing (``original``).
-        teacher_bn: ``batch`` (published), or ``running`` statistics, those of ImageNet.
-        alpha: Decay of an average of the student that takes the ImageNet network's place after
-            the first step; 1 (published) keeps the ImageNet network.
         seed: Seed of the step's random choices.
-        taxonomy: Label space by name or file.
-        max_iters: Length of the run, filled in from ``train_cfg``.
-        execution: How the networks are run on the machine.
+        config: Options of :class:`Trainer` and of :class:`SrhaOptions`.
 
     Raises:
         UserError: For an impossible option, or an encoder that is not in stages.
@@ -71,33 +54,10 @@ class SRHA(Trainer):
         "consistency_loss": "consistency",
     }
 
-    def __init__(
-        self,
-        segmentor: dict,
-        *,
-        rearrangement: bool = True,
-        concentration: float = 0.0156,
-        ignore_as_region: bool = True,
-        alignment_levels: Sequence[str] = LEVELS,
-        alignment_layers: Sequence[int] = LAYERS,
-        alignment_weights: Sequence[float] | Mapping[str, Sequence[float]] = WEIGHTS,
-        consistency_weight: float = 10.0,
-        teacher_inputs: str = "shared",
-        teacher_bn: str = "batch",
-        alpha: float = 1.0,
-        seed: int = 0,
-        taxonomy: str | None = None,
-        max_iters: int = 0,
-        execution: dict | None = None,
-    ) -> None:
-        super().__init__(segmentor, taxonomy, max_iters, seed, execution)
-        check_choice("uda.teacher_inputs", teacher_inputs, ("shared", "independent", "original"))
-        check_choice("uda.teacher_bn", teacher_bn, ("batch", "running"))
-        if concentration <= 0 or not 0 <= alpha <= 1:
-            raise UserError(
-                f"uda.concentration={concentration} or uda.alpha={alpha} is out of range.",
-                "Give a concentration above 0 and an alpha in [0, 1].",
-            )
+    Options = SrhaOptions
+
+    def __init__(self, segmentor: dict, *, seed: int = 0, **config: Any) -> None:
+        super().__init__(segmentor, seed=seed, **config)
         if not isinstance(self.model.backbone, StagedBackbone):
             raise UserError(
                 f"SRHA works between stem and stages of an encoder, which "
@@ -105,18 +65,14 @@ class SRHA(Trainer):
                 "Use a model of configs/_base_/models whose backbone is a StagedBackbone, such "
                 "as deeplabv3plus_r50-os16.py.",
             )
-        self.rearrangement = rearrangement
-        self.concentration = concentration
-        self.ignore_as_region = ignore_as_region
-        self.consistency_weight = consistency_weight
-        self.teacher_inputs = teacher_inputs
+        options = self.options
         self.alignment = HierarchicalAlignmentLoss(
-            alignment_levels, alignment_layers, alignment_weights
+            options.alignment_levels, options.alignment_layers, options.alignment_weights
         )
         self.random = StepRandom(seed, get_rank())
         self.teacher: FrozenTeacher | None = None
         if self.alignment.layers:
-            self.teacher = FrozenTeacher(self.model.backbone, teacher_bn, alpha)
+            self.teacher = FrozenTeacher(self.model.backbone, options.teacher_bn, options.alpha)
             if self.teacher.averages:
                 self.ema_backbone = self.teacher.network  # what was averaged must survive a resume
 
@@ -131,7 +87,7 @@ class SRHA(Trainer):
         self.random.begin_step(self._step, self._part)
         source = source_batch(data["source"], self.model.data_preprocessor)
         batch = len(source.image)
-        regions = RegionsBySize(source.label, self.num_classes, self.ignore_as_region)
+        regions = RegionsBySize(source.label, self.num_classes, self.options.ignore_as_region)
         backbone = self.model.backbone
         if self.teacher is not None:
             if self._part == 0:
@@ -141,7 +97,7 @@ class SRHA(Trainer):
             stem = backbone.forward_stem(source.image)
             weights = None
             maps = stem
-            if self.rearrangement:
+            if self.options.rearrangement:
                 weights = self.draw_weights(regions.of(stem).present)
                 maps = self.restyle(stem, regions.of(stem), weights)
             maps = backbone.standardize(maps)
@@ -150,7 +106,7 @@ class SRHA(Trainer):
             label = source.label.repeat(len(maps) // batch, 1, 1)
             losses = self.loss(output, label)
             distances = self.alignment_losses(features, reference, regions, losses)
-            if self.rearrangement and self.consistency_weight > 0:
+            if self.options.rearrangement and self.options.consistency_weight > 0:
                 losses["srha.loss_consistency"] = self.consistency_loss(output, source)
         self.backward(losses, optim_wrapper)
         if self.draws:
@@ -160,7 +116,7 @@ class SRHA(Trainer):
     def draw_weights(self, present: Tensor) -> Tensor:
         """Mixing weights (B, R, R) for regions (B, R) that are present, from the step's numbers."""
         shape = (*present.shape, present.shape[-1])
-        drawn = self.random.log_gamma(self.concentration, shape, present.device)
+        drawn = self.random.log_gamma(self.options.concentration, shape, present.device)
         return normalize_log_weights(drawn, present)
 
     def restyle(self, stem: Tensor, regions: Regions, weights: Tensor) -> Tensor:
@@ -181,7 +137,7 @@ class SRHA(Trainer):
         """
         if self.teacher is None:
             return {}
-        batch, inputs = len(source.image), self.teacher_inputs
+        batch, inputs = len(source.image), self.options.teacher_inputs
         redraws = weights is not None and inputs == "independent"
         if self.shares_stem and not redraws:
             seen = maps[:batch] if inputs == "original" else maps
@@ -237,7 +193,7 @@ class SRHA(Trainer):
         def predict(rows: slice) -> Tensor:
             return full_prediction(self.model, _rows(output, rows), size)
 
-        return js_consistency(predict, len(source.label), self.consistency_weight)
+        return js_consistency(predict, len(source.label), self.options.consistency_weight)
 
 
 def _rows(output: SegmentorOutput, rows: slice) -> SegmentorOutput:

@@ -14,9 +14,6 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.methods.ssda.options import KEY
 from mmseg_uda.methods.ssda.seeds import class_quota, seed_share
 
-PRIORS = ("gta_pycda", "source_stats")
-QUOTAS = ("balanced", "constant")
-
 
 def source_prior(data: Dataset) -> list[int]:
     """Pixels of each class in the source of a training data set, at native label resolution.

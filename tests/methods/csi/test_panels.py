@@ -13,7 +13,7 @@ def shown(component, begin, target, pseudo, step, draws=True):
     at = begin(component, step)
     at.ctx = replace(at.ctx, draws=draws)
     at.refine(target, pseudo)
-    return component.panels(at.ctx)
+    return at.ctx.panels
 
 
 def test_boxes_with_score_and_the_relabelled_pixels(make, begin, target, cars, record):
@@ -38,7 +38,6 @@ def test_nothing_is_kept_in_other_steps(make, begin, target, cars, record):
     component = make(BOXES, mapping=MAP)
     assert not shown(component, begin, target, record(cars), 30, draws=False)
     assert len(shown(component, begin, target, record(cars), 30)) == 2
-    assert not component.panels(None)  # handed over once
 
 
 def test_a_second_teachers_labels_are_not_shown_again(make, begin, target, cars, record):

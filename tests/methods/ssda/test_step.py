@@ -1,5 +1,7 @@
 """The component inside whole training steps of the self-training host."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,7 +55,6 @@ def test_ratios_by_class_are_rare(build, step):
 def fixed_step(trainer, opinion, label, share=1.0, valid=None):
     """Arguments of ``target_losses`` with given uncertainty and labels."""
     component = trainer.components["subdomains"]
-    component._uncertainty = opinion
     image = torch.zeros(label.shape[0], 3, *label.shape[1:])
     weight = torch.full(label.shape, share)
     normalization = normalization_of(trainer.model.data_preprocessor)
@@ -62,6 +63,7 @@ def fixed_step(trainer, opinion, label, share=1.0, valid=None):
     shares = torch.full((label.shape[0],), share)
     pseudo = PseudoLabels(label, weight, confident, shares, weight).masked(valid)
     ctx = StepContext(1, StepRandom(0), trainer, lambda *_: None)
+    ctx.notes[component] = SimpleNamespace(uncertainty=opinion, pasted=None)
     return component, (ctx, target, pseudo)
 
 

@@ -17,6 +17,7 @@ import argparse
 import multiprocessing
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -25,6 +26,7 @@ from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
 from mmseg_uda.files import write_json
 
+METHODS = ("cdda", "ssda", "srha", "dynalign")
 PRESETS = Path(__file__).parents[1] / "configs" / "_base_" / "execution"
 
 
@@ -70,7 +72,7 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
     import torch
     from mmengine.logging import MMLogger
 
-    from mmseg_uda.engine.benchmark import apply_variant, crop_of, measure, scale_config
+    from mmseg_uda.benchmarks.step import apply_variant, crop_of, measure, scale_config
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.errors import UserError
 
@@ -116,7 +118,7 @@ def measure_loader(args: argparse.Namespace, path: str, _: str | None, results: 
 
     if args.data_root:
         os.environ[DATA_ROOT_VARIABLE] = args.data_root
-    from mmseg_uda.engine.benchmark import loader_speed
+    from mmseg_uda.benchmarks.step import loader_speed
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.errors import UserError
 
@@ -196,22 +198,9 @@ def show(results: list[dict], title: str) -> None:
 
 def main() -> int:
     """Measure and print."""
-    if sys.argv[1:2] == ["cdda"]:
-        from mmseg_uda.methods.cdda.benchmark import main as measure_cdda
-
-        return measure_cdda(sys.argv[2:])
-    if sys.argv[1:2] == ["ssda"]:
-        from mmseg_uda.methods.ssda.benchmark import main as measure_ssda
-
-        return measure_ssda(sys.argv[2:])
-    if sys.argv[1:2] == ["dynalign"]:
-        from mmseg_uda.methods.dynalign.benchmark import main as measure_dynalign
-
-        return measure_dynalign(sys.argv[2:])
-    if sys.argv[1:2] == ["srha"]:
-        from mmseg_uda.methods.srha.benchmark import main as measure_srha
-
-        return measure_srha(sys.argv[2:])
+    if sys.argv[1:] and sys.argv[1] in METHODS:
+        method = import_module(f"mmseg_uda.benchmarks.{sys.argv[1]}")
+        return method.main(sys.argv[2:])
     from mmseg_uda.progress import track
 
     args = parse_args()

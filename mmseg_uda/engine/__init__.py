@@ -6,7 +6,6 @@ from mmseg_uda.engine.job_files import DeferredScalarsHook, JobFilesHook
 from mmseg_uda.engine.optim_constructor import ReferenceNameConstructor
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.plain_checkpoint import PlainCheckpointHook
-from mmseg_uda.engine.retraining import Retraining
 from mmseg_uda.engine.runner import Runner, TrainLoop, build_runner, wrap_model
 from mmseg_uda.engine.supervised import Supervised
 from mmseg_uda.engine.trainer import Trainer
@@ -19,7 +18,6 @@ __all__ = [
     "NonFiniteError",
     "PlainCheckpointHook",
     "ReferenceNameConstructor",
-    "Retraining",
     "Runner",
     "SafeCheckpointHook",
     "StepOptimWrapper",

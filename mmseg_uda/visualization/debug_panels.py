@@ -28,7 +28,7 @@ class DebugPanelsHook(Hook):
     """Draws a step every ``interval`` iterations to ``<work_dir>/debug/iter_NNNNNN.png``.
 
     A picture shows the images of the batch with labels, pseudo-labels and weights, the mixed
-    images, and whatever the components contribute (:meth:`Component.panels`). In the step itself
+    images, and whatever the components contribute (``StepContext.show``). In the step itself
     tensors are only copied, without waiting for the device; drawing and writing happen in a
     background thread. While it is off nothing is kept, copied or started. The training's numbers
     do not depend on it.

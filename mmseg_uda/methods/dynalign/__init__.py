@@ -25,6 +25,7 @@ from mmseg_uda.methods.dynalign.relabel import (
     confidence_map,
     relabel,
 )
+from mmseg_uda.methods.dynalign.retraining import Retraining
 from mmseg_uda.methods.dynalign.sharding import fold, place, shard
 from mmseg_uda.methods.dynalign.sources import LabelFolder, SourcePrediction, SourcePredictor
 from mmseg_uda.methods.dynalign.stages import Run
@@ -41,6 +42,7 @@ __all__ = [
     "Outputs",
     "Pipeline",
     "Relabelled",
+    "Retraining",
     "Run",
     "SourcePrediction",
     "SourcePredictor",

@@ -109,7 +109,7 @@ def test_wrong_calls_of_the_original_command(project, run, arguments, words):
 
 
 def test_the_benchmark_agrees_with_the_formulas():
-    from mmseg_uda.methods.cdda.benchmark import measure
+    from mmseg_uda.benchmarks.cdda import measure
 
     result = measure(count=200, classes=19, crop=(64, 64), batch=2, device="cpu")
     assert result["histograms_agree"] and result["searches_agree"] and result["pruned_agrees"]

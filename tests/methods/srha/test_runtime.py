@@ -7,8 +7,8 @@ from operations import Operations
 from PIL import Image
 from staged import mask_config, sgd, srha
 
+from mmseg_uda.benchmarks.step_timer import StepTimer
 from mmseg_uda.engine.panels import ImagePanel, LabelPanel
-from mmseg_uda.engine.step_timer import StepTimer
 from mmseg_uda.visualization.canvas import Classes
 from mmseg_uda.visualization.panel_picture import panel_picture
 from mmseg_uda.visualization.snapshot import Snapshot

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmseg_uda.benchmarks.ssda import unfolded_loss
 from mmseg_uda.methods.ssda import truncated_crf_loss
-from mmseg_uda.methods.ssda.benchmark import unfolded_loss
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("radius", [1, 5])

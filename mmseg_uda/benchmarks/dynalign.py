@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_uda.benchmarks.timing import seconds
 from mmseg_uda.files import write_json
 from mmseg_uda.foundation import ToyScorer
 from mmseg_uda.foundation.masks import MaskSet, rle
-from mmseg_uda.methods.cdda.benchmark import seconds
 from mmseg_uda.methods.dynalign.engine import Engine
 from mmseg_uda.methods.dynalign.options import Options
 from mmseg_uda.methods.dynalign.painting import assemble, default_layer

@@ -1,4 +1,4 @@
-"""Retraining on aligned labels (dynalign.md §12.8)."""
+"""Retraining on aligned labels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
 
-from mmseg_uda.engine import Retraining, Supervised
+from mmseg_uda.engine import Supervised
 from mmseg_uda.errors import UserError
+from mmseg_uda.methods.dynalign import Retraining
 from mmseg_uda.models.weights import atomic_save
 from mmseg_uda.taxonomy import load_taxonomy_map
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_uda.benchmarks.memory import PeakMemory
+from mmseg_uda.benchmarks.timing import seconds, wait
 from mmseg_uda.methods.cdda.histogram import BINS, depth_histogram
 from mmseg_uda.methods.cdda.pruned_search import PrunedSearch
 from mmseg_uda.methods.cdda.search import ResidentSearch
@@ -70,41 +71,13 @@ def literal_search(bank: Tensor, target: Tensor) -> tuple[int, float]:
     return best, float(total[best] / present.sum())
 
 
-def seconds(run: Callable[[], Any], device: torch.device, repeats: int) -> float:
-    """Shortest wall time of a call, after one that warms up; 0 repeats: of the first call."""
-    times = []
-    for i in range(repeats + 1):
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if i or repeats == 0:
-            times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
-    """Memory that a call takes beyond what is taken before it; None where it is not known."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts at the present size
-        before = _resident("VmRSS")
-        run()
-        return max(0, _resident("VmHWM") - before)
-    except OSError:
-        return None
-
-
-def _resident(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise OSError(field)
+def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
+    """Memory that a call takes beyond what is taken before it."""
+    before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
+    peak = PeakMemory(device)
+    run()
+    wait(device)
+    return max(0, peak.peak_bytes() - before)
 
 
 def measure(

@@ -15,9 +15,10 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmseg.structures import SegDataSample
 
-from mmseg_uda.engine.memory import PeakMemory
+from mmseg_uda.benchmarks.memory import PeakMemory
+from mmseg_uda.benchmarks.step_timer import StepTimer
+from mmseg_uda.benchmarks.timing import wait
 from mmseg_uda.engine.runner import wrap_model
-from mmseg_uda.engine.step_timer import StepTimer
 from mmseg_uda.errors import UserError
 
 MIT_CHANNELS = {"b0": [32, 64, 160, 256]} | {f"b{i}": [64, 128, 320, 512] for i in range(1, 6)}
@@ -158,18 +159,18 @@ def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str)
 
     start = time.perf_counter()
     trainer.train_step(batch, optim_wrapper)
-    _wait(where)
+    wait(where)
     first = time.perf_counter() - start
     for _ in range(warm_up - 1):
         trainer.train_step(batch, optim_wrapper)
-    _wait(where)
+    wait(where)
     memory.restart()
     timer = StepTimer(trainer, optim_wrapper, where)
     start = time.perf_counter()
     for _ in range(steps):
         with timer.step():
             trainer.train_step(batch, optim_wrapper)
-    _wait(where)
+    wait(where)
     seconds = (time.perf_counter() - start) / steps
     phases = {name: total / steps for name, total in timer.seconds.items()}
     return StepCost(seconds, first, phases, memory.peak_bytes(), _kernels(optim_wrapper.optimizer))
@@ -186,11 +187,6 @@ def _optim_wrapper(config: dict, trainer: Any) -> Any:
 def _kernels(optimizer: torch.optim.Optimizer) -> str:
     chosen: Mapping[str, Any] = optimizer.defaults
     return next((name for name in ("fused", "foreach") if chosen.get(name)), "default")
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def loader_speed(cfg: Config, batches: int) -> float:

@@ -10,11 +10,11 @@ import torch
 from fixed_run import config
 from staged import staged_config
 
-from mmseg_uda.engine.benchmark import measure
+from mmseg_uda.benchmarks.srha import loop_rearrange, loop_regional, main
+from mmseg_uda.benchmarks.step import measure
 from mmseg_uda.methods.srha import dirichlet_weights, find_regions, rearrange, regional_distance
-from mmseg_uda.methods.srha.benchmark import loop_rearrange, loop_regional, main
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def test_both_ways_agree():

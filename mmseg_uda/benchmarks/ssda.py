@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_uda.engine.memory import PeakMemory
+from mmseg_uda.benchmarks.memory import PeakMemory
+from mmseg_uda.benchmarks.timing import wait
 from mmseg_uda.files import write_json
 from mmseg_uda.methods.ssda.crf import Kernel, truncated_crf_loss
 
@@ -89,8 +90,7 @@ def measure(name: str, args: argparse.Namespace, results: Any) -> None:
     for _ in range(args.repeats):
         start = time.perf_counter()
         value, gradient = run(probability, image, seeds)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        wait(device)
         seconds.append(time.perf_counter() - start)
     memory = peak.peak_bytes()
     if device.type == "cuda":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -32,7 +33,8 @@ class PeakMemory:
         """Forget earlier peaks."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
-        elif CLEAR.exists():
+            return
+        with suppress(OSError):
             CLEAR.write_text("5")  # resets the peak resident size
 
     def peak_bytes(self) -> int:

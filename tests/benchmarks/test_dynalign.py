@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mmseg_uda.methods.dynalign import assemble, benchmark, class_histogram
+from mmseg_uda.benchmarks import dynalign as benchmark
+from mmseg_uda.methods.dynalign import assemble, class_histogram
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mmseg_uda.benchmarks.timing import wait
 from mmseg_uda.files import write_json
 from mmseg_uda.methods.srha.alignment import regional_distance
 from mmseg_uda.methods.srha.rearrangement import EPS, dirichlet_weights, rearrange
@@ -94,11 +95,11 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         return torch.stack(values).sum()
 
     def timed(run: Callable[[], tuple[Tensor, Tensor]]) -> tuple[float, Tensor, Tensor, Tensor]:
-        _wait(device)
+        wait(device)
         start = time.perf_counter()
         styled, loss = run()
         gradients = torch.autograd.grad(loss, student)
-        _wait(device)
+        wait(device)
         seconds = time.perf_counter() - start
         some = torch.cat([g.flatten()[:: max(g.numel() // 1000, 1)] for g in gradients])
         return seconds, styled, loss.detach(), some
@@ -114,11 +115,6 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     found["loss_difference"] = abs(ours[2] / theirs[2] - 1).item()
     found["gradient_difference"] = ((ours[3] - theirs[3]).norm() / theirs[3].norm()).item()
     return found
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -11,10 +11,10 @@ from fixed_run import config
 from mmengine.config import Config
 
 import mmseg_uda.register_all  # noqa: F401
+from mmseg_uda.benchmarks.memory import PeakMemory
+from mmseg_uda.benchmarks.step import VARIANTS, apply_variant, measure, scale_config
 from mmseg_uda.engine import wrap_model
-from mmseg_uda.engine.benchmark import VARIANTS, apply_variant, measure, scale_config
 from mmseg_uda.engine.execution import Execution
-from mmseg_uda.engine.memory import PeakMemory
 from mmseg_uda.errors import UserError
 
 ROOT = Path(__file__).parents[2]

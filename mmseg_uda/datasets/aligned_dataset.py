@@ -1,4 +1,4 @@
-"""Images of any data set with the labels that an alignment has given them (dynalign.md §12.8)."""
+"""Images of any data set with the labels that an alignment has given them (DynAlign)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Class-uniform sampling: half of an epoch shows every class equally often (srha.md, 4.3).
+"""Class-uniform sampling: half of an epoch shows every class equally often (SRHA).
 
 The list of an epoch is a function of seed and epoch number alone: no state is kept, every rank has
 the same list, and a resumed training reads on where it stopped.

@@ -13,7 +13,7 @@ from mmseg_uda.errors import UserError
 
 @DATASETS.register_module()
 class MultiTargetDataset(ConcatDataset):
-    """Targets of one label space, evaluated in one run (srha.md, 4.4).
+    """Targets of one label space, evaluated in one run (SRHA).
 
     Images come target by target, each with the pipeline of its own target. Every sample's meta
     information names its ``target``, by which ``MultiTargetIoU`` keeps scores apart. One loader

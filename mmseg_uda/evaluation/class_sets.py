@@ -1,4 +1,4 @@
-"""Mean IoU over sets of classes: evaluated, known and new ones (dynalign.md §9)."""
+"""Mean IoU over sets of classes: evaluated, known and new ones (DynAlign)."""
 
 from __future__ import annotations
 

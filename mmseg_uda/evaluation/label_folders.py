@@ -17,7 +17,7 @@ from mmseg_uda.labels import read_label
 from mmseg_uda.progress import track
 from mmseg_uda.taxonomy.locations import scan
 
-# What follows an image's name in a prediction file -> in its label file (§8, §9).
+# What follows an image's name in a prediction file -> in its label file.
 ENDINGS = (
     (".png", ".png"),
     ("_leftImg8bit.png", "_gtFine_labellevel3Ids.png"),

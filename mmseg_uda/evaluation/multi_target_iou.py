@@ -27,7 +27,7 @@ class MultiTargetIoU(BaseMetric):
 
     Returned scalars: every scalar of ``StreamingIoU`` as ``<target>/<name>``, and under its own
     name the plain mean over the targets that have it: ``mIoU`` counts a target with 500 images as
-    much as one with 2000 (srha.md, 4.4). Predictions are written into a folder per target.
+    much as one with 2000 (SRHA). Predictions are written into a folder per target.
 
     Args: those of ``StreamingIoU``.
 

@@ -1,4 +1,4 @@
-"""Features of image regions in and out of their surroundings (dynalign.md §3 and §12.5).
+"""Features of image regions in and out of their surroundings (DynAlign).
 
 Each region is looked at alone, with everything around it black, and in crops of its bounding box
 that are enlarged on all sides or on two.

@@ -28,7 +28,7 @@ def class_text_features(
     device: torch.device | str = "cpu",
     cache: Path | None = None,
 ) -> Tensor:
-    """One unit vector per class: the mean over its names in all templates (dynalign.md §3).
+    """One unit vector per class: the mean over its names in all templates (DynAlign).
 
     Args:
         classifier: Whose text tower encodes them.

@@ -18,7 +18,7 @@ _CELLS = 2
 
 @CROP_CLASSIFIERS.register_module()
 class ToyScorer(CropClassifier):
-    """Tells regions by their mean colours (dynalign.md §12.4).
+    """Tells regions by their mean colours (DynAlign).
 
     The image feature is a fixed random rotation of the mean colours of a 2 × 2 grid. A phrase in
     ``table`` has the feature of a crop of that colour; any other phrase one that is drawn from a

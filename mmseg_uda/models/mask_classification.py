@@ -1,6 +1,6 @@
 """Mask classification (Mask2Former): targets, losses and the semantic map of its predictions.
 
-Matching and point losses are those of the transformers library (arXiv 2112.01527, srha.md §2.6).
+Matching and point losses are those of the transformers library (arXiv 2112.01527).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prompts for a language model that drafts a taxonomy map, and the way back (dynalign.md §12.9).
+"""Prompts for a language model that drafts a taxonomy map, and the way back (DynAlign).
 
 Nothing here talks to a model: prompts are printed, pasted into any chat, and the JSON answers are
 saved to files. The wording is ours; the prompts behind the published lists are not known.

@@ -27,7 +27,7 @@ def available_splits() -> list[str]:
 
 @cache
 def published_split(dataset: str) -> dict[str, tuple[str, ...]]:
-    """Returns the frame names of each split (srha.md, Appendix A).
+    """Returns the frame names of each split (SRHA).
 
     Args:
         dataset: 'gta' (train, val, test; 16 frames are in none) or 'synthia' (train, val).

@@ -1,4 +1,4 @@
-"""From one taxonomy to another: default classes, candidates and their texts (dynalign.md §12.1).
+"""From one taxonomy to another: default classes, candidates and their texts (DynAlign).
 
 A map is a YAML file. ``data/maps/mapillary_v5.yaml`` shows the usual keys; a project adds its own
 by passing the path of a file instead of a name.
@@ -113,7 +113,7 @@ class TaxonomyMap:
         """Returns, per target class, the source class whose classifier it best starts from.
 
         That is the class with this default, else the first one with this class among its own
-        candidates, else None (dynalign.md §12.8).
+        candidates, else None (DynAlign).
         """
         origins: list[int | None] = [None] * len(self.target)
         for k, row in enumerate(self.own):
@@ -155,7 +155,7 @@ class TaxonomyMap:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def facts(self) -> dict[str, list[int]]:
-        """Returns what the lists alone tell (dynalign.md §12.1), as sorted target ids.
+        """Returns what the lists alone tell (DynAlign), as sorted target ids.
 
         ``reachable``: ids that a pixel can get; ``unreachable_evaluated``: evaluated ids that none
         can get, whose IoU is 0; ``reachable_ignored``: ids that can be predicted and are not

@@ -1,4 +1,4 @@
-"""Alignment of single images from Python; the toy world of dynalign.md §13, check 25."""
+"""Alignment of single images from Python in a toy world."""
 
 import subprocess
 import sys

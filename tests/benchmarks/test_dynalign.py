@@ -1,4 +1,4 @@
-"""What tools/benchmark.py dynalign measures: dynalign.md §13, checks 18 and 26."""
+"""What tools/benchmark.py dynalign measures."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Aligned labels as a data set (dynalign.md §12.7, §12.8)."""
+"""Aligned labels as a data set."""
 
 from __future__ import annotations
 

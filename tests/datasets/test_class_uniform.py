@@ -1,4 +1,4 @@
-"""Class-uniform sampling (srha.md, 4.3 and check 14)."""
+"""Class-uniform sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation and evaluation geometry of domain generalization (srha.md, 4.3 and 4.4)."""
+"""Augmentation and evaluation geometry of domain generalization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data configs of domain generalization: they load, in the geometry of srha.md, 4.3 and 4.4."""
+"""The data configs of domain generalization: they load, in the published geometry."""
 
 from __future__ import annotations
 

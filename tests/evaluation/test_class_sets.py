@@ -1,4 +1,4 @@
-"""Known, new and evaluated classes; folders of label maps (dynalign.md §9, check 23)."""
+"""Known, new and evaluated classes; folders of label maps."""
 
 from __future__ import annotations
 

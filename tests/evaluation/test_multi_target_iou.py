@@ -1,4 +1,4 @@
-"""Several targets in one evaluation (srha.md, 4.4 and check 18)."""
+"""Several targets in one evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SRHA's tables, their configs and the miniworld profile (srha.md, 3.2, 6.3 and 7)."""
+"""SRHA's tables, their configs and the miniworld profile."""
 
 import sys
 from pathlib import Path

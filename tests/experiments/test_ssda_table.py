@@ -55,7 +55,7 @@ def test_the_single_published_number(tables):
 
 
 def test_released_preset_is_the_released_config():
-    """Spec ssda.md, 2.2 and the first column of 2.1, value by value."""
+    """The published options, value by value."""
     config = read_config(CONFIGS / "ssda" / "gtaHR2csHR_ssda_released_hrda_dlv2.py")
     model, head, uda = config["model"], config["model"]["decode_head"], config["uda"]
     assert (model["type"], head["type"]) == ("HRDAEncoderDecoder", "HRDAHead")

@@ -230,7 +230,6 @@ def test_a_file_of_weights_is_found_in_pretrained_or_named(open_clip_folder, tmp
 
 
 def test_dropout_is_off_and_norm_statistics_stay_whatever_the_mode_of_the_network():
-    # dynalign.md §13, check 17
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4), torch.nn.Dropout(0.5)
     ).train()

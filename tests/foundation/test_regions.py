@@ -42,7 +42,7 @@ def some_regions(height=60, width=80):
     return MaskSet.from_masks([*dense, x < 30, (y > 50) & (x > 70)], (height, width))
 
 
-# dynalign.md §13, check 8: x1, y1, x2, y2 of the box (100, 50, 30, 20), padding 120, 1920 × 1440.
+# x1, y1, x2, y2 of the box (100, 50, 30, 20), padding 120, 1920 × 1440.
 FIRST = [
     (80, 30, 150, 90),
     (0, 0, 250, 190),
@@ -75,7 +75,7 @@ def test_of_twelve_boxes_inside_the_image_eleven_differ():
 
 
 def test_mask_edges_are_soft_and_the_outside_is_black():
-    # dynalign.md §13, check 10: the box is wider than the region here.
+    # the box is wider than the region here.
     masks = MaskSet.from_masks([np.array([[1, 0], [1, 0]], bool)], (2, 2))
     masks = replace(masks, box=np.array([[0, 0, 1, 1]], np.int32))
     (patch,) = mask_patches(masks, [0], 4)
@@ -87,7 +87,7 @@ def test_mask_edges_are_soft_and_the_outside_is_black():
 
 @pytest.mark.parametrize("crops", ["exact", "fast"])
 def test_the_inputs_of_a_region_are_the_published_ones(crops):
-    # dynalign.md §13, check 10: a constant crop of 200 below the soft edge of the region.
+    # a constant crop of 200 below the soft edge of the region.
     masks = MaskSet.from_masks([np.array([[1, 0], [1, 0]], bool)], (2, 2))
     masks = replace(masks, box=np.array([[0, 0, 1, 1]], np.int32))
     image = np.full((2, 2, 3), 200, np.uint8)
@@ -111,7 +111,7 @@ def test_boxes_of_regions_that_fill_the_image_and_of_none():
 
 
 def test_a_crop_includes_the_last_row_and_column():
-    # A region of 31 × 21 pixels has an inclusive box of 30 × 20 (check 8).
+    # A region of 31 × 21 pixels has an inclusive box of 30 × 20.
     mask = np.zeros((100, 160), bool)
     mask[50:71, 100:131] = True
     masks = MaskSet.from_masks([mask], (100, 160))
@@ -175,7 +175,6 @@ def test_features_are_the_formulas():
 @pytest.mark.parametrize("crops", ["exact", "fast"])
 @pytest.mark.parametrize("chunk", [1, 7])
 def test_chunks_do_not_change_features(crops, chunk):
-    # dynalign.md §13, check 19
     image, masks, padding = scene(), some_regions(), np.full(4, 10)
     whole = region_features(ToyScorer(), image, masks, padding, crops)
     parts = region_features(ToyScorer(chunk=chunk), image, masks, padding, crops)
@@ -185,7 +184,6 @@ def test_chunks_do_not_change_features(crops, chunk):
 
 
 def test_fast_inputs_are_within_two_levels_of_exact_ones():
-    # dynalign.md §13, check 19
     image, masks, padding = scene(), some_regions(), np.full(4, 10)
     inputs = {}
     for crops in ("exact", "fast"):
@@ -197,7 +195,7 @@ def test_fast_inputs_are_within_two_levels_of_exact_ones():
 
 
 def test_calls_for_three_hundred_regions():
-    # dynalign.md §13, check 18: 11 context crops and one masked crop of each.
+    # 11 context crops and one masked crop of each.
     size, runs = (1440, 1920), []
     for k in range(300):
         corner = (400 + 37 * (k % 30), 400 + 47 * (k // 30))
@@ -211,7 +209,6 @@ def test_calls_for_three_hundred_regions():
 
 
 def test_without_regions_nothing_is_encoded():
-    # dynalign.md §13, check 16
     scorer = CountingScorer()
     found = region_features(scorer, scene(), MaskSet.from_masks([], (60, 80)), np.zeros(0, int))
     assert found.masked.shape == (0, 32) and found.context.shape == (0, 2, 32)

@@ -25,7 +25,6 @@ class CountingScorer(ToyScorer):
     ("normalize", "expected"), [(False, (0.948683, 0.316228)), (True, (0.707107, 0.707107))]
 )
 def test_longer_features_weigh_more_unless_normalised(normalize, expected):
-    # dynalign.md §13, check 11
     (mean,) = mean_features(RAW, torch.tensor([0, 0]), 1, normalize).tolist()
     assert mean == pytest.approx(expected, abs=1e-6)
 

@@ -136,7 +136,7 @@ def test_ids_of_the_three_label_sets(detail, train_id, vistas, idd):
 
 
 def test_trainids_follow_the_published_map_from_vistas():
-    # srha.md §4.2, by Vistas id.
+    # By Vistas id.
     published = {
         2: 1,
         3: 4,

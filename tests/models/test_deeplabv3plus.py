@@ -18,7 +18,7 @@ from mmseg_uda.models.views import (
 )
 from mmseg_uda.models.weights import load_segmentor_weights
 
-# parameters with and without the auxiliary head (srha.md §2.6)
+# parameters with and without the auxiliary head
 COUNTS = {
     "r50-os16": (45_081_542, 40_351_667),
     "r101-os16": (64_073_670, 59_343_795),
@@ -89,7 +89,7 @@ def test_published_auxiliary_layers():
 
 @torch.no_grad()
 def test_head_by_hand():
-    """The head, written with functions on its weights in the order of srha.md §2.6."""
+    """The head, written with functions on its weights in the order of RobustNet's DeepLabV3+."""
     head = DeepLabV3PlusHead([8, 24], 16, low_channels=6, num_classes=5).eval()
     for norm in (m for m in head.modules() if isinstance(m, nn.BatchNorm2d)):
         nn.init.normal_(norm.running_mean)

@@ -14,7 +14,7 @@ from mmseg_uda.models.recompute import encoder_blocks, recompute_modules
 
 LIGHT = ("mobilenet_v2", "shufflenet_v2_x1_0")
 FAMILIES = ("resnet50", *LIGHT)
-# channels and, for images of 64x64, sides of the stem and the four stages (srha.md, check 12)
+# channels and, for images of 64x64, sides of the stem and the four stages
 SHAPES = {
     "resnet50": [(64, 16), (256, 16), (512, 8), (1024, 4), (2048, 4)],
     "resnet101": [(64, 16), (256, 16), (512, 8), (1024, 4), (2048, 4)],
@@ -86,7 +86,7 @@ def test_dilation_of_light_networks(arch, names):
 
 
 def torchvision_parts(arch, network, x):
-    """Outputs of torchvision's own network at the cuts of srha.md §2.6."""
+    """Outputs of torchvision's own network at our cuts."""
     if arch == "resnet50":
         x = network.maxpool(network.relu(network.bn1(network.conv1(x))))
         parts = [network.layer1, network.layer2, network.layer3, network.layer4]

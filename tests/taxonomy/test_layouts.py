@@ -141,7 +141,6 @@ def test_absent_targets_name_their_download_page(tmp_path, kind, page, folder):
 
 
 def test_mapillary_reaches_all_classes_from_25_ids():
-    """Check 16 of srha.md."""
     table = load_taxonomy("cityscapes19").lookup("mapillary12")[:66]
     mapped = [value for value in table if value != 255]
     assert len(mapped) == 25

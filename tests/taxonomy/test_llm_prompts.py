@@ -1,4 +1,4 @@
-"""Drafting taxonomy maps with a language model (dynalign.md §12.9)."""
+"""Drafting taxonomy maps with a language model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published splits of srha.md, Appendix A, and the list files made of them (check 19)."""
+"""The published splits of GTA and SYNTHIA, and the list files made of them."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Taxonomy maps (dynalign.md §4, §12.1, checks 1, 2, 3, 9 and 14)."""
+"""Taxonomy maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import available_taxonomy_maps, load_taxonomy, load_taxonomy_map
 from mmseg_uda.taxonomy.taxonomy_map import MAPS_DIR
 
-# Target ids of the candidates of each source class, in the order of §4.1 and §4.3
+# Target ids of the candidates of each source class, in the published order
 MAPILLARY_CANDIDATES = [
     [13, 28, 26, 36, 41, 43, 12, 23, 24, 31],
     [15, 2, 11],
@@ -33,7 +33,7 @@ IDD_CANDIDATES = [
     *([0], [2, 13, 1, 3], [22, 17], [14, 21], [15, 16, 21], [20], [19], [18, 17], [24, 21]),
     *([3, 21, 1], [25], [4], [5], [9, 8], [10], [11], [12, 12], [6], [7]),
 ]
-# Candidates per source class, shared ones included (check 1)
+# Candidates per source class, shared ones included
 MAPILLARY_SIZES = {"road": 11, "sidewalk": 4, "building": 6, "wall": 8, "fence": 3, "pole": 9}
 MAPILLARY_SIZES |= {"traffic light": 3, "traffic sign": 4, "vegetation": 3, "terrain": 6}
 MAPILLARY_SIZES |= {"sky": 2, "person": 2, "rider": 3, "car": 4, "truck": 3, "bus": 2}
@@ -111,7 +111,7 @@ def test_candidates_are_the_published_ones(name, candidates, shared):
     [("mapillary_v5", "3d8631b4a40fd808"), ("idd_v5", "16849a6fde6ce59a")],
 )
 def test_context_names_are_the_published_ones(name, digest):
-    # Of one line per prompt-name as in the tables of §4.2 and §4.3: name|id|texts, sorted.
+    # Of one line per prompt-name: name|id|texts, sorted.
     found = load_taxonomy_map(name)
     rows = zip(found.names, found.name_ids, found.contexts, strict=True)
     lines = sorted(f"{name}|{number}|{'; '.join(texts)}" for name, number, texts in rows)
@@ -119,7 +119,6 @@ def test_context_names_are_the_published_ones(name, digest):
 
 
 def test_evaluated_known_and_new_ids_of_vistas(vistas):
-    # §4.5; §9, rule 3
     ignored = {0, 1, 5, 7, 8, 9, 10, 11, 14, 22, 34, 37, 38, 39, 40, 59, 62, 63, 64, 65}
     assert vistas.eval_ids == tuple(i for i in range(66) if i not in ignored)
     assert vistas.known_ids == tuple(sorted(vistas.defaults))
@@ -183,7 +182,7 @@ def test_phrases_of_one_name(vistas):
 def test_reverse_map_keeps_every_default():
     reverse = load_taxonomy_map("mapillary_to_cityscapes")
     lookup = reverse.default_lookup()
-    # §4.4, id by id
+    # Id by id.
     assert lookup[:22] == [10, 0, 1, 4, 4, 4, 3, 0, 0, 1, 0, 1, 16, 0, 0, 1, 0, 2, 3, 11, 12, 12]
     assert lookup[22:44] == [
         *(12, 0, 0, 9, 9, 10, 9, 9, 8, 0, 4, 255, 255, 3, 0, 255, 255, 255, 255, 0, 2, 0),

@@ -1,4 +1,4 @@
-"""Colour jitter and blur of domain generalization (srha.md, 4.3, steps 5 and 6).
+"""Colour jitter and blur of domain generalization (SRHA).
 
 Randomness comes from numpy's global state, which ``DomainPairDataset`` sets per sample.
 """

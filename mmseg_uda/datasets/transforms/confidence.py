@@ -22,7 +22,7 @@ class LoadConfidence(BaseTransform):
 
     Args:
         min_confidence: Labels that were decided with a probability below it are ignored
-            (dynalign.md §12.8); default labels stay.
+            (DynAlign); default labels stay.
         ignore_index: What ignored labels become.
         fill: Value for samples without a confidence file, such as annotated ones mixed in; None
             leaves them without.

@@ -1,4 +1,4 @@
-"""Evaluation geometry of domain generalization: the label goes with the image (srha.md, 4.4).
+"""Evaluation geometry of domain generalization: the label goes with the image (SRHA).
 
 After these transforms the sample's ``ori_shape`` is the processed size, at which predictions are
 made and compared. They belong after both image and label are loaded.

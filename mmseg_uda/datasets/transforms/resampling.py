@@ -13,7 +13,7 @@ def resized_part(image: np.ndarray, size: tuple[int, int], rows: Span, columns: 
     """A part of an image that was resized bicubically, without resizing the rest.
 
     Equal to ``resize(size)`` of the whole image followed by a crop, up to one grey level of
-    rounding (srha.md, 10.5).
+    rounding (SRHA).
 
     Args:
         image: uint8, (h, w, 3).

@@ -1,4 +1,4 @@
-"""Random scale and crop of domain generalization (srha.md, 4.3, steps 1 to 3)."""
+"""Random scale and crop of domain generalization (SRHA)."""
 
 from __future__ import annotations
 

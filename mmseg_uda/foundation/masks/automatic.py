@@ -1,4 +1,4 @@
-"""Automatic mask generation with a promptable network (dynalign.md §12.3)."""
+"""Automatic mask generation with a promptable network (DynAlign)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from mmseg_uda.foundation.masks.mask_set import MaskSet
 
 
 class MaskProposer(Adapter, ABC):
-    """Class-agnostic regions of an image (dynalign.md §12.3).
+    """Class-agnostic regions of an image (DynAlign).
 
     Attributes:
         needs_labels: Whether :meth:`propose` reads ``labels``.

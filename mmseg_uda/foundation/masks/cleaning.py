@@ -1,4 +1,4 @@
-"""Small holes and islands of masks (dynalign.md §12.3, step 5)."""
+"""Small holes and islands of masks (DynAlign)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Geometry of automatic mask generation (Kirillov et al., ICCV 2023; dynalign.md §12.3)."""
+"""Geometry of automatic mask generation (Kirillov et al., ICCV 2023)."""
 
 from __future__ import annotations
 

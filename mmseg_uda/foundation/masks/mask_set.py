@@ -18,7 +18,7 @@ from mmseg_uda.foundation.masks import rle
 
 @dataclass(frozen=True, eq=False)
 class MaskSet:
-    """M regions of an image of H × W pixels (they may overlap; dynalign.md §12.2).
+    """M regions of an image of H × W pixels (they may overlap).
 
     Attributes:
         size: (H, W).

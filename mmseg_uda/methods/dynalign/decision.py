@@ -1,4 +1,4 @@
-"""Which target class each region gets, for all regions at once (dynalign.md §12.6)."""
+"""Which target class each region gets, for all regions at once."""
 
 from __future__ import annotations
 

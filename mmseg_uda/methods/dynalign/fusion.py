@@ -1,4 +1,4 @@
-"""What a region and its surroundings are compared with texts by (dynalign.md §3, §12.6)."""
+"""What a region and its surroundings are compared with texts by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every option of the alignment, and the two presets (dynalign.md §5, §6, §14)."""
+"""Every option of the alignment, and the two presets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written for the user, in the published layout (dynalign.md §3.1, §12.7).
+"""What is written for the user, in the published layout.
 
 ``labels``: palette PNG of target ids at the image's own size. ``confidence``: grey PNG of
 round(255 · p). ``json``: regions and label map as Semantic-Segment-Anything writes them, for

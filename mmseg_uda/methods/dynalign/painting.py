@@ -10,7 +10,7 @@ from mmseg_uda.foundation.masks import MaskSet
 
 
 def default_layer(labels: np.ndarray, default: Sequence[int], void: int = 255) -> np.ndarray:
-    """Each pixel's default target class (dynalign.md §3, step 3).
+    """Each pixel's default target class.
 
     Args:
         labels: (H, W) integers of any type, the source prediction.
@@ -32,7 +32,7 @@ def assemble(masks: MaskSet, values: np.ndarray, base: np.ndarray) -> np.ndarray
     """Paints one value per region over ``base``; the smallest region at a pixel is seen.
 
     Equally large regions are painted in the order of the set. What is seen does not depend on the
-    order in which regions of different sizes are supplied (dynalign.md §12.2).
+    order in which regions of different sizes are supplied.
 
     Args:
         masks: M regions of an image of H × W pixels.

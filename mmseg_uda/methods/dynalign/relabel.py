@@ -129,7 +129,7 @@ def relabel(
 
 
 def confidence_map(masks: MaskSet, decision: Decision, default: int = 0) -> np.ndarray:
-    """How sure each pixel's class is, as a file of 8 bits keeps it (dynalign.md §12.7).
+    """How sure each pixel's class is, as a file of 8 bits keeps it.
 
     Returns:
         (h, w) uint8: round(255 · p) where a candidate was accepted, ``default`` where a region

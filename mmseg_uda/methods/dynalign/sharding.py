@@ -1,4 +1,4 @@
-"""Which share of the images a process works on (dynalign.md §7, §12.7)."""
+"""Which share of the images a process works on."""
 
 from __future__ import annotations
 

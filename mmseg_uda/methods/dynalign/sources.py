@@ -1,4 +1,4 @@
-"""Where the source prediction of an image comes from (dynalign.md §12.7)."""
+"""Where the source prediction of an image comes from."""
 
 from __future__ import annotations
 

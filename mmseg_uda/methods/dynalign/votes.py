@@ -10,7 +10,7 @@ VOID = -1
 
 
 def class_histogram(masks: MaskSet, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Pixels of each source class in each region (dynalign.md §12.2).
+    """Pixels of each source class in each region.
 
     Each class needs one running sum over the image; a run's count is the difference of two of its
     entries. Memory: five bytes per pixel, whatever the number of regions.
@@ -38,7 +38,7 @@ def class_histogram(masks: MaskSet, labels: np.ndarray, classes: int) -> np.ndar
 
 
 def mean_probabilities(masks: MaskSet, probabilities: np.ndarray) -> np.ndarray:
-    """Mean probability of each source class in each region, for ``vote='soft'`` (dynalign.md §5).
+    """Mean probability of each source class in each region, for ``vote='soft'``.
 
     Args:
         masks: M regions of an image of H × W pixels.

@@ -1,4 +1,4 @@
-"""Hierarchical alignment with the ImageNet network's features (srha.md §2.4).
+"""Hierarchical alignment with the ImageNet network's features.
 
 Three distances, each a mean square, between the student's maps of k copies of B images and the
 reference's maps of the B images; every copy is compared with its original's reference. No gradient

@@ -1,4 +1,4 @@
-"""Consistency of two predictions: their Jensen–Shannon divergence (srha.md §2.4, §10.3)."""
+"""Consistency of two predictions: their Jensen–Shannon divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Semantic rearrangement: regions of an image exchange their styles (srha.md §2.3, §10.1, §10.2).
+"""Semantic rearrangement: regions of an image exchange their styles.
 
 A style is the mean and the standard deviation of every channel within a region. Each region gets
 a random mixture of the styles of all regions of its image; with the published concentration that

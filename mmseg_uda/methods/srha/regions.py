@@ -1,6 +1,6 @@
 """The semantic regions of an image: one per class present, unlabelled pixels among them.
 
-Everything is computed for all regions of all images at once (srha.md §10.1): the classes are bins
+Everything is computed for all regions of all images at once: the classes are bins
 of a fixed number, so that nothing depends on which of them occur and the host never waits.
 """
 

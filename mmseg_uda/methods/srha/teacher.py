@@ -1,4 +1,4 @@
-"""The frozen ImageNet encoder whose features the student stays close to (srha.md §2.5, §10.4)."""
+"""The frozen ImageNet encoder whose features the student stays close to."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PARTS = ("stem", *(f"layer{i}" for i in range(1, STAGES)))
 
 
 def instance_standardize(x: Tensor, eps: float = 1e-7, unbiased: bool = True) -> Tensor:
-    """Standardise each channel of each image: ``(x − mean) / (std + eps)`` (srha.md §2.2).
+    """Standardise each channel of each image: ``(x − mean) / (std + eps)`` (SRHA).
 
     Args:
         x: (B, C, H, W), any type; statistics are at least float32, also inside autocast.
@@ -62,7 +62,7 @@ class InstanceStandardize(nn.Module):
 
 @MODELS.register_module()
 class StagedBackbone(BaseModule):
-    """A torchvision network as a stem (``layer0``) and four stages (srha.md §2.6, §6.2).
+    """A torchvision network as a stem (``layer0``) and four stages (SRHA).
 
     Without ``init_cfg`` the weights are torchvision's random initialisation. BatchNorm is plain;
     the run's ``sync_bn=True`` converts it.

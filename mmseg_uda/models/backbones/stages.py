@@ -1,6 +1,6 @@
 """ResNet, MobileNetV2 and ShuffleNetV2 as a stem and four stages, of torchvision's blocks.
 
-SRHA works between the stem and the first stage, so the networks are cut there (srha.md §2.6).
+SRHA works between the stem and the first stage, so the networks are cut there.
 """
 
 from __future__ import annotations

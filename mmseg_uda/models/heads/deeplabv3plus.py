@@ -1,4 +1,4 @@
-"""DeepLabV3+ with plain convolutions, and an auxiliary head at feature resolution (srha.md §2.6).
+"""DeepLabV3+ with plain convolutions, and an auxiliary head at feature resolution (SRHA).
 
 mmseg's DeepLabV3+ is another network: depth-wise separable, with dropout, concatenated in another
 order and resized without aligned corners.

@@ -1,4 +1,4 @@
-"""Mask2Former of the transformers library, without compiled operators (srha.md §2.6)."""
+"""Mask2Former of the transformers library, without compiled operators (SRHA)."""
 
 from __future__ import annotations
 

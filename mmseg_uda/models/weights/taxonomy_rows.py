@@ -1,4 +1,4 @@
-"""Starting a segmentor of one taxonomy from a checkpoint of another (dynalign.md §12.8)."""
+"""Starting a segmentor of one taxonomy from a checkpoint of another (DynAlign)."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Unsure:
 
 
 def test_points_of_a_whole_image():
-    # dynalign.md §13, check 15; §3: 5 passes of the encoder, 24 576 masks, the threshold exclusive
+    # 5 passes of the encoder, 24 576 masks, the threshold exclusive
     backend = Unsure()
     proposer = AutomaticMaskProposer(backend, GenerationOptions())
     assert len(proposer.propose(np.zeros((1440, 1920, 3), np.uint8))) == 0
@@ -126,7 +126,6 @@ def test_points_of_a_whole_image():
 
 
 def test_defaults_are_those_of_dynalign():
-    # dynalign.md §3, step 1
     options = GenerationOptions()
     assert (options.points_per_side, options.points_per_batch) == (64, 64)
     assert (options.pred_iou_thresh, options.stability_score_thresh) == (0.86, 0.92)

@@ -6,7 +6,6 @@ from mmseg_uda.foundation.masks import geometry
 
 
 def test_crops_and_points_are_the_published_ones():
-    # dynalign.md §13, check 15
     crops = geometry.crop_layers((1440, 1920), 1, 512 / 1500)
     assert crops == [
         ((0, 0, 1920, 1440), 0),

@@ -61,7 +61,6 @@ def test_a_map_without_any_region():
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_smallest_region_is_seen_whatever_the_order(order):
-    # dynalign.md §13, check 5
     masks = MaskSet.from_masks([(A, B, C)[i] for i in order], (3, 4))
     assert masks.owner().tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0, 2, 2, 2]]
     assert [order[m] for m in masks.order()] == [0, 1, 2]

@@ -40,7 +40,7 @@ def test_text_is_pycocotools(mask):
 
 
 def test_counts_and_text_of_a_known_mask():
-    # dynalign.md §13, check 4: row 2, columns 1 to 3 of a 3 × 4 mask.
+    # row 2, columns 1 to 3 of a 3 × 4 mask.
     mask = np.zeros((3, 4), bool)
     mask[2, 1:] = True
     starts, ends = rle.mask_to_runs(mask)

@@ -1,4 +1,4 @@
-"""Check A14: drawing banks, reading them, and banks that do not fit."""
+"""Drawing banks, reading them, and banks that do not fit."""
 
 import json
 import os

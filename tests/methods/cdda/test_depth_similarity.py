@@ -1,4 +1,4 @@
-"""Checks A8, A9, A11, A12 and A15: what the component does with a match."""
+"""What the component does with a match."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Check A14: banks and hosts that do not fit are refused before the training."""
+"""Banks and hosts that do not fit are refused before the training."""
 
 import pytest
 from depth_world import SIDE, halves, pair, write_bank, write_world

@@ -1,4 +1,4 @@
-"""Checks A10 and A11: soft labels, their loss and its trigger."""
+"""Soft labels, their loss and its trigger."""
 
 import pytest
 import torch

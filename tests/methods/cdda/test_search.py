@@ -1,4 +1,4 @@
-"""Checks A3 to A5 and A8: similarity and search."""
+"""Similarity and search."""
 
 import pytest
 import torch

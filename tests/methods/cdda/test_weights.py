@@ -1,4 +1,4 @@
-"""Checks A6 to A9: weights and schedule."""
+"""Weights and schedule."""
 
 import pytest
 import torch

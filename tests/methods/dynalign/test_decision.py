@@ -1,4 +1,4 @@
-"""Fusion, probabilities and threshold: the numbers of dynalign.md §13, checks 12 to 14."""
+"""Fusion, probabilities and threshold: numbers worked out by hand."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The engine on the published maps (dynalign.md §13, checks 3, 11, 13, 14, 16, 19)."""
+"""The engine on the published maps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Files for the user: the published layout, and reading it back (dynalign.md §13, check 24)."""
+"""Files for the user: the published layout, and reading it back."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Checks 5 to 9 of srha.md §11: alignment, consistency, cross-entropy."""
+"""Alignment, consistency, cross-entropy."""
 
 import math
 
@@ -55,7 +55,7 @@ def case(seed=0, classes=6, copies=2):
 
 
 def loop(student, reference, label, classes, ignore_as_region):
-    """The definition of §2.4."""
+    """As the paper defines it."""
     entries = []
     for i, maps in enumerate(student):
         y, theirs = label[i % len(label)], reference[i % len(label)]

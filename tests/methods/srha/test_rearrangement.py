@@ -1,4 +1,4 @@
-"""Checks 1 to 3 and 10 of srha.md §11: regions, styles, mixing weights."""
+"""Regions, styles, mixing weights."""
 
 import pytest
 import torch

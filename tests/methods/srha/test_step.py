@@ -1,4 +1,4 @@
-"""The training step: losses, teacher, stem, switches; checks 20 to 24 of srha.md §11."""
+"""The training step: losses, teacher, stem, switches."""
 
 import pytest
 import torch

@@ -79,7 +79,9 @@ def test_a_picture_at_every_interval_with_host_and_component_panels(tmp_path, mo
 
 def test_the_numbers_of_a_training_do_not_depend_on_it(tmp_path):
     plain = train(tmp_path / "plain").model.state_dict()
-    drawn = train(tmp_path / "drawn", **{f"{PANELS}.interval": 1}).model.state_dict()
+    # All pictures may wait, however slowly they are drawn.
+    options = {f"{PANELS}.interval": 1, f"{PANELS}.waiting": 4}
+    drawn = train(tmp_path / "drawn", **options).model.state_dict()
     assert len(pictures(tmp_path / "drawn")) == 4
     assert plain.keys() == drawn.keys()
     for name, value in plain.items():

@@ -247,7 +247,7 @@ def load_image(image: Image, channel_order: str = "bgr") -> np.ndarray:
         UserError: The file cannot be read, or the array is no 8-bit image.
     """
     if not isinstance(image, np.ndarray):
-        return read_image(str(image), upright=True)
+        return read_image(str(image))
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] not in (3, 4) or image.size == 0:

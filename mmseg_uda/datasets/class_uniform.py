@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.labels import read_train_ids
+from mmseg_uda.labels import LabelIds, read_train_ids
 
 from .label_cache import cached_per_label
 from .transforms import RandomScaleCrop
@@ -151,14 +151,9 @@ class ClassUniformSampling:
         """Per class, (number of centroids, 3): image, x, y."""
         dataset = self.dataset
         classes = len(dataset.taxonomy)
-        compute = partial(
-            file_centroids,
-            lookup=dataset.label_lookup,
-            num_classes=classes,
-            ignore_index=dataset.ignore_index,
-            tile=self.tile,
-        )
-        options = f"tile {self.tile} classes {classes} {dataset.label_lookup.tobytes().hex()}"
+        ids = dataset.label_ids
+        compute = partial(file_centroids, ids=ids, tile=self.tile)
+        options = f"tile {self.tile} classes {classes} {ids.lookup.tobytes().hex()}"
         description = "Finding classes in {} label files"
         per_file = cached_per_label(
             dataset, "centroids", "centroids", compute, description, options
@@ -189,12 +184,9 @@ class ClassUniformSampling:
         return self.dataset.pipeline(results)
 
 
-def file_centroids(
-    path: str, lookup: np.ndarray, num_classes: int, ignore_index: int, tile: int
-) -> list[tuple[int, int, int]]:
+def file_centroids(path: str, ids: LabelIds, tile: int) -> list[tuple[int, int, int]]:
     """Centroids of one label file; see :func:`class_centroids`."""
-    label = read_train_ids(path, lookup, num_classes, ignore_index, None)
-    return class_centroids(label, num_classes, tile)
+    return class_centroids(read_train_ids(path, ids, None), ids.classes, tile)
 
 
 # An epoch is read position by position; at its end, workers may be in two of them.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmseg_uda.errors import UserError
 from mmseg_uda.labels import PUBLISHED_FILE, Counts, published_counts, read_label
 
 from .label_cache import cached_per_label, label_names
@@ -32,7 +31,7 @@ def class_pixel_counts(dataset: TaxonomyDataset) -> np.ndarray:
     """
     paths, names = label_names(dataset)
     published = Path(dataset.location.root) / PUBLISHED_FILE
-    per_file = None if dataset.reads_raw_ids else published_counts(published, names)
+    per_file = None if dataset.label_ids.space else published_counts(published, names)
     if per_file is None:
         description = "Counting classes in {} label files"
         stored = cached_per_label(dataset, "class_stats", "counts", count_file, description)
@@ -41,14 +40,11 @@ def class_pixel_counts(dataset: TaxonomyDataset) -> np.ndarray:
     counts = np.zeros((len(paths), classes), np.int64)
     for row, path, ids in zip(counts, paths, per_file, strict=True):
         for raw_id, pixels in ids.items():
-            train_id = int(dataset.label_lookup[raw_id])
+            train_id = int(dataset.label_ids.lookup[raw_id])
             if train_id < classes:
                 row[train_id] += pixels
             elif train_id != dataset.ignore_index:
-                raise UserError(
-                    f"{path} holds id {raw_id}, which is outside the taxonomy ({classes} classes).",
-                    fix="convert the labels to trainIds, or set the data set's label_map",
-                )
+                raise dataset.label_ids.error(path, raw_id)
     return counts
 
 

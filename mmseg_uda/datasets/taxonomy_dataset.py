@@ -7,12 +7,12 @@ import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from mmengine.dataset import Compose
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.labels import LabelIds
 from mmseg_uda.taxonomy import DEPTH_LOADER, DataLocation, load_taxonomy
 
 
@@ -80,8 +80,7 @@ class TaxonomyDataset(BaseSegDataset):
             depth_dir=depth_dir,
             depth_suffix=depth_suffix,
         )
-        self.label_lookup = np.array(self.taxonomy.lookup(label_map), np.uint8)
-        self.reads_raw_ids = isinstance(label_map, str) and label_map in self.taxonomy.raw_ids
+        self.label_ids = LabelIds.of(self.taxonomy, label_map)
         self.crop_pseudo_margins = _check_margins(crop_pseudo_margins)
         # Nothing to gain from pickling two paths per sample; it costs a garbage collection.
         kwargs.setdefault("serialize_data", False)
@@ -132,9 +131,7 @@ class TaxonomyDataset(BaseSegDataset):
         info = super().get_data_info(idx)
         info["seg_fields"] = []
         info["reduce_zero_label"] = False
-        info["label_lookup"] = self.label_lookup
-        info["num_classes"] = len(self.taxonomy)
-        info["ignore_index"] = self.ignore_index
+        info["label_ids"] = self.label_ids
         if self.crop_pseudo_margins is not None:
             info["crop_pseudo_margins"] = self.crop_pseudo_margins
         return info

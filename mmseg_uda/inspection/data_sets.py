@@ -69,7 +69,7 @@ class DataSet:
     @property
     def reads_raw_ids(self) -> bool:
         """Whether the label files hold ids of their own instead of trainIds."""
-        return isinstance(self.label_map, str) and self.label_map in self.taxonomy.raw_ids
+        return bool(self.taxonomy.space_of(self.label_map))
 
     @cached_property
     def images(self) -> list[str]:

@@ -7,6 +7,8 @@ from .check import FileReport, find_broken_files, inspect_files
 from .cityscapes import convert_cityscapes
 from .conversion import PUBLISHED_FILE, Counts
 from .gta import convert_gta, convert_gta16
+from .headers import Header, read_header, read_headers
+from .ids import LabelIds
 from .reading import (
     count_ids,
     read_depth,
@@ -28,6 +30,8 @@ __all__ = [
     "PUBLISHED_FILE",
     "Counts",
     "FileReport",
+    "Header",
+    "LabelIds",
     "cache_files",
     "cached_counts",
     "convert_cityscapes",
@@ -40,6 +44,8 @@ __all__ = [
     "inspect_files",
     "published_counts",
     "read_depth",
+    "read_header",
+    "read_headers",
     "read_image",
     "read_label",
     "read_train_ids",

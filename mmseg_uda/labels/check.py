@@ -14,9 +14,10 @@ import numpy as np
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.progress import track
-from mmseg_uda.taxonomy import DataLocation, Taxonomy, load_taxonomy
+from mmseg_uda.taxonomy import DataLocation, load_taxonomy
 
 from .conversion import Counts
+from .ids import LabelIds
 from .reading import count_ids, read_depth, read_image, read_label, to_train_ids
 
 
@@ -70,9 +71,9 @@ def inspect_files(
     """
     location = DataLocation.create(**dataset_cfg)
     taxonomy = load_taxonomy(dataset_cfg.get("taxonomy", "cityscapes19"))
-    lookup = np.array(taxonomy.lookup(dataset_cfg.get("label_map")), np.uint8)
+    meaning = LabelIds.of(taxonomy, dataset_cfg.get("label_map"))
     names = location.images()
-    inspect = partial(_inspect, location=location, taxonomy=taxonomy, lookup=lookup, depth=depth)
+    inspect = partial(_inspect, location=location, meaning=meaning, depth=depth)
     title = f"Checking {location.title}"
     if nproc <= 1:
         yield from map(inspect, track(names, title))
@@ -81,9 +82,7 @@ def inspect_files(
         yield from track(pool.imap(inspect, names, chunksize=8), title, len(names))
 
 
-def _inspect(
-    name: str, location: DataLocation, taxonomy: Taxonomy, lookup: np.ndarray, depth: bool
-) -> FileReport:
+def _inspect(name: str, location: DataLocation, meaning: LabelIds, depth: bool) -> FileReport:
     digest: str | None = None
     ids: Counts | None = None
     try:
@@ -97,7 +96,8 @@ def _inspect(
         path = str(Path(location.label_folder, location.label_name(name)))
         label = read_label(path)
         ids = _counts(label)
-        mapped = to_train_ids(label, path, lookup, len(taxonomy), taxonomy.ignore_index, shape)
+        picture = str(location.image_folder / name)
+        mapped = to_train_ids(label, path, meaning, shape, picture)
     except UserError as error:
         return FileReport(name, digest, ids, error=error)
     return FileReport(name, digest, ids, _counts(mapped))

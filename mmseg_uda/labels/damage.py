@@ -107,7 +107,7 @@ def _png_fault(data: bytes) -> str | None:
     while start + 12 <= len(data):
         size, name = struct.unpack(">I4s", view[start : start + 8])
         start, end = start + 8, start + 8 + size
-        if name == b"IHDR" and size >= 8:
+        if name == b"IHDR" and len(data) >= start + 8:
             claim = _claim(PNG, struct.unpack(">II", view[start : start + 8]), len(data))
             if claim is not None:
                 return claim

@@ -13,17 +13,22 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.regular_files import read_bytes
 
 from .damage import hidden_fault, listening, visible_fault
+from .headers import COPY_AGAIN, TURNED, bits_of, read_header, upright
+from .ids import LabelIds
 
-_COPY_AGAIN = "copy or download the file again"
+LABEL_MODES = ("L", "P", "1")
+GREY_STEPS = {2: 85, 4: 17}
+"""Pillow stretches grey values of so few bits to 0..255; an id is what the file holds."""
 
 
-def read_image(path: str, upright: bool = False, thorough: bool = False) -> np.ndarray:
-    """Reads an image as BGR.
+def read_image(path: str, thorough: bool = False) -> np.ndarray:
+    """Reads an image as BGR, turned upright as the camera marked it (EXIF orientation).
+
+    Training and inference see the same picture. A label that was drawn on the stored raster is
+    turned with it (:func:`to_train_ids`).
 
     Args:
         path: Image file.
-        upright: Turn photographs as the camera marked them (EXIF); labels are not turned, so data
-            sets are read without.
         thorough: Also search for damage that decoders hide, at about twice the time; it takes the
             error output of the process, so one thread at a time may do it.
 
@@ -34,11 +39,10 @@ def read_image(path: str, upright: bool = False, thorough: bool = False) -> np.n
         UserError: The file is missing, truncated or no image.
     """
     data = read_whole(path)
-    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     if not thorough:
-        return decode(data, path, flags)
+        return decode(data, path, cv2.IMREAD_COLOR)
     with listening() as heard:
-        image = decode(data, path, flags)
+        image = decode(data, path, cv2.IMREAD_COLOR)
     _refuse(path, hidden_fault(data, heard[0]))
     return image
 
@@ -49,7 +53,7 @@ def read_whole(path: str | Path) -> bytes:
     Raises:
         UserError: It is missing, no file, or damaged.
     """
-    data = read_bytes(path, _COPY_AGAIN)
+    data = read_bytes(path, COPY_AGAIN)
     _refuse(path, visible_fault(data))
     return data
 
@@ -65,10 +69,17 @@ def decode(data: bytes, path: str | Path, flags: int) -> np.ndarray:
     except cv2.error as error:
         raise UserError(
             f"{path} cannot be decoded; OpenCV says '{str(error.err or error).strip()}'.",
-            fix=f"{_COPY_AGAIN}, or make it smaller",
+            fix=f"{COPY_AGAIN}, or make it smaller",
         ) from error
+    if image is None and data and flags != cv2.IMREAD_UNCHANGED:
+        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if raw is not None:
+            raise UserError(
+                f"{path} has pixels of type {raw.dtype}, not 8- or 16-bit integers.",
+                fix="save the image with 8 bits per channel",
+            )
     if image is None:
-        raise UserError(f"{path} cannot be decoded: truncated or damaged.", fix=_COPY_AGAIN)
+        raise UserError(f"{path} cannot be decoded: truncated or damaged.", fix=COPY_AGAIN)
     return image
 
 
@@ -99,40 +110,38 @@ def read_depth(path: str) -> np.ndarray:
 
 
 def read_label(path: str) -> np.ndarray:
-    """Reads a label file with one 8-bit id per pixel; a palette's index is the id.
+    """Reads a label file with one id of 8 bits or less per pixel; a palette's index is the id.
 
     Returns:
         uint8, (h, w).
 
     Raises:
-        UserError: The file is missing, truncated, or has other than one 8-bit channel.
+        UserError: The file is missing, truncated, or has other than one channel of up to 8 bits.
     """
     data = read_whole(path)
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.mode not in ("L", "P"):
-                raise UserError(
-                    f"{path} has pixels of type {image.mode}, not one 8-bit id per pixel.",
-                    fix="use files of ids, not coloured ones; tools/convert_datasets makes them",
-                )
-            return np.array(image)
+            if image.mode not in LABEL_MODES:
+                raise no_label(path, image.mode)
+            scale = GREY_STEPS.get(bits_of(image), 1) if image.mode == "L" else 1
+            label = np.array(image).astype(np.uint8, copy=False)
+            return label if scale == 1 else label // scale
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} is no image, or a damaged one.", fix=_COPY_AGAIN) from error
+        raise UserError(f"{path} is no image, or a damaged one.", fix=COPY_AGAIN) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be decoded: {error}.", fix=_COPY_AGAIN) from error
+        raise UserError(f"{path} cannot be decoded: {error}.", fix=COPY_AGAIN) from error
 
 
 def read_train_ids(
-    path: str, lookup: np.ndarray, classes: int, ignore_index: int, shape: tuple[int, int] | None
+    path: str, ids: LabelIds, shape: tuple[int, int] | None, image: str | None = None
 ) -> np.ndarray:
     """Reads a label file and maps its ids to trainIds.
 
     Args:
         path: Label file.
-        lookup: uint8, (256,): what each id in the file stands for.
-        classes: Number of classes of the taxonomy.
-        ignore_index: TrainId of unlabelled pixels.
+        ids: What the ids in the file stand for.
         shape: (height, width) of the image; None skips the comparison.
+        image: Image file. A label that was drawn on its stored raster is turned upright with it.
 
     Returns:
         uint8, (h, w).
@@ -141,18 +150,19 @@ def read_train_ids(
         UserError: The file is damaged, differs from the image in size, or holds an id outside the
             taxonomy.
     """
-    return to_train_ids(read_label(path), path, lookup, classes, ignore_index, shape)
+    return to_train_ids(read_label(path), path, ids, shape, image)
 
 
 def to_train_ids(
     label: np.ndarray,
     path: str,
-    lookup: np.ndarray,
-    classes: int,
-    ignore_index: int,
+    ids: LabelIds,
     shape: tuple[int, int] | None,
+    image: str | None = None,
 ) -> np.ndarray:
     """Maps the ids of a label that was read to trainIds; see :func:`read_train_ids`."""
+    if shape is not None and label.shape != tuple(shape):
+        label = _turned(label, tuple(shape), image)
     if shape is not None and label.shape != tuple(shape):
         raise UserError(
             f"{path} has {label.shape[1]}x{label.shape[0]} pixels, its image has "
@@ -160,16 +170,35 @@ def to_train_ids(
             fix="remove image and label, or replace them by files of equal size",
         )
     present = np.flatnonzero(count_ids(label))
-    mapped = lookup[present]
-    outside = present[(mapped >= classes) & (mapped != ignore_index)]
+    outside = ids.outside(present)
     if outside.size:
-        raise UserError(
-            f"{path} holds id {outside[0]}, which is outside the taxonomy "
-            f"({classes} classes, {ignore_index} = unlabelled).",
-            fix="convert the labels to trainIds (tools/convert_datasets), or set the data set's "
-            "label_map",
+        raise ids.error(path, int(outside[0]))
+    return label if np.array_equal(ids.lookup[present], present) else ids.lookup[label]
+
+
+def no_label(path: str, mode: str) -> UserError:
+    """Returns the error for a label file with other than one 8-bit id per pixel.
+
+    Args:
+        path: Label file.
+        mode: Its pixel type as Pillow calls it.
+    """
+    if mode.startswith(("I", "F")):
+        fix = "save the ids with 8 bits per pixel; only ids up to 255 can stand for classes"
+    else:
+        fix = (
+            "use files of ids, not coloured pictures of labels; for published data sets "
+            "tools/convert_datasets makes them"
         )
-    return label if np.array_equal(mapped, present) else lookup[label]
+    return UserError(f"{path} has pixels of type {mode}, not one 8-bit id per pixel.", fix=fix)
+
+
+def _turned(label: np.ndarray, shape: tuple[int, ...], image: str | None) -> np.ndarray:
+    """The label of an image that is marked as lying on its side, if it lies there, too."""
+    if image is None or label.shape != shape[::-1]:
+        return label
+    orientation = read_header(image).orientation
+    return upright(label, orientation) if orientation in TURNED else label
 
 
 def count_ids(label: np.ndarray) -> np.ndarray:
@@ -181,5 +210,5 @@ def count_ids(label: np.ndarray) -> np.ndarray:
 def _refuse(path: str | Path, fault: str | None) -> None:
     if fault is not None:
         raise UserError(
-            f"{path} cannot be decoded: truncated or damaged ({fault}).", fix=_COPY_AGAIN
+            f"{path} cannot be decoded: truncated or damaged ({fault}).", fix=COPY_AGAIN
         )

@@ -33,6 +33,8 @@ class Taxonomy:
         things: Ids of the countable classes.
         ignore_index: Label value of pixels without a class.
         raw_ids: Per data set, id in its label files -> trainId; ids not listed are ignored.
+        raw_id_ends: Entry of ``raw_ids`` -> last id that its label files can hold. Without one, any
+            id that is not listed is ignored.
         remaps: Named maps trainId -> trainId (or ignore_index); ids not listed stay.
         subsets: Named groups of classes over which a mean IoU is reported.
     """
@@ -45,6 +47,7 @@ class Taxonomy:
     things: tuple[int, ...] = ()
     ignore_index: int = 255
     raw_ids: dict[str, dict[int, int]] = field(default_factory=dict)
+    raw_id_ends: dict[str, int] = field(default_factory=dict)
     remaps: dict[str, dict[int, int]] = field(default_factory=dict)
     subsets: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -86,6 +89,9 @@ class Taxonomy:
         """
         if isinstance(label_map, str) and label_map in self.raw_ids:
             table = [self.ignore_index] * (MAX_ID + 1)
+            for impossible in range(self.raw_id_ends.get(label_map, MAX_ID) + 1, MAX_ID + 1):
+                if impossible != self.ignore_index:
+                    table[impossible] = self._outside(impossible)
             entries: Mapping[int, int] = self.raw_ids[label_map]
         else:
             table = list(range(MAX_ID + 1))
@@ -109,6 +115,22 @@ class Taxonomy:
                 )
             table[old] = new
         return table
+
+    def space_of(self, label_map: Any) -> str:
+        """Returns in words which ids a label map reads; '' for trainIds.
+
+        >>> load_taxonomy("cityscapes19").space_of("mapillary12")
+        'mapillary12 (0..65)'
+        """
+        if not (isinstance(label_map, str) and label_map in self.raw_ids):
+            return ""
+        end = self.raw_id_ends.get(label_map)
+        return label_map if end is None else f"{label_map} (0..{end})"
+
+    def _outside(self, value: int) -> int:
+        """A value that is no trainId: the given one, if it can be."""
+        free = (i for i in (value, *range(len(self), MAX_ID + 1)) if i >= len(self))
+        return next((i for i in free if i != self.ignore_index), self.ignore_index)
 
 
 def available_taxonomies() -> list[str]:
@@ -149,7 +171,7 @@ def _load_file(path: Path, mtime_ns: int) -> Taxonomy:
 class _Reader:
     """Turns the content of a file into a taxonomy; knows the path for its messages."""
 
-    KEYS = {"name", "ignore_index", "classes", "raw_ids", "remaps", "subsets"}
+    KEYS = {"name", "ignore_index", "classes", "raw_ids", "raw_id_ends", "remaps", "subsets"}
     CLASS_KEYS = {"name", "color", "group", "prompts", "thing"}
 
     def __init__(self, path: Path) -> None:
@@ -184,6 +206,7 @@ class _Reader:
             things=tuple(i for i, e in enumerate(entries) if e.get("thing", False)),
             ignore_index=ignore,
             raw_ids=self.maps(content, "raw_ids", len(names), ignore),
+            raw_id_ends=self.ends(content),
             remaps=self.maps(content, "remaps", len(names), ignore),
             subsets=self.subsets(content.get("subsets") or {}, names),
         )
@@ -243,6 +266,16 @@ class _Reader:
                     )
             result[str(name)] = dict(entries)
         return result
+
+    def ends(self, content: Mapping) -> dict[str, int]:
+        raw_ids, ends = content.get("raw_ids") or {}, content.get("raw_id_ends") or {}
+        for name, end in ends.items():
+            if name not in raw_ids or not _is_id(end) or end < max(raw_ids[name], default=0):
+                raise self.error(
+                    f"raw_id_ends.{name}: {end!r} is not the last id of an entry of raw_ids.",
+                    "give a name of raw_ids and the highest id that its label files can hold",
+                )
+        return {str(name): end for name, end in ends.items()}
 
     def subsets(self, entries: Mapping, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
         result: dict[str, tuple[int, ...]] = {}

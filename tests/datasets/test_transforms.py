@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_data import write_image, write_label, write_palette_label
 
 from mmseg_uda.datasets.transforms import (
@@ -14,6 +15,7 @@ from mmseg_uda.datasets.transforms import (
     ResizeFields,
 )
 from mmseg_uda.errors import UserError
+from mmseg_uda.labels import LabelIds
 from mmseg_uda.taxonomy import load_taxonomy
 
 
@@ -22,12 +24,11 @@ def sample(height, width, **fields):
     return {**results, "img_path": "x.png", **fields}
 
 
-def label_sample(path, label_map=None, shape=None):
-    lookup = np.array(load_taxonomy("cityscapes19").lookup(label_map), np.uint8)
-    results = {"img_path": "image.png", "seg_map_path": str(path), "seg_fields": []}
+def label_sample(path, label_map=None, shape=None, image="image.png"):
+    results = {"img_path": str(image), "seg_map_path": str(path), "seg_fields": []}
     if shape is not None:
         results["ori_shape"] = shape
-    return {**results, "label_lookup": lookup, "num_classes": 19, "ignore_index": 255}
+    return {**results, "label_ids": LabelIds.of(load_taxonomy("cityscapes19"), label_map)}
 
 
 @pytest.mark.parametrize(
@@ -223,3 +224,34 @@ def test_pack_keeps_bytes_and_names():
     assert data.depth.data.tolist() == [[[0.5, 1.5]]]
     assert str(data.gt_sem_seg.data.dtype) == "torch.uint8"
     assert data.img_path == "x.png"
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+@pytest.mark.parametrize("drawn_on", ["stored", "upright"])
+def test_a_label_stays_on_its_picture_when_that_is_turned(tmp_path, orientation, drawn_on):
+    """A camera held sideways: the label's size says which raster it was drawn on."""
+    stored = np.zeros((20, 30, 3), np.uint8)
+    stored[2:7, 4:12] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    label = (stored[..., 0] > 0).astype(np.uint8)
+    if drawn_on == "upright":
+        label = np.rot90(label, -1 if orientation == 6 else 1)
+    write_label(tmp_path / "l.png", label)
+    results = LoadFrame().transform(
+        {**label_sample(tmp_path / "l.png"), "img_path": str(tmp_path / "a.png")}
+    )
+    results = LoadTrainIds().transform(results)
+    assert results["img"].shape == (30, 20, 3) and results["ori_shape"] == (30, 20)
+    assert np.array_equal(results["img"][..., 0] > 0, results["gt_seg_map"] == 1)
+
+
+def test_a_label_on_its_side_without_a_mark_in_the_image_is_refused(tmp_path):
+    write_image(tmp_path / "a.png", 20, 30)
+    write_label(tmp_path / "l.png", np.zeros((30, 20)))
+    results = LoadFrame().transform(
+        {**label_sample(tmp_path / "l.png"), "img_path": str(tmp_path / "a.png")}
+    )
+    with pytest.raises(UserError, match=r"l\.png has 20x30 pixels, its image has 30x20"):
+        LoadTrainIds().transform(results)

@@ -109,11 +109,27 @@ def test_things_and_subsets(cityscapes):
     assert cityscapes.subsets["new"] == (9, 14, 16)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("gta", GTA), ("synthia", SYNTHIA)])
-def test_raw_ids(cityscapes, name, expected):
+@pytest.mark.parametrize(("name", "expected", "end"), [("gta", GTA, 34), ("synthia", SYNTHIA, 22)])
+def test_raw_ids(cityscapes, name, expected, end):
     assert cityscapes.raw_ids[name] == expected
     table = cityscapes.lookup(name)
-    assert [table[i] for i in range(256)] == [expected.get(i, 255) for i in range(256)]
+    assert table[: end + 1] == [expected.get(i, 255) for i in range(end + 1)]
+    assert all(19 <= value < 255 for value in table[end + 1 : 255])  # refused by every reader
+    assert table[255] == 255
+
+
+def test_ids_of_a_raw_map_without_an_end_are_ignored(tmp_path):
+    path = write(tmp_path, raw_ids={"open": {7: 1}, "ended": {7: 1}}, raw_id_ends={"ended": 8})
+    taxonomy = load_taxonomy(path)
+    assert taxonomy.lookup("open")[9] == 255
+    assert taxonomy.lookup("ended")[8:10] == [255, 9]
+    assert [taxonomy.space_of(m) for m in ("open", "ended", None)] == ["open", "ended (0..8)", ""]
+
+
+def test_a_refused_id_is_no_class_even_where_there_are_many(tmp_path):
+    names = [{**class_with()["classes"][0], "name": f"class {i}"} for i in range(40)]
+    path = write(tmp_path, classes=names, raw_ids={"few": {1: 0}}, raw_id_ends={"few": 3})
+    assert load_taxonomy(path).lookup("few")[4] == 40
 
 
 def test_gta16_remap_keeps_unlisted_ids(cityscapes):
@@ -160,6 +176,11 @@ def test_an_edited_file_is_read_again(tmp_path):
         ({"classes": [{"color": [1, 2, 3]}]}, "entry 0 of 'classes' has no name"),
         ({"classes": class_with()["classes"] * 2}, "class 'road' is listed twice"),
         ({"raw_ids": {"mine": {7: 2}}}, "raw_ids.mine: entry 7: 2 leaves the taxonomy"),
+        ({"raw_id_ends": {"mine": 7}}, "raw_id_ends.mine: 7 is not the last id"),
+        (
+            {"raw_ids": {"mine": {7: 1}}, "raw_id_ends": {"mine": 6}},
+            "raw_id_ends.mine: 6 is not the last id",
+        ),
         ({"remaps": {"mine": {300: 0}}}, "remaps.mine: entry 300: 0 leaves the taxonomy"),
         ({"subsets": {"mine": ["tram"]}}, "subsets.mine: 'tram' is no class"),
         ({"ignore_index": 1}, "ignore_index 1 has to be in 2..255"),

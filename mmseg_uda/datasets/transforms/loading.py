@@ -12,7 +12,10 @@ from mmseg_uda.labels import read_image, read_label, read_train_ids
 
 @TRANSFORMS.register_module()
 class LoadFrame(BaseTransform):
-    """Reads ``img_path`` to ``img``: uint8, (h, w, 3), BGR. A damaged file is named."""
+    """Reads ``img_path`` to ``img``: uint8, (h, w, 3), BGR, turned upright (EXIF orientation).
+
+    A damaged file is named.
+    """
 
     def transform(self, results: dict) -> dict:
         """Adds img, img_shape, ori_shape (height, width) and an empty list of seg_fields."""
@@ -28,7 +31,8 @@ class LoadFrame(BaseTransform):
 class LoadTrainIds(BaseTransform):
     """Reads ``seg_map_path`` to ``gt_seg_map``: uint8 trainIds, (h, w), native resolution.
 
-    The data set's label map is applied. Samples without a label path stay without a label, so that
+    The data set's label map is applied, and a label that was drawn on the stored raster of an image
+    that is turned is turned with it. Samples without a label path stay without a label, so that
     one test pipeline serves labelled and unlabelled images.
 
     Raises:
@@ -41,14 +45,9 @@ class LoadTrainIds(BaseTransform):
         path = results.get("seg_map_path")
         if path is None:
             return results
-        if "label_lookup" in results:
-            label = read_train_ids(
-                path,
-                results["label_lookup"],
-                results["num_classes"],
-                results["ignore_index"],
-                results.get("ori_shape"),
-            )
+        if "label_ids" in results:
+            shape, image = results.get("ori_shape"), results.get("img_path")
+            label = read_train_ids(path, results["label_ids"], shape, image)
         else:
             label = read_label(path)
         results["gt_seg_map"] = label

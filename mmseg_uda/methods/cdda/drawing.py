@@ -203,7 +203,7 @@ def _pipeline(source: TaxonomyDataset, depth: LoadRemappedDepth) -> list:
 def _describe(source: TaxonomyDataset, rare_class: RareClassSampling | None) -> str:
     """Short name of what is drawn from; changes with anything that changes the draws."""
     location = source.location
-    labels = hashlib.sha256(source.label_lookup.tobytes()).hexdigest()[:8]
+    labels = hashlib.sha256(source.label_ids.lookup.tobytes()).hexdigest()[:8]
     parts = [location.title, location.img_dir, f"{len(source)} images", f"label map {labels}"]
     parts += [f"{type(t).__name__} {_plain(t)}" for t in source.pipeline.transforms]
     if rare_class is not None:

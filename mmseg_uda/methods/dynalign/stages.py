@@ -100,7 +100,7 @@ class RecordStage(Stage):
 
     def image(self, item: Item) -> tuple[np.ndarray, tuple[int, int]]:
         """The image (H, W, 3) uint8 BGR and its working height and width."""
-        image = read_image(str(item.path), upright=True)
+        image = read_image(str(item.path))
         return image, working_shape(self.options.working_size, image.shape[:2])
 
     def _write(self, item: Item, arrays: dict[str, Any]) -> None:

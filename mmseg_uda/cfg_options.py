@@ -6,7 +6,8 @@ import argparse
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmseg_uda.cfg_values import parse_value
@@ -20,6 +21,10 @@ EXAMPLE = "uda.masking.mask_ratio=0.5"
 QUOTED = "uda.masking={mask_ratio: 0.5, mask_block_size: 64}"
 DELETE = "_delete_"
 LONGEST = 120  # characters of an option in a message
+
+OPEN_MMLAB = ("mmseg", "mmcv", "mmdet")
+# Without mmdetection these are empty classes that know no option.
+NEED_MMDET = ("MaskFormerHead", "Mask2FormerHead")
 
 # Keys that mmengine's runner and our tools read, whether or not a config has them.
 TOP_LEVEL = frozenset(
@@ -189,20 +194,55 @@ def unknown_argument(error: TypeError) -> UserError | None:
     if found is None:
         return None
     key, cls = found[1], None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "build_from_cfg":
-            values = trace.tb_frame.f_locals
-            if key in values.get("args", ()):
-                cls = values.get("obj_cls")
-        trace = trace.tb_next
-    if not inspect.isclass(cls):
+    for built, values in _in_construction(error):
+        cls = built if key in values else cls
+    if cls is None or cls.__name__ in NEED_MMDET:
         return None
     known = sorted(arguments(cls))
     return UserError(
         f"{key!r} in a config of type {cls.__name__!r} is no option of it.",
         f"{nearest(key, known)}Known: {', '.join(known)}.",
     )
+
+
+def config_mistake(error: Exception) -> UserError | None:
+    """The mistake in a config behind an error, None if a config is not at fault."""
+    wrong = unknown_argument(error) if isinstance(error, TypeError) else None
+    return wrong or failed_construction(error)
+
+
+def failed_construction(error: Exception) -> UserError | None:
+    """The error of a class of OpenMMLab's that could not be built from its config, in short.
+
+    These classes assert what they need of their options and of other libraries. None where the
+    error has another origin.
+    """
+    built = [cls for cls, _ in _in_construction(error)]
+    if not built or built[-1].__module__.partition(".")[0] not in OPEN_MMLAB:
+        return None
+    name, lines = built[-1].__name__, str(error).strip().splitlines()
+    reason = lines[0] if lines else f"it asserts {_asserted(error)}"
+    fix = f"Check the options of type={name!r} in the config."
+    if name in NEED_MMDET:
+        reason = "it needs mmdetection."
+        fix = "Use type='TorchMask2FormerHead', which needs no further library."
+    elif isinstance(error, ImportError) or "install" in str(error):
+        fix = f"Install what it names, or use another type than {name!r}."
+    return UserError(f"{name} cannot be built from its config: {reason}", fix)
+
+
+def _in_construction(error: Exception) -> Iterator[tuple[type, Mapping[str, Any]]]:
+    """The registered classes in whose constructors an error arose, outermost first, and options."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "build_from_cfg":
+            cls = frame.f_locals.get("obj_cls")
+            if inspect.isclass(cls):
+                yield cls, frame.f_locals.get("args", {})
+
+
+def _asserted(error: Exception) -> str:
+    line = traceback.extract_tb(error.__traceback__)[-1].line or "something else"
+    return line.removeprefix("assert ")
 
 
 def arguments(cls: type) -> set[str]:

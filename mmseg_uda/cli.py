@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from mmseg_uda.cfg_options import add_config_flag, unknown_argument
+from mmseg_uda.cfg_options import add_config_flag, config_mistake
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 
 DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
@@ -28,20 +28,19 @@ def run_tool(main: Callable[[], int | None]) -> None:
         status = main()
     except UserError as error:
         status = report_error(error)
-    except TypeError as error:
-        wrong = unknown_argument(error)
-        if wrong is None:
-            raise
-        status = report_error(wrong)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
         status = report_error(no_space(error.filename or "a file"))
-    except RuntimeError as error:
-        if not any(sign in str(error) for sign in PEER_LOST):
+    except Exception as error:
+        wrong = config_mistake(error)
+        if wrong is not None:
+            status = report_error(wrong)
+        elif isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEER_LOST):
+            print("Another process of this run has ended; its message says why.", file=sys.stderr)
+            status = 1
+        else:
             raise
-        print("Another process of this run has ended; its message says why.", file=sys.stderr)
-        status = 1
     except KeyboardInterrupt:
         status = 130
     sys.exit(status or 0)

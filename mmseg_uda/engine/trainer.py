@@ -22,6 +22,7 @@ from mmseg_uda.engine.panels import Panel
 from mmseg_uda.engine.processes import copy_from_main
 from mmseg_uda.engine.step_seed import seed_step
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.head_outputs import main_head
 from mmseg_uda.models.views import (
     ChooseOffset,
     SegmentorOutput,
@@ -133,7 +134,7 @@ class Trainer(BaseModel):
     @property
     def ignore_index(self) -> int:
         """Label value without a class."""
-        return self.model.decode_head.ignore_index
+        return main_head(self.model).ignore_index
 
     def train_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> dict:
         """One optimizer step.

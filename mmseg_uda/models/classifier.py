@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.head_outputs import main_logits
 
 
 def linear_classifiers(head: Any) -> list[nn.Conv2d]:
@@ -66,4 +67,4 @@ def decode_with_features(head: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, T
             f"{type(head).__name__} uses its last layer {len(found)} times in one pass.",
             "Heads that use it once are supported.",
         )
-    return logits, found[0]
+    return main_logits(head, logits), found[0]

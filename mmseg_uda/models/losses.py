@@ -53,6 +53,7 @@ class PixelCrossEntropy(nn.Module):
         label: Tensor,
         weight: Tensor | None = None,
         ignore_index: int = 255,
+        reduction_override: str | None = None,
     ) -> Tensor:
         """Compute the loss.
 
@@ -61,9 +62,10 @@ class PixelCrossEntropy(nn.Module):
             label: Class ids or ``ignore_index``, (B, H, W) int64.
             weight: Factor per pixel, (B, H, W) float.
             ignore_index: Label without loss.
+            reduction_override: ``none`` for every pixel's loss, as mmseg's samplers ask for.
 
         Returns:
-            Scalar float32.
+            Scalar float32, or (B, H, W).
         """
         with torch.autocast(device_type=logits.device.type, enabled=False):
             loss = F.cross_entropy(
@@ -75,6 +77,8 @@ class PixelCrossEntropy(nn.Module):
             )
             if weight is not None:
                 loss = loss * weight.float()
+            if reduction_override == "none":
+                return self.loss_weight * loss
             if self.avg_non_ignore:
                 # clamp on the device: the count never travels to the host
                 return self.loss_weight * loss.sum() / (label != ignore_index).sum().clamp(min=1)
@@ -91,4 +95,6 @@ def pixel_accuracy(logits: Tensor, label: Tensor) -> Tensor:
     Returns:
         Scalar float32 on the device of the logits.
     """
-    return (logits.argmax(dim=1) == label).float().mean() * 100.0
+    one = logits.shape[1] == 1  # the foreground alone, behind a sigmoid
+    prediction = (logits[:, 0] > 0).long() if one else logits.argmax(dim=1)
+    return (prediction == label).float().mean() * 100.0

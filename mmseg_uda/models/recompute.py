@@ -84,6 +84,8 @@ def encoder_blocks(backbone: nn.Module) -> list[nn.Module]:
 
 def decoders(segmentor: Any) -> list[nn.Module]:
     """The decoders that run on encoder features: one, or the two of HRDA or of Mask2Former."""
+    if isinstance(segmentor.decode_head, nn.ModuleList):  # a cascade
+        return list(segmentor.decode_head)
     head = segmentor.decode_head
     inner = [getattr(head, name, None) for name in _INNER_DECODERS]
     return [module for module in inner if module is not None] or [head]

@@ -6,14 +6,24 @@ These functions serve any mmseg ``EncoderDecoder``. A segmentor that needs more 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.models.head_outputs import (
+    UNWEIGHTED_LOSSES,
+    decode_heads,
+    further_heads,
+    has_own_loss,
+    main_head,
+    main_logits,
+    no_pixel_weights,
+    own_losses,
+    pixel_weight,
+)
 from mmseg_uda.models.losses import pixel_accuracy
 from mmseg_uda.models.mask_classification import MaskPredictions
 
@@ -100,23 +110,15 @@ class DetailView:
 class SegmentorOutput:
     """Everything of a training forward pass that losses may use; the main logits come first.
 
-    A decoder of masks is supervised through ``masks``; its main "logits" are class scores.
+    A decoder of masks is supervised through ``masks``; its main "logits" are class scores. Heads
+    with a loss of their own are supervised through ``outputs``: view -> what the head returned.
     """
 
     logits: tuple[LogitView, ...]
     features: tuple[FeatureView, ...]
     detail: DetailView | None = None
     masks: MaskPredictions | None = None
-
-
-def _auxiliary_heads(segmentor: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    if not segmentor.with_auxiliary_head:
-        return
-    heads = segmentor.auxiliary_head
-    if isinstance(heads, nn.ModuleList):
-        yield from ((f"aux_{index}", head) for index, head in enumerate(heads))
-    else:
-        yield "aux", heads
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def training_forward(
@@ -145,14 +147,17 @@ def decode_features(segmentor: Any, features: Sequence[Tensor]) -> SegmentorOutp
         segmentor: An mmseg ``EncoderDecoder`` with one scale.
         features: Backbone (and neck) maps (B, C_i, H_i, W_i), finest first.
     """
-    head = segmentor.decode_head
-    masks = head.predict_masks(features) if hasattr(head, "predict_masks") else None
-    main = head(features) if masks is None else masks.scores()
-    logits = [LogitView("", main, 1.0, None)]
-    logits += [
-        LogitView(name, head(features), 1.0, None) for name, head in _auxiliary_heads(segmentor)
-    ]
-    return SegmentorOutput(tuple(logits), (FeatureView(features, 1.0, None),), masks=masks)
+    main = main_head(segmentor)
+    masks = main.predict_masks(features) if hasattr(main, "predict_masks") else None
+    outputs = decode_heads(segmentor, features) if masks is None else {"": masks.scores()}
+    heads = {"": main, **further_heads(segmentor)}
+    outputs |= {name: head(features) for name, head in heads.items() if name not in outputs}
+    logits = tuple(
+        LogitView(name, main_logits(heads[name], output), 1.0, None)
+        for name, output in outputs.items()
+    )
+    own = {name: output for name, output in outputs.items() if has_own_loss(heads[name], output)}
+    return SegmentorOutput(logits, (FeatureView(features, 1.0, None),), masks=masks, outputs=own)
 
 
 def full_prediction(
@@ -188,19 +193,26 @@ def segmentation_loss(
 
     Returns:
         ``decode.<loss name>`` and ``decode.acc_seg`` for the main prediction,
-        ``decode.<view>.…`` for further views, ``aux.…`` for auxiliary heads. Losses carry the
-        weight of their view.
+        ``decode.<view>.…`` for further views, ``aux.…`` for auxiliary heads, ``decode_0.…`` for the
+        earlier heads of a cascade. Losses carry the weight of their view.
+
+    Raises:
+        UserError: Pixels have weights, and a head's loss has none.
     """
-    auxiliary = dict(_auxiliary_heads(segmentor))
+    main, further = main_head(segmentor), further_heads(segmentor)
     losses: dict[str, Tensor] = {}
     if output.masks is not None:
-        losses = _mask_losses(segmentor.decode_head, output, label, weight)
+        losses = _mask_losses(main, output, label, weight)
     for view in output.logits if output.masks is None else output.logits[1:]:
-        head = auxiliary.get(view.name, segmentor.decode_head)
-        if view.name in auxiliary:
+        head: Any = further.get(view.name, main)
+        if view.name in further:
             prefix = view.name
         else:
             prefix = f"decode.{view.name}" if view.name else "decode"
+        if view.name in output.outputs:
+            own = own_losses(head, output.outputs[view.name], label, weight)
+            losses |= {f"{prefix}.{name}": value for name, value in own.items()}
+            continue
         view_label = label if view.box is None else view.box.crop(label)
         view_weight = weight if weight is None or view.box is None else view.box.crop(weight)
         if getattr(head, "loss_resolution", "label") == "feature":
@@ -209,8 +221,11 @@ def segmentation_loss(
             view_weight = None if view_weight is None else resize_nearest(view_weight, size)
         else:
             logits = upsample(view.logits, view_label.shape[-2:], head.align_corners)
+        view_weight = pixel_weight(head, logits, view_label, view_weight)
         modules = head.loss_decode
         for loss_module in modules if isinstance(modules, nn.ModuleList) else [modules]:
+            if view_weight is not None and type(loss_module).__name__ in UNWEIGHTED_LOSSES:
+                raise no_pixel_weights(loss_module)
             loss = loss_module(
                 logits, view_label, weight=view_weight, ignore_index=head.ignore_index
             )
@@ -225,10 +240,7 @@ def _mask_losses(
     head: Any, output: SegmentorOutput, label: Tensor, weight: Tensor | None
 ) -> dict[str, Tensor]:
     if weight is not None:
-        raise UserError(
-            f"{type(head).__name__} knows no weights of pixels.",
-            "Train it with a method that weights none, e.g. uda.type='SRHA' or 'Supervised'.",
-        )
+        raise no_pixel_weights(head)
     parts = head.loss_decode(output.masks, label, ignore_index=head.ignore_index)
     losses = {f"decode.{name}": loss for name, loss in parts.items()}
     scores = upsample(output.logits[0].logits.detach(), label.shape[-2:], head.align_corners)
@@ -267,10 +279,11 @@ def full_logits(segmentor: Any, image: Tensor) -> Tensor:
     if hasattr(segmentor, "full_logits"):
         return segmentor.full_logits(image)
     features = segmentor.extract_feat(image)
-    head = segmentor.decode_head
+    head = main_head(segmentor)
     if hasattr(head, "predict_masks"):
         return head.predict_masks(features).scores(image.shape[-2:])
-    return upsample(head(features), image.shape[-2:], segmentor.align_corners)
+    logits = main_logits(head, decode_heads(segmentor, features)[""])
+    return upsample(logits, image.shape[-2:], segmentor.align_corners)
 
 
 def decoded_views(
@@ -291,12 +304,16 @@ def decoded_views(
     """
     if hasattr(segmentor, "decoded_views"):
         return segmentor.decoded_views(image, decode, attenuated_context)
-    return ((decode or segmentor.decode_head)(segmentor.extract_feat(image)),)
+    features = segmentor.extract_feat(image)
+    if decode is not None:
+        return (decode(features),)
+    return (main_logits(main_head(segmentor), decode_heads(segmentor, features)[""]),)
 
 
 def single_scale_head(segmentor: Any) -> Any:
     """The decoder of backbone maps: the decode head itself, or the one that HRDA shares."""
-    return getattr(segmentor.decode_head, "head", segmentor.decode_head)
+    head = main_head(segmentor)
+    return head.head if hasattr(head, "lr_scale") else head
 
 
 def backbone_features(

@@ -23,6 +23,7 @@ from mmseg_uda.methods.srha.rearrangement import normalize_log_weights, rearrang
 from mmseg_uda.methods.srha.regions import Regions, RegionsBySize
 from mmseg_uda.methods.srha.teacher import FrozenTeacher
 from mmseg_uda.models.backbones import StagedBackbone
+from mmseg_uda.models.head_outputs import check_class_scores
 from mmseg_uda.models.views import SegmentorOutput, decode_features, full_prediction
 from mmseg_uda.self_training.random import StepRandom
 
@@ -58,6 +59,7 @@ class SRHA(Trainer):
 
     def __init__(self, segmentor: dict, *, seed: int = 0, **config: Any) -> None:
         super().__init__(segmentor, seed=seed, **config)
+        check_class_scores(self.model, "SRHA")
         if not isinstance(self.model.backbone, StagedBackbone):
             raise UserError(
                 f"SRHA works between stem and stages of an encoder, which "

@@ -79,8 +79,9 @@ class StudentUncertainty:
         found, self._features = self._features, []
         if len(found) != 1:
             raise UserError(
-                f"{KEY}=True cannot see the features of a compiled decoder.",
-                "Set execution.compile=None.",
+                f"{KEY}=True needs a decoder that is not compiled and uses its last layer once "
+                f"in a pass; this one showed {len(found)} uses.",
+                "Set execution.compile=None, or use another decode head.",
             )
         features = found[0]
         passes = self.options.passes

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.models.segmentors.windows import (
     DEFAULT_BATCH_PIXELS,
     merge_windows,
@@ -31,6 +32,15 @@ class SlideEncoderDecoder(EncoderDecoder):
       False runs them one by one. The result is the same.
     * ``batch_pixels``: image pixels that may pass the encoder at once (18 · 512²).
     """
+
+    def _init_decode_head(self, decode_head: Any) -> None:
+        if isinstance(decode_head, (list, tuple)):
+            raise UserError(
+                f"model.decode_head lists {len(decode_head)} heads, and {type(self).__name__} has "
+                "one.",
+                fix="set model.type='CascadeEncoderDecoder' and model.num_stages",
+            )
+        super()._init_decode_head(decode_head)
 
     @property
     def batch_pixels(self) -> int:

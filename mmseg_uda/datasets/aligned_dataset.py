@@ -13,6 +13,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import DataLocation, load_taxonomy_map
+from mmseg_uda.taxonomy.data_options import PATHS
 
 from .taxonomy_dataset import TaxonomyDataset
 
@@ -50,6 +51,12 @@ class AlignedDataset(TaxonomyDataset):
         partial: bool = False,
         **kwargs: Any,
     ) -> None:
+        elsewhere = [name for name in kwargs if name in PATHS or name == "taxonomy"]
+        if elsewhere:
+            raise UserError(
+                f"AlignedDataset: {elsewhere[0]}={kwargs[elsewhere[0]]!r} has no effect.",
+                fix="images=dict(...) says which images are used, taxonomy_map what labels mean",
+            )
         self.images = DataLocation.create(**{**images, "images_only": True})
         self.partial = partial
         folder = Path(results).absolute()

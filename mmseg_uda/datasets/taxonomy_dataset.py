@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 import os.path as osp
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from mmengine.dataset import Compose
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.labels import LabelIds
 from mmseg_uda.taxonomy import DEPTH_LOADER, DataLocation, load_taxonomy
+from mmseg_uda.taxonomy.data_options import INSTEAD
 
 
 @DATASETS.register_module()
@@ -25,14 +28,13 @@ class TaxonomyDataset(BaseSegDataset):
     Args:
         data_root: Root folder. A leading ``data/`` is replaced by the environment variable
             MMSEG_UDA_DATA_ROOT, if set. None: the published layout's.
-        split: 'train', 'val' or 'test' of the published layout.
+        split: 'train' (default), 'val' or 'test' of the published layout.
         img_dir: Image folder below the root, in place of the split's.
         label_dir: Label folder below the root, in place of the split's.
         img_suffix: End of image file names.
         label_suffix: What replaces it in label file names.
-        file_list: File below the root that lists the images in use, one name per line without
-            suffix (``tools/convert_datasets/splits.py`` writes those of GTA and SYNTHIA). None
-            uses all.
+        file_list: File below the root that lists the images in use, one name per line
+            (``tools/convert_datasets/splits.py`` writes those of GTA and SYNTHIA). None uses all.
         images_only: Use no labels; nothing has to exist in the label folder.
         depth_dir: Folder of the depth files below the root. None: the image folder with its first
             part replaced by ``depth_any``. Depth files have to exist only where a
@@ -43,16 +45,18 @@ class TaxonomyDataset(BaseSegDataset):
             dict trainId -> trainId (ids not listed stay), or the name of one of its raw id maps.
         crop_pseudo_margins: Pixels at the (top, bottom, left, right) of the native image that are
             no valid target of a pseudo-label, for the transform ``MarkValid``.
-        **kwargs: Those of ``BaseSegDataset`` (pipeline, test_mode, indices, ...).
+        **kwargs: Those of ``BaseSegDataset`` that have an effect: pipeline, test_mode, indices,
+            metainfo, lazy_init, serialize_data, max_refetch.
 
     Raises:
-        UserError: A folder, a label or a depth file is missing; says how to get or make it.
+        UserError: A folder, a label or a depth file is missing; says how to get or make it. Or an
+            option of ``BaseSegDataset`` would have no effect; says what to use.
     """
 
     def __init__(
         self,
         data_root: str | None = None,
-        split: str = "train",
+        split: str | None = None,
         img_dir: str | None = None,
         label_dir: str | None = None,
         img_suffix: str | None = None,
@@ -79,7 +83,12 @@ class TaxonomyDataset(BaseSegDataset):
             images_only=images_only,
             depth_dir=depth_dir,
             depth_suffix=depth_suffix,
+            taxonomy=self.taxonomy,
+            crop_pseudo_margins=crop_pseudo_margins,
+            **kwargs,
         )
+        for name in INSTEAD:  # asked for nothing, else they had been refused
+            kwargs.pop(name, None)
         self.label_ids = LabelIds.of(self.taxonomy, label_map)
         self.crop_pseudo_margins = _check_margins(crop_pseudo_margins)
         # Nothing to gain from pickling two paths per sample; it costs a garbage collection.
@@ -87,11 +96,39 @@ class TaxonomyDataset(BaseSegDataset):
         super().__init__(
             img_suffix=self.location.img_suffix,
             seg_map_suffix=self.location.label_suffix,
-            metainfo={**self.taxonomy.metainfo(), **kwargs.pop("metainfo", {})},
+            metainfo={**(kwargs.pop("metainfo", None) or {}), **self.taxonomy.metainfo()},
             data_root=None,
             ignore_index=self.taxonomy.ignore_index,
             **kwargs,
         )
+
+    def full_init(self) -> None:
+        """Finds the samples, and says how many files are used.
+
+        Raises:
+            UserError: See the class; or ``indices`` go beyond the images.
+        """
+        if self._fully_initialized:
+            return
+        try:
+            super().full_init()
+        except IndexError as error:
+            if self._indices is None:
+                raise
+            raise UserError(
+                f"{self.location.title}: indices={self._indices!r} go beyond the "
+                f"{len(self.data_list)} images in {self.location.image_folder}."
+            ) from error
+        _say_once(self._in_use())
+
+    def _in_use(self) -> str:
+        location = self.location
+        chosen = "" if location.file_list is None else f", of {location.file_list}"
+        if self._indices is not None:
+            chosen += ", of indices"
+        labels = "" if location.label_folder is None else f" with labels in {location.label_folder}"
+        where = f"{location.image_folder}/**/*{location.img_suffix}"
+        return f"{location.title}: {len(self)} images{labels} in use ({where}{chosen})"
 
     def load_data_list(self) -> list[dict]:
         """Returns image, label and depth path of every sample, sorted by image name."""
@@ -116,14 +153,14 @@ class TaxonomyDataset(BaseSegDataset):
         return any(type(step).__name__ == DEPTH_LOADER for step in steps)
 
     def _check_files(
-        self, samples: Sequence[dict], key: str, what: str, fix: Callable[[], str]
+        self, samples: Sequence[dict], key: str, what: str, fix: Callable[[str], str]
     ) -> None:
         absent = [sample[key] for sample in samples if not osp.isfile(sample[key])]
         if absent:
             raise UserError(
                 f"{self.location.title}: {len(absent)} of {len(samples)} images have no {what}, "
                 f"the first is {absent[0]}.",
-                fix=fix(),
+                fix=fix(absent[0]),
             )
 
     def get_data_info(self, idx: int) -> dict:
@@ -206,6 +243,12 @@ class IDD(TaxonomyDataset):
 
     Label files hold the 26 ids of level 3: ``taxonomy="idd26"``.
     """
+
+
+@cache
+def _say_once(text: str) -> None:
+    """A data set may be built several times, and under other transforms."""
+    print_log(text, logger="current")
 
 
 def _check_margins(margins: Sequence[int] | None) -> tuple[int, ...] | None:

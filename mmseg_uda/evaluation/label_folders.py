@@ -15,7 +15,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.evaluation.class_sets import ClassSets
 from mmseg_uda.labels import read_label
 from mmseg_uda.progress import track
-from mmseg_uda.taxonomy.locations import scan
+from mmseg_uda.taxonomy.folders import scan
 
 # What follows an image's name in a prediction file -> in its label file.
 ENDINGS = (

@@ -37,7 +37,8 @@ def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = Tru
         # parallel jobs should not fetch the same file at once: everything is loaded here first.
         missing = missing_weights(configs)
     if missing:
-        raise UserError("Files that are needed are not there.\n" + explain(missing), fix=hint)
+        first = f"Files that are needed are not there, the first is {missing[0].path}."
+        raise UserError(f"{first}\n{explain(missing)}", fix=hint)
 
 
 def inspect(configs: Iterable[Mapping[str, Any]]) -> list[Finding]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing
-from mmseg_uda.taxonomy.locations import scan
+from mmseg_uda.taxonomy.folders import scan
 
 from .conversion import (
     LABEL_SUFFIX,

@@ -14,7 +14,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, write_json
 from mmseg_uda.progress import track
 from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
-from mmseg_uda.taxonomy.locations import scan
+from mmseg_uda.taxonomy.folders import scan
 
 PUBLISHED_FILE = "sample_class_stats.json"
 LABEL_SUFFIX = "_labelTrainIds.png"

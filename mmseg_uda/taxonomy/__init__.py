@@ -2,7 +2,8 @@
 
 from .layouts import DEPTH_LOADER, LAYOUTS, Layout, MissingPath, resolve_data_root
 from .llm_prompts import candidates_prompt, contexts_prompt, import_answers, read_answer
-from .locations import DataLocation, missing_paths
+from .locations import DataLocation
+from .needs import missing_paths
 from .published_splits import LIST_FOLDER, available_splits, published_split
 from .taxonomy import Taxonomy, available_taxonomies, load_taxonomy
 from .taxonomy_map import TaxonomyMap, available_taxonomy_maps, load_taxonomy_map

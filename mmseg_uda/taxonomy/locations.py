@@ -6,23 +6,18 @@ No torch and no decoding: the experiment runner asks here before it starts a tra
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
 
-from .file_lists import check_listed, entry_of, read_list
-from .layouts import (
-    DEPTH_FOLDER,
-    DEPTH_LOADER,
-    LAYOUTS,
-    Arrangement,
-    Layout,
-    MissingPath,
-    resolve_data_root,
-)
+from .data_options import PATHS, check_further, complete
+from .file_lists import choose
+from .folders import Leftovers, same_name, scan, similar
+from .layouts import DEPTH_FOLDER, MissingPath
 
 
 @dataclass(frozen=True)
@@ -45,9 +40,10 @@ class DataLocation:
         depth_dir: Folder of the depth files below the root.
         depth_suffix: End of depth file names.
         render: How to make the depth files.
-        file_list: File below the root with the names of the images in use, without suffix; a name
-            without folders stands for the one image of that name, wherever it lies. None: all.
+        file_list: File below the root with the names of the images in use, see
+            :func:`~mmseg_uda.taxonomy.file_lists.choose`. None: all.
         make_list: How to make the list.
+        own: The files are the user's, not a published data set's.
     """
 
     title: str
@@ -64,80 +60,30 @@ class DataLocation:
     render: str = ""
     file_list: str | None = None
     make_list: str = ""
+    own: bool = False
 
     @classmethod
-    def create(
-        cls,
-        type: str = "TaxonomyDataset",
-        data_root: str | None = None,
-        split: str = "train",
-        img_dir: str | None = None,
-        label_dir: str | None = None,
-        img_suffix: str | None = None,
-        label_suffix: str | None = None,
-        images_only: bool = False,
-        depth_dir: str | None = None,
-        depth_suffix: str | None = None,
-        file_list: str | None = None,
-        **other: Any,
-    ) -> DataLocation:
+    def create(cls, type: str = "TaxonomyDataset", *args: Any, **options: Any) -> DataLocation:
         """Completes the options of a data set with its published layout.
 
-        Args: those of ``TaxonomyDataset``; options that concern no path are ignored.
+        Args:
+            type: That of the data set.
+            *args: Those of ``TaxonomyDataset``, in its order.
+            **options: The same by name; those that concern no path are checked and not kept.
 
         Raises:
-            UserError: An option is missing or the data set has no such split.
+            UserError: An option is missing, unknown or without effect, or the data set has no such
+                split.
         """
-        layout = LAYOUTS.get(type)
-        if layout is None:
-            if data_root is None or img_dir is None or (label_dir is None and not images_only):
-                raise UserError(
-                    f"{type}: data_root, img_dir and label_dir say where the files lie; "
-                    "one of them is missing.",
-                    fix="set them, or images_only=True for images without labels",
-                )
-            layout = Layout(type, data_root, {}, ".png", ".png", "check the path in the config")
-        elif split not in layout.splits and (img_dir is None or label_dir is None):
-            raise UserError(
-                f"{layout.title} has no split '{split}'.", f"use {', '.join(layout.splits)}"
-            )
-        root = resolve_data_root(data_root or layout.root)
-        if img_dir is None and label_dir is None:
-            layout = _as_found(layout, split, root, images_only)
-        default_img, default_label = layout.splits.get(split, (None, None))
-        label_dir = label_dir or default_label
-        if label_dir is None and not images_only:
-            raise UserError(
-                f"The {split} images of {layout.title} have no labels.",
-                fix="set images_only=True, or label_dir to your own label folder",
-            )
-        img_dir = img_dir if img_dir is not None else str(default_img)
-        img_suffix = img_suffix or layout.img_suffix
-        depth_dir = depth_dir or depth_folder_of(img_dir)
-        depth_suffix = depth_suffix or layout.depth_suffix or _as_png(img_suffix)
-        known = f"--dataset {type} --split {split} --root {root}"
-        own = (
-            f"--images {root}/{img_dir} --img-suffix {img_suffix} --out {root}/{depth_dir} "
-            f"--depth-suffix {depth_suffix}"
-        )
-        return cls(
-            title=layout.title,
-            root=root,
-            img_dir=img_dir,
-            label_dir=None if images_only else label_dir,
-            img_suffix=img_suffix,
-            label_suffix=label_suffix or layout.label_suffix,
-            obtain=layout.obtain.format(root=root),
-            convert=layout.convert.format(root=root) if layout.convert else None,
-            per_condition=layout.per_condition,
-            depth_dir=depth_dir,
-            depth_suffix=depth_suffix,
-            render="python tools/render_depth.py " + (known if type in LAYOUTS else own),
-            file_list=file_list,
-            make_list=_list_command(layout, root),
-        )
+        check_further(type, {k: v for k, v in options.items() if k not in PATHS})
+        paths = {
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value
+            for name, value in options.items()
+            if name in PATHS
+        }
+        return cls(**complete(type, *args, **paths))
 
-    @property
+    @cached_property
     def _by_condition(self) -> bool:
         """Whether the split folders lie below condition folders (ACDC as downloaded)."""
         return self.per_condition and not Path(self.root, self.img_dir).is_dir()
@@ -162,40 +108,93 @@ class DataLocation:
         folder = Path(self.root, self.depth_dir)
         return folder.parent if self._by_condition else folder
 
-    def iter_images(self) -> Iterator[str]:
-        """Yields image names in no particular order.
+    def iter_images(self, left: Leftovers | None = None) -> Iterator[str]:
+        """Yields the names of all images in the folder, in no particular order.
+
+        Args:
+            left: Gets what is left out, apart from labels and depth files.
 
         Raises:
-            UserError: The list of images is missing or empty.
+            UserError: A folder cannot be read.
         """
-        split = Path(self.img_dir).name
-        listed = None if self.file_list is None else set(self._listed())
-        for name in scan(self.image_folder, self.img_suffix):
-            if self._by_condition and name.split("/")[1:2] != [split]:
-                continue
-            if listed is None or entry_of(name[: -len(self.img_suffix)], listed) is not None:
+        for name in scan(self.image_folder, self.img_suffix, left):
+            if not self._is_foreign(name):
                 yield name
+        if left is not None:
+            for names in vars(left).values():
+                names[:] = [name for name in names if not self._is_foreign(name)]
 
-    def _listed(self) -> list[str]:
-        path = Path(self.root, str(self.file_list))
-        if not path.is_file():
-            raise MissingPath(self.title, str(path), self.make_list).as_error()
-        return read_list(path)
+    def _is_foreign(self, name: str) -> bool:
+        """Whether a file in the image folder belongs to another split, or is no image."""
+        if self._by_condition and name.split("/")[1:2] != [Path(self.img_dir).name]:
+            return True
+        return any(
+            name.startswith(below) and (below or name.endswith(suffix))
+            for below, suffix in self._companions
+        )
 
-    def images(self) -> list[str]:
-        """Returns all image names, sorted.
+    @cached_property
+    def _companions(self) -> list[tuple[str, str]]:
+        """Where labels and depth files lie below the image folder, and their suffix.
+
+        In the image folder itself, the suffix tells them from images.
+        """
+        here = os.path.realpath(self.image_folder)
+        folders = [(self.depth_folder, self.depth_suffix)]
+        if self.label_folder is not None:
+            folders.append((self.label_folder, self.label_suffix))
+        found = []
+        for folder, suffix in folders:
+            below = os.path.relpath(os.path.realpath(folder), here)
+            if below.split(os.sep)[0] != os.pardir:
+                found.append(("" if below == os.curdir else f"{Path(below).as_posix()}/", suffix))
+        return [one for one in found if one != ("", self.img_suffix)]
+
+    def images(self, left: Leftovers | None = None) -> list[str]:
+        """Returns the names of all images in use, sorted.
+
+        Args:
+            left: Gets what is left out.
 
         Raises:
-            UserError: There is no image, or one that is listed is missing or there twice.
+            UserError: There is no image, one that is listed is missing or there twice, or a folder
+                or an image cannot be read.
         """
-        names = sorted(self.iter_images())
+        left = Leftovers() if left is None else left
+        names = sorted(self.iter_images(left))
+        if left.unusable:
+            raise UserError(
+                f"{self.title}: {len(left.unusable)} images in {self.image_folder} are links to "
+                f"nothing, pipes or devices, the first is {min(left.unusable)}.",
+                fix="mend or remove them; links to data that was moved lead to its old place",
+            )
         if not names:
-            raise self.missing()[0].as_error()
-        if self.file_list is not None:
-            stems = [name[: -len(self.img_suffix)] for name in names]
-            where = f"{self.title} ({self.image_folder}, {self.file_list})"
-            check_listed(where, self._listed(), stems, fix=self.obtain)
-        return names
+            raise self._no_images(left).as_error()
+        if self.file_list is None:
+            return names
+        path = Path(self.root, self.file_list)
+        if not path.exists():
+            raise self._no_list().as_error()
+        advice = "" if self.own else self.obtain
+        listed = choose(path, names, self.img_suffix, self.image_folder, advice)
+        left.repeated += listed.repeated
+        return sorted(listed.names)
+
+    def _no_list(self) -> MissingPath:
+        return MissingPath(self.title, str(Path(self.root, str(self.file_list))), self.make_list)
+
+    def _no_images(self, left: Leftovers) -> MissingPath:
+        folder = Path(self.root, self.img_dir)
+        path = f"{folder}/**/*{self.img_suffix}" if folder.is_dir() else str(folder)
+        if left.others:
+            return MissingPath(
+                self.title,
+                path,
+                f"there are {len(left.others)} other images, such as {min(left.others)}: "
+                f"img_suffix={self.img_suffix!r} is what the names of images end with",
+            )
+        hidden = f"{min(left.hidden)} is hidden; otherwise " if left.hidden else ""
+        return MissingPath(self.title, path, f"{hidden}{self.obtain}")
 
     def label_name(self, image: str) -> str:
         """Returns the name of an image's label."""
@@ -217,122 +216,64 @@ class DataLocation:
 
         Labels and depth files are checked for one image.
         """
-        if self.file_list is not None and not Path(self.root, self.file_list).is_file():
-            path = str(Path(self.root, self.file_list))
-            others = replace(self, file_list=None).missing(depth)
-            return [*others, MissingPath(self.title, path, self.make_list)]
+        if self.file_list is not None and not Path(self.root, self.file_list).exists():
+            return [*replace(self, file_list=None).missing(depth), self._no_list()]
         result = []
         first = next(self.iter_images(), None)
+        if first is not None and self.file_list is not None:
+            first = self.images()[0]
         if depth and first is not None:
             path = str(Path(str(self.depth_folder), self.depth_name(first)))
             if not os.path.isfile(path):
-                result.append(MissingPath(f"{self.title} depth", path, self.depth_fix()))
-        folder = Path(self.root, self.img_dir)
+                result.append(MissingPath(f"{self.title} depth", path, self.depth_fix(path)))
         if first is None:
-            path = f"{folder}/**/*{self.img_suffix}" if folder.is_dir() else str(folder)
-            result.append(MissingPath(self.title, path, self.obtain))
+            left = Leftovers()
+            list(self.iter_images(left))
+            result.append(self._no_images(left))
         if self.label_dir is None:
             return result
         label_folder = Path(self.root, self.label_dir)
         if first is not None:
             path = str(Path(str(self.label_folder), self.label_name(first)))
             if not os.path.isfile(path):
-                result.append(MissingPath(self.title, path, self.label_fix()))
+                result.append(MissingPath(self.title, path, self.label_fix(path)))
         elif next(scan(label_folder, self.label_suffix), None) is None:
             path = f"{label_folder}/**/*{self.label_suffix}"
             result.append(MissingPath(self.title, path, self.label_fix()))
         return result
 
-    def depth_fix(self) -> str:
-        """Returns how to make the depth files."""
-        return (
-            f"put the depth maps that come with CDDA into {self.root}/{self.depth_dir}, or render "
-            f"them: {self.render}"
-        )
+    def depth_fix(self, missing: str | None = None) -> str:
+        """Returns how to make the depth files.
 
-    def label_fix(self) -> str:
-        """Returns how to make the labels: convert raw ones if there are any, else get them."""
+        Args:
+            missing: Path of one that is not there.
+        """
+        near = None if missing is None else similar(Path(missing))
+        if near is not None:
+            return f"there is {near}: set depth_suffix, or render them: {self.render}"
+        published = f"put the depth maps that come with CDDA into {self.root}/{self.depth_dir}, or "
+        return f"{'' if self.own else published}render them: {self.render}"
+
+    def label_fix(self, missing: str | None = None) -> str:
+        """Returns how to make the labels: convert raw ones if there are any, else get them.
+
+        Args:
+            missing: Path of a label that is not there.
+        """
+        near = None if missing is None else similar(Path(missing))
+        if near is not None and (
+            self.convert is None or same_name(near) == same_name(Path(str(missing)).name)
+        ):
+            return (
+                f"there is {near}, while label_suffix is {self.label_suffix!r}: set it to what the "
+                "names of labels end with, or rename them"
+            )
+        if self.own and self.convert is None:
+            return "check label_dir and label_suffix of this data set in the config"
         if self.convert is None:
             return self.obtain
         folder = Path(self.root, str(self.label_dir))
         if next(scan(folder, ""), None) is None:
-            return f"{self.obtain}; then run: {self.convert}"
-        return f"run: {self.convert}"
-
-
-def _as_found(layout: Layout, split: str, root: str, images_only: bool) -> Layout:
-    """The layout, or the first of its other ones if only that one's folders exist."""
-    here = Arrangement(layout.splits, layout.label_suffix)
-    for one in (here, *layout.others) if layout.others else ():
-        if split not in one.splits:
-            continue
-        images, labels = one.splits[split]
-        if next(scan(Path(root, images), layout.img_suffix), None) is None:
-            continue
-        if images_only or next(scan(Path(root, str(labels)), one.label_suffix), None) is not None:
-            return replace(layout, splits=one.splits, label_suffix=one.label_suffix)
-    return layout
-
-
-def _list_command(layout: Layout, root: str) -> str:
-    if layout.published_split is None:
-        return "write one image name per line, without suffix"
-    return f"run: python tools/convert_datasets/splits.py {layout.published_split} {root}"
-
-
-def _as_png(suffix: str) -> str:
-    return suffix[: suffix.rfind(".")] + ".png"
-
-
-def scan(folder: Path, suffix: str) -> Iterator[str]:
-    """Yields the relative POSIX paths of all files below a folder that end with the suffix."""
-    pending = [""]
-    while pending:
-        prefix = pending.pop()
-        try:
-            entries = os.scandir(folder / prefix)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        with entries:
-            for entry in entries:
-                if entry.is_dir():
-                    pending.append(f"{prefix}{entry.name}/")
-                elif entry.name.endswith(suffix) and not entry.name.startswith("."):
-                    yield prefix + entry.name
-
-
-def depth_folder_of(img_dir: str) -> str:
-    """Returns where the depth files of an image folder lie: ``depth_any`` for its first part.
-
-    >>> depth_folder_of("images"), depth_folder_of("leftImg8bit/train")
-    ('depth_any', 'depth_any/train')
-    """
-    return str(Path(DEPTH_FOLDER, *Path(img_dir).parts[1:]))
-
-
-def parts_of(dataset_cfg: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Returns the data sets inside the config of a wrapper: of a pair, a list of targets, ..."""
-    parts = [dataset_cfg[key] for key in ("source", "target", "dataset") if dataset_cfg.get(key)]
-    if dataset_cfg.get("images"):  # of aligned labels, which an earlier job may have to make first
-        parts.append({**dataset_cfg["images"], "images_only": True})
-    parts += dataset_cfg.get("datasets") or ()
-    return [*parts, *(dataset_cfg.get("targets") or {}).values()]
-
-
-def missing_paths(dataset_cfg: Mapping[str, Any] | None, depth: bool = False) -> list[MissingPath]:
-    """Returns what a data set config needs and does not find on disk.
-
-    Args:
-        dataset_cfg: Config of one of our data sets, of a ``DomainPairDataset`` or of a wrapper with
-            a ``dataset`` key. Data sets of other packages are not looked at.
-        depth: Depth files are needed even if no transform of the pipeline loads them.
-    """
-    if not dataset_cfg:
-        return []
-    nested = parts_of(dataset_cfg)
-    if nested:
-        return [path for cfg in nested for path in missing_paths(cfg, depth)]
-    if dataset_cfg.get("type") not in {*LAYOUTS, "TaxonomyDataset"}:
-        return []
-    loads = any(step.get("type") == DEPTH_LOADER for step in dataset_cfg.get("pipeline") or ())
-    return DataLocation.create(**dataset_cfg).missing(depth or loads)
+            return self.obtain if self.own else f"{self.obtain}; then run: {self.convert}"
+        own = "; if labels hold trainIds already, set label_suffix instead" if self.own else ""
+        return f"run: {self.convert}{own}"

@@ -10,7 +10,7 @@ from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.experiments import profiles
 from mmseg_uda.experiments.plan import Options, plan
 from mmseg_uda.taxonomy import load_taxonomy, load_taxonomy_map
-from mmseg_uda.taxonomy.locations import parts_of
+from mmseg_uda.taxonomy.needs import parts_of
 
 
 @pytest.mark.parametrize("profile", ["paper", "mini"])

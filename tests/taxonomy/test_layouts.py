@@ -34,11 +34,11 @@ def test_everything_missing_names_folders_and_commands(tmp_path):
 
 
 def test_unconverted_labels_ask_for_the_converter_only(tmp_path):
-    touch(tmp_path / "images/00001.png")
-    touch(tmp_path / "labels/00001.png")
-    (missing,) = missing_paths({"type": "GTA", "data_root": str(tmp_path)})
-    assert missing.path == f"{tmp_path}/labels/00001_labelTrainIds.png"
-    assert missing.fix == f"run: python tools/convert_datasets/gta.py {tmp_path} --nproc 8"
+    touch(tmp_path / "gta/images/00001.png")
+    touch(tmp_path / "gta/labels/00001.png")
+    (missing,) = missing_paths({"type": "GTA", "data_root": f"{tmp_path}/gta"})
+    assert missing.path == f"{tmp_path}/gta/labels/00001_labelTrainIds.png"
+    assert missing.fix == f"run: python tools/convert_datasets/gta.py {tmp_path}/gta --nproc 8"
 
 
 def test_complete_data_set_misses_nothing(tmp_path):

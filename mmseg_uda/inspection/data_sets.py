@@ -12,6 +12,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Finding, problem
 from mmseg_uda.labels import FileReport
 from mmseg_uda.taxonomy import LAYOUTS, DataLocation, Taxonomy, load_taxonomy
+from mmseg_uda.taxonomy.folders import Leftovers
 from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
 
 AREA = "data"
@@ -72,13 +73,23 @@ class DataSet:
         return bool(self.taxonomy.space_of(self.label_map))
 
     @cached_property
+    def _found(self) -> tuple[list[str], Leftovers]:
+        left = Leftovers()
+        return self.location.images(left), left
+
+    @property
     def images(self) -> list[str]:
         """Names of all images, sorted.
 
         Raises:
             UserError: There is none, or one that is listed is missing or there twice.
         """
-        return self.location.images()
+        return self._found[0]
+
+    @property
+    def left(self) -> Leftovers:
+        """What lies in the image folder and is not used."""
+        return self._found[1]
 
     @cached_property
     def labels(self) -> list[str]:

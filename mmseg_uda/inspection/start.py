@@ -9,11 +9,17 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Finding, Level, problem, unique
 
 from .data_sets import AREA, DataSet, collect
+from .files import check_files
+from .idle import check_idle
 from .ids import check_label_space
+from .overlap import check_overlap
 
-CONFIG_CHECKS: tuple[Callable[[Mapping[str, Any]], list[Finding]], ...] = ()
-"""Of a resolved config alone: no file of a data set is read."""
-DATA_CHECKS: tuple[Callable[[DataSet], list[Finding]], ...] = (check_label_space,)
+CONFIG_CHECKS: tuple[Callable[[Mapping[str, Any]], list[Finding]], ...] = (
+    check_idle,
+    check_overlap,
+)
+"""Of a resolved config: no file of a data set is read."""
+DATA_CHECKS: tuple[Callable[[DataSet], list[Finding]], ...] = (check_files, check_label_space)
 """Of a data set whose first files are there: headers, and the content of a few files."""
 
 

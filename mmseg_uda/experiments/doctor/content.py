@@ -49,8 +49,7 @@ def check_duplicates(data_sets: Sequence[DataSet]) -> list[Finding]:
             if "training" not in training.roles or "evaluation" not in evaluation.roles:
                 continue
             if training.location.image_folder == evaluation.location.image_folder:
-                findings.append(_same_folder(training))
-                continue
+                continue  # told of their names
             places: dict[str | None, list[str]] = defaultdict(list)
             for report in training.reports:
                 places[report.digest].append(report.image)
@@ -74,15 +73,6 @@ def check_duplicates(data_sets: Sequence[DataSet]) -> list[Finding]:
                     )
                 )
     return findings
-
-
-def _same_folder(one: DataSet) -> Finding:
-    return Finding(
-        AREA,
-        Level.NOTE,
-        f"{one.title} is read for training and for evaluation",
-        "evaluate on a split of its own, unless this is intended",
-    )
 
 
 def _remove(training: DataSet, images: Sequence[Path]) -> str:

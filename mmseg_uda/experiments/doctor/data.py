@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
@@ -19,8 +19,8 @@ from mmseg_uda.inspection import (
     inspect_config,
     inspect_data_set,
 )
+from mmseg_uda.inspection.files import check_all_sizes
 from mmseg_uda.labels import inspect_files
-from mmseg_uda.taxonomy.locations import scan
 
 # Images of the published splits.
 COUNTS = {
@@ -53,22 +53,22 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
         findings += inspect_config(config)
     data_sets = collect(configs, findings)
     for one in data_sets:
-        missing = one.location.missing(one.needs_depth)
-        findings += [
-            Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
-            for path in missing
-        ]
-        if missing:
-            continue
-        findings += _complete(one)
-        findings += inspect_data_set(one)
         try:
+            missing = one.location.missing(one.needs_depth)
+            findings += [
+                Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
+                for path in missing
+            ]
+            if missing:
+                continue
+            findings += _complete(one)
+            findings += inspect_data_set(one)
             if decode:
                 one.reports = list(inspect_files(one.item, workers, one.needs_depth))
                 findings += check_content(one)
             if TRAINING in one.roles:  # only rare class sampling reads them
                 findings += check_statistics(one)
-        except UserError as error:  # its taxonomy or label map
+        except UserError as error:  # its list, folders, taxonomy or label map
             findings.append(problem(AREA, error))
     findings = unique(findings)
     return [*findings, *_further(configs, findings), *check_duplicates(data_sets)]
@@ -89,13 +89,13 @@ def _further(configs: Iterable[Mapping[str, Any]], before: Sequence[Finding]) ->
 
 def _complete(one: DataSet) -> list[Finding]:
     location, item = one.location, one.item
-    images = location.images()
-    folder = location.label_folder
+    images, labels = one.images, one.labels
     text = f"{location.title}: {len(images)} images in {location.image_folder}"
-    findings = []
-    if folder is not None:
-        names = [location.label_name(image) for image in images]
-        absent = [name for name in names if not Path(folder, name).is_file()]
+    if location.file_list is not None:
+        text += f" of {location.file_list}"
+    findings = check_all_sizes(one)
+    if labels:
+        absent = [name for name in labels if not os.path.isfile(one.label_path(name))]
         text += f", {len(images) - len(absent)} labels"
         if absent:
             findings.append(
@@ -103,12 +103,11 @@ def _complete(one: DataSet) -> list[Finding]:
                     AREA,
                     Level.PROBLEM,
                     f"{location.title}: {len(absent)} labels are missing, e.g. "
-                    f"{Path(folder, absent[0])}",
-                    location.label_fix(),
+                    f"{one.label_path(absent[0])}",
+                    location.label_fix(one.label_path(absent[0])),
                     {"missing_labels": absent},
                 )
             )
-        findings += _without_image(one, set(names))
     expected = COUNTS.get((str(item.get("type")), str(item.get("split", "train"))))
     # A list of images was checked entry by entry.
     chosen = [item.get(key) for key in ("data_root", "img_dir", "file_list")]
@@ -123,26 +122,3 @@ def _complete(one: DataSet) -> list[Finding]:
             )
         )
     return [Finding(AREA, Level.OK, text), *findings]
-
-
-def _without_image(one: DataSet, names: set[str]) -> list[Finding]:
-    """Labels that no image belongs to: often half of a download."""
-    location = one.location
-    folder = location.label_folder
-    if folder is None or folder != Path(location.root, str(location.label_dir)):
-        return []  # folders by weather condition hold other splits, too
-    if location.label_suffix == location.img_suffix:
-        return []  # such a suffix also matches what is no label
-    orphans = sorted(n for n in scan(folder, location.label_suffix) if n not in names)
-    if not orphans:
-        return []
-    return [
-        Finding(
-            AREA,
-            Level.NOTE,
-            f"{location.title}: {len(orphans)} labels have no image, e.g. "
-            f"{Path(folder, orphans[0])}",
-            location.obtain or "complete the images, unless the subset is intended",
-            {"labels_without_image": orphans},
-        )
-    ]

@@ -1,0 +1,106 @@
+"""Settings that are right by themselves and have no effect beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmseg_uda.findings import Finding, Level
+from mmseg_uda.taxonomy import LAYOUTS
+from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
+
+from .data_sets import OURS, entries_of, steps_of
+
+AREA = "config"
+SAMPLER = "PairSampler"
+SAMPLINGS = ("rare_class_sampling", "class_uniform_sampling")
+OLDER_KEYS = {
+    "data": "train_dataloader, val_dataloader and test_dataloader",
+    "lr_config": "param_scheduler",
+    "optimizer_config": "optim_wrapper (clip_grad, accumulative_counts)",
+    "runner": "train_cfg=dict(type='TrainLoop', max_iters=...)",
+    "total_iters": "train_cfg.max_iters",
+    "checkpoint_config": "default_hooks.checkpoint",
+    "log_config": "default_hooks.logger, and --log for trackers",
+    "evaluation": "train_cfg.val_interval and val_evaluator",
+    "dist_params": "env_cfg.dist_cfg",
+    "fp16": "--amp fp16",
+    "gpu_ids": "the environment variable CUDA_VISIBLE_DEVICES",
+    "resume_from": "--resume",
+}
+"""Keys of configs for mmcv 0.x and 1.x that the runner does not read: what takes their place."""
+
+
+def check_idle(config: Mapping[str, Any]) -> list[Finding]:
+    """Finds settings without effect."""
+    data = (config.get("train_dataloader") or {}).get("dataset") or {}
+    findings = [*_older_keys(config), *_sampling(config.get("train_dataloader") or {}, data)]
+    for key, _, item in entries_of(config):
+        if item.get("type") in OURS:
+            findings += _of_data_set(key, item, config, data)
+    if data.get("target_labels_for_diagnosis") and not (config.get("uda") or {}).get("diagnosis"):
+        findings.append(
+            _idle(
+                "train_dataloader.dataset.target_labels_for_diagnosis",
+                "no component looks at the labels",
+                "add uda.diagnosis=dict(type='PseudoLabelQuality'), or leave it out",
+            )
+        )
+    return findings
+
+
+def _idle(key: str, reason: str, fix: str, level: Level = Level.WARNING) -> Finding:
+    return Finding(AREA, level, f"{key} has no effect: {reason}", fix)
+
+
+def _older_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
+    if "train_dataloader" not in config:
+        return
+    for key, now in OLDER_KEYS.items():
+        if config.get(key) is not None:
+            yield _idle(key, "it is of an older config format", f"use {now}", Level.PROBLEM)
+    # In configs of mmsegmentation 1.x both are variables that other keys use.
+    optimizer = (config.get("optim_wrapper") or {}).get("optimizer")
+    if config.get("optimizer") not in (None, optimizer):
+        yield _idle("optimizer", "another one is in use", "set optim_wrapper.optimizer")
+    seed = (config.get("randomness") or {}).get("seed")
+    if config.get("seed") not in (None, seed):
+        yield _idle("seed", f"the training's is {seed}", "set randomness.seed, or give --seed")
+
+
+def _sampling(loader: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Finding]:
+    sampler = loader.get("sampler") or {}
+    chosen = [name for name in SAMPLINGS if data.get(name) is not None]
+    ours = sampler.get("type") == SAMPLER and sampler.get("shuffle", True)
+    if data.get("type") == "DomainPairDataset" and chosen and not ours:
+        yield _idle(
+            f"train_dataloader.dataset.{chosen[0]}",
+            f"train_dataloader.sampler={dict(sampler)} counts through the images in order",
+            f"set train_dataloader.sampler=dict(type={SAMPLER!r}), which shuffles",
+            Level.PROBLEM,
+        )
+
+
+def _of_data_set(
+    key: str, item: Mapping[str, Any], config: Mapping[str, Any], data: Mapping[str, Any]
+) -> Iterator[Finding]:
+    diagnosed = key.endswith(".target") and data.get("target_labels_for_diagnosis")
+    if item.get("images_only") and item.get("label_map") is not None and not diagnosed:
+        yield _idle(f"{key}.label_map", "images_only=True uses no labels", "leave one of them out")
+    labels = item.get("label_dir") is not None or item.get("images_only")
+    by_hand = item.get("img_dir") is not None and labels
+    if item.get("type") in LAYOUTS and by_hand and item.get("split") is not None:
+        yield _idle(
+            f"{key}.split",
+            "img_dir and label_dir name the folders",
+            "leave split out, or the two of them",
+        )
+    loads = any(step.get("type") == DEPTH_LOADER for step in steps_of(item))
+    if not loads and not (config.get("uda") or {}).get("depth"):
+        for option in ("depth_dir", "depth_suffix"):
+            if item.get(option) is not None:
+                yield _idle(
+                    f"{key}.{option}",
+                    "nothing reads depth files",
+                    f"add dict(type={DEPTH_LOADER!r}) to the pipeline, or leave it out",
+                )

@@ -1,0 +1,72 @@
+"""Settings without effect beside the others."""
+
+import pytest
+
+from mmseg_uda.findings import Level
+from mmseg_uda.inspection.idle import check_idle
+
+SOURCE = dict(type="GTA", pipeline=[dict(type="LoadFrame")])
+TARGET = dict(type="Cityscapes", images_only=True)
+
+
+def config(source=None, target=None, sampler=None, uda=None, pair=None, **further):
+    data = dict(type="DomainPairDataset", source={**SOURCE, **(source or {})}, **(pair or {}))
+    data["target"] = {**TARGET, **(target or {})}
+    loader = dict(sampler=sampler or dict(type="PairSampler"), dataset=data)
+    return dict(train_dataloader=loader, uda=uda or {}, **further)
+
+
+IDLE = {
+    "source.depth_suffix": config(source=dict(depth_suffix="_d.png")),
+    "target.depth_dir": config(target=dict(depth_dir="depth")),
+    "target.label_map": config(target=dict(label_map="gta16")),
+    "source.split": config(source=dict(split="train", img_dir="a", label_dir="b")),
+    "target.split": config(target=dict(split="val", img_dir="a")),
+    "dataset.target_labels_for_diagnosis": config(pair=dict(target_labels_for_diagnosis=True)),
+    "optimizer": config(
+        optimizer=dict(type="SGD"), optim_wrapper=dict(optimizer=dict(type="Adam"))
+    ),
+    "seed": config(seed=3, randomness=dict(seed=0)),
+}
+REFUSED = {
+    "dataset.rare_class_sampling": config(
+        pair=dict(rare_class_sampling={}), sampler=dict(type="InfiniteSampler", shuffle=True)
+    ),
+    "dataset.class_uniform_sampling": config(
+        pair=dict(class_uniform_sampling={}), sampler=dict(type="PairSampler", shuffle=False)
+    ),
+    "lr_config": config(lr_config=dict(policy="poly")),
+    "evaluation": config(evaluation=dict(interval=4000)),
+    "checkpoint_config": config(checkpoint_config=dict(interval=1)),
+    "data": config(data=dict(samples_per_gpu=2)),
+}
+
+
+@pytest.mark.parametrize("key", [*IDLE, *REFUSED])
+def test_they_are_told_with_their_key(key):
+    (finding,) = check_idle({**IDLE, **REFUSED}[key])
+    assert f"{key} has no effect" in finding.message and finding.fix
+    assert finding.level is (Level.WARNING if key in IDLE else Level.PROBLEM)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        config(),
+        config(source=dict(depth_suffix="_d.png", pipeline=[dict(type="LoadRemappedDepth")])),
+        config(source=dict(depth_dir="depth"), uda=dict(depth=dict(type="DepthSimilarity"))),
+        config(
+            target=dict(label_map="gta16"),
+            pair=dict(target_labels_for_diagnosis=True),
+            uda=dict(diagnosis=dict(type="PseudoLabelQuality")),
+        ),
+        config(source=dict(split="train", img_dir="a")),
+        config(pair=dict(rare_class_sampling={})),
+        config(optimizer=dict(lr=1), optim_wrapper=dict(optimizer=dict(lr=1)), seed=0,
+               randomness=dict(seed=0)),
+        dict(alignment=dict(), data=dict(evaluate=None)),
+        dict(),
+    ],
+)  # fmt: skip
+def test_what_has_an_effect_is_not(right):
+    assert check_idle(right) == []

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.base import CropClassifier
 from mmseg_uda.foundation.lazy import (
+    NO_CODE,
     LazyNetwork,
     Loaded,
     autocast,
@@ -19,6 +20,7 @@ from mmseg_uda.foundation.lazy import (
     find_checkpoint,
     find_file,
     loading,
+    model_config,
     weights_fingerprint,
 )
 from mmseg_uda.foundation.registry import CROP_CLASSIFIERS
@@ -60,8 +62,9 @@ class TransformersClip(CropClassifier):
         with loading(self.checkpoint, "config.json, the weights and the tokenizer files"):
             from transformers import AutoTokenizer, CLIPModel
 
+            model_config(source, local)  # checks it
             model = CLIPModel.from_pretrained(source, local_files_only=local)
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, **NO_CODE)
         return Loaded(model, tokenizer=tokenizer)
 
     def load(self) -> None:
@@ -182,9 +185,12 @@ class OpenClip(CropClassifier):
                 # A download that fails would else leave random weights and a warning.
                 require_pretrained=True,
             )
-            tokenizer = open_clip.get_tokenizer(name)
             settings = open_clip.get_model_preprocess_cfg(model)
-            embed_dim = open_clip.get_model_config(name)["embed_dim"]
+            config = open_clip.get_model_config(name)
+            embed_dim = config["embed_dim"]
+            # The folder's config also holds the options of transformers' tokenizer.
+            named = (config.get("text_cfg") or {}).get("hf_tokenizer_name")
+            tokenizer = open_clip.get_tokenizer(name, **(NO_CODE if named else {}))
         return Loaded(model, tokenizer=tokenizer, settings=settings, embed_dim=embed_dim)
 
     def load(self) -> None:

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.lazy import (
+    NO_CODE,
     LazyNetwork,
     Loaded,
     autocast,
     check_dtype,
     find_checkpoint,
     loading,
+    model_config,
 )
 
 ALIASES = {
@@ -81,9 +83,9 @@ class DepthAnything:
     def _load(self) -> Loaded:
         source, local = find_checkpoint(self.checkpoint)
         with loading(self.checkpoint, "config.json and the weights"):
-            from transformers import AutoConfig, AutoModelForDepthEstimation
+            from transformers import AutoModelForDepthEstimation
 
-            config = AutoConfig.from_pretrained(source, local_files_only=local)
+            config = model_config(source, local)
             if config.model_type != "depth_anything":
                 raise UserError(
                     f"{self.checkpoint!r} holds a model of type {config.model_type!r}",
@@ -95,7 +97,9 @@ class DepthAnything:
                     fix="give a relative model, such as "
                     "'depth-anything/Depth-Anything-V2-Small-hf'",
                 )
-            model = AutoModelForDepthEstimation.from_pretrained(source, local_files_only=local)
+            model = AutoModelForDepthEstimation.from_pretrained(
+                source, local_files_only=local, **NO_CODE
+            )
         return Loaded(model, patch=int(config.patch_size))
 
     @property

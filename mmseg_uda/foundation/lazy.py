@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import pickle
 import random
 import weakref
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.hub import pretrained_roots, settle_for_cache_when_offline
 
 ARCHIVES = (".bin", ".pt", ".pth")
+
+# Models and tokenizers may come with Python files; a folder of weights is data.
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _shared: weakref.WeakValueDictionary[tuple, Loaded] = weakref.WeakValueDictionary()
@@ -153,6 +157,31 @@ def find_checkpoint(name: str) -> tuple[str, bool]:
     return name, False
 
 
+def model_config(source: str, local: bool) -> Any:
+    """The configuration of a model of the transformers library, whose folder brings data alone.
+
+    Args:
+        source: Folder or hub name.
+        local: Whether it is a folder.
+
+    Raises:
+        UserError: It asks for attention that is fetched from the hub as code.
+        ValueError: Its classes are Python files beside it.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(source, local_files_only=local, **NO_CODE)
+    parts = [config, *(getattr(config, part, None) for part in config.sub_configs)]
+    kernels = [getattr(part, "_attn_implementation", None) for part in parts]
+    foreign = next((kernel for kernel in kernels if "/" in str(kernel)), None)
+    if foreign is not None:
+        raise UserError(
+            f"config.json of {source!r} asks for code: attn_implementation={foreign!r}",
+            fix="remove that entry, or fetch the model again",
+        )
+    return config
+
+
 def find_file(name: str) -> Path | None:
     """A file by its path, or by its name in ``pretrained/``; None where there is none."""
     return next((p for p in _places(name) if p.is_file()), None)
@@ -221,6 +250,13 @@ def check_files(name: str) -> None:
                 raise UserError(f"{file} is damaged: {error}", fix="copy it again") from error
 
 
+def pickled(source: str, error: pickle.UnpicklingError) -> UserError:
+    """What to say of weights that would run code."""
+    from mmseg_uda.models.weights.files import no_weights  # brings mmsegmentation along
+
+    return no_weights(source, error)
+
+
 @contextlib.contextmanager
 def loading(name: str, needs: str) -> Iterator[None]:
     """Turns whatever a library raises while it loads ``name`` into a readable error.
@@ -241,6 +277,8 @@ def loading(name: str, needs: str) -> Iterator[None]:
             f"loading {name!r} needs a package that is not installed: {error}",
             fix="pip install transformers open_clip_torch",
         ) from error
+    except pickle.UnpicklingError as error:
+        raise pickled(name, error) from error
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         folder = Path("pretrained") / Path(name).name

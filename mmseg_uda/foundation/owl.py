@@ -14,6 +14,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.base import CLIP_MEAN, CLIP_STD, Detector
 from mmseg_uda.foundation.crops import RESAMPLES, normalise, resize_images
 from mmseg_uda.foundation.lazy import (
+    NO_CODE,
     LazyNetwork,
     Loaded,
     autocast,
@@ -21,6 +22,7 @@ from mmseg_uda.foundation.lazy import (
     find_checkpoint,
     full_precision,
     loading,
+    model_config,
 )
 from mmseg_uda.foundation.registry import DETECTORS
 
@@ -62,21 +64,20 @@ class OwlDetector(Detector):
         source, local = find_checkpoint(self.checkpoint)
         with loading(self.checkpoint, "config.json, the weights and the tokenizer files"):
             from transformers import (
-                AutoConfig,
                 AutoTokenizer,
                 Owlv2ForObjectDetection,
                 OwlViTForObjectDetection,
             )
 
             kinds = {"owlvit": OwlViTForObjectDetection, "owlv2": Owlv2ForObjectDetection}
-            kind = AutoConfig.from_pretrained(source, local_files_only=local).model_type
+            kind = model_config(source, local).model_type
             if kind not in kinds:
                 raise UserError(
                     f"OwlDetector: {self.checkpoint!r} holds a model of type {kind!r}",
                     fix="give the checkpoint of an OWL-ViT or OWLv2 detector",
                 )
             model = kinds[kind].from_pretrained(source, local_files_only=local)
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, **NO_CODE)
         return Loaded(model, tokenizer=tokenizer, kind=kind)
 
     def load(self) -> None:

@@ -1,30 +1,8 @@
 """Tiny, randomly initialised models of the real libraries, saved as local checkpoint folders."""
 
-import json
-import string
-
 import pytest
 import torch
-
-
-def save_tokenizer(folder, length):
-    from transformers import CLIPTokenizer
-
-    letters = string.ascii_lowercase + string.digits + string.punctuation
-    tokens = [*letters, *(c + "</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
-    vocab = {token: i for i, token in enumerate(tokens)}
-    CLIPTokenizer(vocab=vocab, merges=[], model_max_length=length).save_pretrained(folder)
-    return len(vocab)
-
-
-def tower(**extra):
-    return {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        **extra,
-    }
+from tiny_clip import save_tokenizer, tower, write_clip, write_open_clip
 
 
 @pytest.fixture(scope="session", params=["owlvit", "owlv2"])
@@ -49,55 +27,12 @@ def owl_folder(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory):
-    from transformers import CLIPConfig, CLIPModel
-
-    folder = tmp_path_factory.mktemp("clip")
-    vocab = save_tokenizer(folder, 16)
-    text = tower(
-        vocab_size=vocab,
-        max_position_embeddings=16,
-        bos_token_id=vocab - 2,
-        eos_token_id=vocab - 1,
-        pad_token_id=vocab - 1,
-    )
-    config = CLIPConfig(
-        text_config=text, vision_config=tower(image_size=32, patch_size=8), projection_dim=24
-    )
-    torch.manual_seed(1)
-    CLIPModel(config).save_pretrained(folder)
-    return folder
+    return write_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="session")
 def open_clip_folder(tmp_path_factory):
-    import open_clip
-    from safetensors.torch import save_file
-
-    folder = tmp_path_factory.mktemp("open_clip")
-    config = {
-        "embed_dim": 16,
-        "vision_cfg": {
-            "image_size": 32,
-            "layers": 2,
-            "width": 32,
-            "head_width": 16,
-            "patch_size": 8,
-        },
-        "text_cfg": {
-            "context_length": 16,
-            "vocab_size": 49408,
-            "width": 16,
-            "heads": 2,
-            "layers": 1,
-        },
-    }
-    torch.manual_seed(2)
-    save_file(open_clip.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
-    settings = {"size": 32, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": settings})
-    )
-    return folder
+    return write_open_clip(tmp_path_factory.mktemp("open_clip"))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,8 @@ from mmseg_uda.foundation.lazy import (
     find_file,
     full_precision,
     loading,
+    model_config,
+    pickled,
     weights_fingerprint,
 )
 from mmseg_uda.foundation.masks.automatic import AutomaticMaskProposer, GenerationOptions
@@ -65,9 +68,7 @@ class TransformersSam:
         with loading(self.checkpoint, "config.json and model.safetensors"):
             import transformers
 
-            kind = transformers.AutoConfig.from_pretrained(
-                source, local_files_only=local
-            ).model_type
+            kind = model_config(source, local).model_type
             if kind not in KINDS:
                 raise UserError(
                     f"SamProposer: {self.checkpoint!r} holds a model of type {kind!r}",
@@ -180,6 +181,8 @@ class SegmentAnything:
         try:
             check_archive(path)
             model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except pickle.UnpicklingError as error:
+            raise pickled(str(path), error) from error
         except Exception as error:  # a damaged file may raise anything
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise UserError(

@@ -161,7 +161,7 @@ def show(results: list[dict], title: str) -> None:
     from rich.table import Table
 
     done = [result for result in results if "error" not in result]
-    console = Console(width=max(100, 28 + 24 * len(results)))
+    console = Console(width=max(100, 28 + 24 * len(results)), markup=False, emoji=False)
     if done:
         first = done[0]
         table = Table(

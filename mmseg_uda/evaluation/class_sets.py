@@ -118,7 +118,7 @@ class ClassSets:
         table.add_section()
         for name in MEANS:
             table.add_row(name, "", f"{scores[name]:.2f}", "")
-        console = Console(width=80, no_color=True)
+        console = Console(width=80, no_color=True, markup=False, emoji=False)
         with console.capture() as capture:
             console.print(table)
         return capture.get()

@@ -126,7 +126,7 @@ class MultiTargetIoU(BaseMetric):
                 cells = [f"{value:.2f}" for value in (*values, metrics[name])]
                 table.add_row(name.removeprefix("IoU."), *cells)
             table.add_section()
-        console = Console(width=WIDTH, no_color=True)
+        console = Console(width=WIDTH, no_color=True, markup=False, emoji=False)
         with console.capture() as capture:
             console.print(table)
         print_log("\n" + capture.get(), MMLogger.get_current_instance())

@@ -195,7 +195,7 @@ class StreamingIoU(BaseMetric):
         table.add_row("mean", f"{metrics['mIoU']:.2f}", f"{metrics['mAcc']:.2f}")
         for name, members in self.subsets.items():
             table.add_row(f"mean {name} ({len(members)})", f"{metrics[f'mIoU_{name}']:.2f}", "")
-        console = Console(width=60, no_color=True)
+        console = Console(width=60, no_color=True, markup=False, emoji=False)
         with console.capture() as capture:
             console.print(table)
         print_log("\n" + capture.get(), MMLogger.get_current_instance())

@@ -84,9 +84,15 @@ def _read(folder: Path) -> dict[str, Any]:
             continue
         merged |= {key: content[key] for key in ("classes", "palette", "iter")}
         for entry in content["examples"]:
-            paths = {k: folder / v if v and k != "name" else v for k, v in entry.items()}
+            paths = {k: v if k == "name" else _beside(folder, v) for k, v in entry.items()}
             merged["examples"].append(paths)
     return merged
+
+
+def _beside(folder: Path, name: Any) -> Path | None:
+    """A picture in the job's own folder: the page must not show what a list points to elsewhere."""
+    inside = isinstance(name, str) and Path(name).name == name and Path(name).suffix in TYPES
+    return folder / name if inside else None
 
 
 def _uri(path: Path | None) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.experiments.escaping import csv_cell, markdown_code, markdown_text
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.page import page
 from mmseg_uda.experiments.report_tables import (
@@ -52,8 +53,8 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
     """Returns the report as Markdown."""
     mini = profile == "mini"
     parts = [
-        f"# {headline(experiment, profile)}",
-        experiment.title,
+        f"# {markdown_text(headline(experiment, profile))}",
+        markdown_text(experiment.title, paragraph=True),
     ]
     if mini:
         parts.append(f"**{MINIWORLD}**: {MINIWORLD_MEANS}")
@@ -63,9 +64,10 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
         main_table(experiment, rows, published=not mini).markdown(),
     ]
     if any(row.row.note for row in rows):
-        parts += [f"Row {row.number}: {row.row.note}" for row in rows if row.row.note]
+        noted = [row for row in rows if row.row.note]
+        parts += [f"Row {row.number}: {markdown_text(row.row.note)}" for row in noted]
     # The notes are about the paper's jobs and numbers.
-    parts += [f"Note: {note}" for note in experiment.notes if not mini]
+    parts += [f"Note: {markdown_text(note)}" for note in experiment.notes if not mini]
     if class_names(rows):
         parts += ["## IoU per class", class_table(rows, published=not mini).markdown()]
     parts += [
@@ -77,7 +79,7 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
         cost_table(rows).markdown(),
         "## Jobs",
         jobs_table(rows).markdown(),
-        f"Folders: `{folder}/<name>/` (log, checkpoints, `evaluations.json`).",
+        f"Folders: {markdown_code(f'{folder}/<name>/')} (log, checkpoints, `evaluations.json`).",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -87,8 +89,12 @@ def csv_text(experiment: Experiment, rows: Sequence[RowResult]) -> str:
     classes = class_names(rows)
     metrics = [*table_metrics(experiment, rows), "aAcc", "mAcc"]
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(
+    lines = csv.writer(buffer, lineterminator="\n")
+
+    def write(cells: Sequence[Any]) -> None:
+        lines.writerow(map(csv_cell, cells))
+
+    write(
         ["row", "label", "seed", "name", "state", "iteration", "seconds", "seconds_per_iter"]
         + [*metrics, "best_mIoU", "best_iteration"]
         + [f"IoU.{name}" for name in classes]
@@ -98,7 +104,7 @@ def csv_text(experiment: Experiment, rows: Sequence[RowResult]) -> str:
             values = [job.metric(name) for name in metrics]
             values += [job.best.get("mIoU"), job.best.get("iter")]
             values += [job.last.get("IoU", {}).get(name) for name in classes]
-            writer.writerow(
+            write(
                 [row.number, row.row.label, job.job.setup.seed, job.job.name, job.state.value]
                 + [job.last.get("iter", ""), f"{job.seconds:.1f}", _empty(job.seconds_per_iter)]
                 + [_empty(value) for value in values]

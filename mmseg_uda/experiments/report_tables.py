@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmseg_uda.experiments.display import clock
+from mmseg_uda.experiments.escaping import markdown_code, markdown_text
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.experiments.results import JobResult, Mean, RowResult, shown_classes
@@ -49,10 +50,11 @@ COST = (
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads and rows of cells, all text."""
+    """Column heads and rows of cells, all text; ``code`` is the head of the column of job names."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    code: str | None = None
 
     def numeric(self, column: int) -> bool:
         """Whether a column holds numbers, which are set right-aligned."""
@@ -61,9 +63,14 @@ class Table:
 
     def markdown(self) -> str:
         """Returns the table as Markdown."""
-        lines = ["| " + " | ".join(self.head) + " |", "|" + "---|" * len(self.head)]
-        lines += ["| " + " | ".join(row) + " |" for row in self.rows]
-        return "\n".join(lines)
+        names = [head == self.code for head in self.head]
+        lines = [[markdown_text(head) for head in self.head]]
+        for row in self.rows:
+            cells = zip(row, names, strict=True)
+            lines.append([markdown_code(c, True) if n else markdown_text(c) for c, n in cells])
+        rule = "|" + "---|" * len(self.head)
+        head, *rows = ("| " + " | ".join(line) + " |" for line in lines)
+        return "\n".join([head, rule, *rows])
 
 
 def headline(experiment: Experiment, profile: str) -> str:
@@ -202,11 +209,12 @@ def jobs_table(rows: Sequence[RowResult]) -> Table:
                 job_miou(job),
                 clock(job.seconds) if job.seconds else UNKNOWN,
                 UNKNOWN if job.seconds_per_iter is None else f"{job.seconds_per_iter:.3f}",
-                f"`{job.job.name}`",
+                job.job.name,
             ]
             for row in rows
             for job in row.jobs
         ],
+        code="name",
     )
 
 

@@ -146,6 +146,14 @@ def test_metric_of_networks():
     assert not any(name.startswith("Acc.") for name in scores)
 
 
+def test_table_shows_names_as_they_are():
+    """rich takes square brackets and colons for more than text; [/b] ended the evaluation."""
+    names = ("[/b]", "[red]car", ":car: [x]")
+    sets = ClassSets(names, evaluated=(0, 1), known=(0,))
+    text = sets.table(sets.scores(matrix(3, (LABEL, PREDICTION))))
+    assert all(f" {name} " in text for name in names)
+
+
 def test_table_names_the_sets(three):
     text = three.table(three.scores(matrix(3, (LABEL, PREDICTION))))
     assert "not evaluated" in text

@@ -88,10 +88,11 @@ def test_the_table_has_a_column_per_target(monkeypatch):
 
     logged = []
     monkeypatch.setattr(multi_target_iou, "print_log", lambda text, *_: logged.append(text))
-    metric = metric_of({"cityscapes": 1, "bdd100k": 1})
-    metric.process(None, [sample("cityscapes", [[0]], [[0]]), sample("bdd100k", [[1]], [[0]])])
+    metric = metric_of({"[/night]": 1, "bdd100k": 1})
+    metric.process(None, [sample("[/night]", [[0]], [[0]]), sample("bdd100k", [[1]], [[0]])])
     metric.evaluate(2)
     (table,) = logged
+    assert " [/night] " in table
     row = next(line for line in table.splitlines() if " mIoU " in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == [
         *("mIoU", "100.00", "0.00", "50.00")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,16 @@ def two_classes(tmp_path):
     ]
     path.write_text(yaml.safe_dump({"classes": classes, "raw_ids": {"x": {7: 0, 50: 1}}}))
     return str(path)
+
+
+def test_the_table_shows_names_as_they_are(tmp_path, monkeypatch):
+    content = yaml.safe_load(Path(two_classes(tmp_path)).read_text())
+    content["classes"][0]["name"], content["classes"][1]["name"] = "[/b]", "[red] :car:"
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(content))
+    logged = []
+    monkeypatch.setattr(streaming_iou, "print_log", lambda text, *_: logged.append(text))
+    scores([sample([[0, 1]], [[0, 1]])], taxonomy=str(tmp_path / "two.yaml"))
+    assert " [/b] " in logged[0] and " [red] :car: " in logged[0]
 
 
 def random_samples(images=5):

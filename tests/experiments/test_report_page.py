@@ -60,6 +60,23 @@ def job(folder, name, mious=(), state=State.DONE, log="", loss=(), examples=True
     files.finish(state, 0, message)
 
 
+def test_pictures_come_from_the_jobs_folder_alone(tables, tmp_path):
+    """A list of examples that points elsewhere puts no other file into the page."""
+    table = find_experiment(tables, 90)
+    name = table.jobs()[0].name
+    job(tmp_path, name, (50.0,))
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"another file")
+    listed = tmp_path / name / "examples/examples.json"
+    content = json.loads(listed.read_text())
+    for place in (str(secret), "../../secret.png", "../../secret.txt", 7):
+        content["examples"][0] |= {"label": place}
+        write_json(listed, content)
+        page = write_report(table, tmp_path, "paper")[3].read_text()
+        assert base64.b64encode(b"another file").decode() not in page
+        assert page.count("data:image/png") == 1 and "ground truth" not in page
+
+
 @pytest.fixture
 def table(tables):
     return find_experiment(tables, 90)

@@ -14,6 +14,11 @@ from mmseg_uda.progress import track
 from mmseg_uda.regular_files import why_no_file
 
 COPY_AGAIN = "copy or download the file again"
+PICTURES = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
+Image.init()
+FORMATS = tuple(name for name in PICTURES if name in Image.OPEN)
+"""Of Pillow's formats, those of photographs and label maps. It would hand PostScript, whatever the
+file is called, to Ghostscript, which runs it."""
 LFS_POINTER = b"version https://git-lfs"
 THREADS = 16  # a header costs more waiting than work, most of all on a network file system
 CHUNK = 64
@@ -62,7 +67,7 @@ def read_header(path: str) -> Header:
     if fault is not None:
         raise UserError(f"{path} {fault}.", fix=COPY_AGAIN)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             kind = image.mode, bits_of(image), str(image.format)
             return Header(width, height, *kind, _orientation(image))

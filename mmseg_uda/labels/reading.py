@@ -13,7 +13,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.regular_files import read_bytes
 
 from .damage import hidden_fault, listening, visible_fault
-from .headers import COPY_AGAIN, TURNED, bits_of, read_header, upright
+from .headers import COPY_AGAIN, FORMATS, TURNED, bits_of, read_header, upright
 from .ids import LabelIds
 
 LABEL_MODES = ("L", "P", "1")
@@ -120,7 +120,7 @@ def read_label(path: str) -> np.ndarray:
     """
     data = read_whole(path)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.mode not in LABEL_MODES:
                 raise no_label(path, image.mode)
             scale = GREY_STEPS.get(bits_of(image), 1) if image.mode == "L" else 1

@@ -1,12 +1,15 @@
 """Drill: files that would run something if they were more than data, one per kind of file."""
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import torch
+from PIL import EpsImagePlugin, Image
 from tiny_clip import write_clip, write_open_clip
 from traps import Trap
 
@@ -19,8 +22,11 @@ from mmseg_uda.foundation.masks.precomputed import read_masks
 from mmseg_uda.foundation.masks.sam import SegmentAnything, TransformersSam
 from mmseg_uda.foundation.text import encode_prompts
 from mmseg_uda.foundation.toy import ToyScorer
+from mmseg_uda.labels import read_image, read_label
+from mmseg_uda.labels.headers import read_header
 from mmseg_uda.labels.statistics_files import published_counts
 from mmseg_uda.methods.cdda.bank import BankMeta, DepthBank
+from mmseg_uda.methods.dynalign.outputs import read_label_map
 from mmseg_uda.methods.dynalign.records import read_record, stored_fingerprint
 from mmseg_uda.taxonomy import load_taxonomy, load_taxonomy_map
 from mmseg_uda.taxonomy.llm_prompts import read_answer
@@ -108,8 +114,8 @@ class TestCaches:
     def test_text_features_are_made_anew(self, tmp_path, sprung):
         scorer = ToyScorer()
         expected = encode_prompts(scorer, ["a road"], cache=tmp_path)
-        (path,) = tmp_path.glob("text-*.npy")
-        np.save(path, objects(Trap(sprung), 1), allow_pickle=True)
+        (path,) = tmp_path.glob("text-*.npz")
+        np.savez(path, features=objects(Trap(sprung), 1))
         assert torch.equal(encode_prompts(scorer, ["a road"], cache=tmp_path), expected)
 
 
@@ -213,3 +219,29 @@ class TestFoundationModels:
         torch.save(dict(weight=Trap(sprung)), tmp_path / "sam.pth")
         with pytest.raises(UserError, match="sam.pth is a pickle that is not weights: .*mkdir"):
             SegmentAnything(str(tmp_path / "sam.pth"), "vit_b", "fp32").load()
+
+
+class TestImages:
+    """PostScript under an image's name: Pillow would have Ghostscript run it."""
+
+    @pytest.fixture
+    def picture(self, tmp_path, sprung, monkeypatch):
+        program = tmp_path / "bin/gs"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\nmkdir {sprung}\nexit 1\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+        monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+        path = tmp_path / "stranger.png"
+        Image.new("L", (8, 8)).save(path, format="EPS")
+        return path
+
+    @pytest.mark.parametrize("read", [read_label, read_image, read_label_map, read_header])
+    def test_it_is_no_image(self, picture, read):
+        with pytest.raises(UserError, match="stranger.png (is no image|cannot be decoded)"):
+            read(picture)
+
+    def test_the_trap_works(self, picture, sprung):
+        with pytest.raises(subprocess.CalledProcessError), Image.open(picture) as image:
+            image.load()
+        assert sprung.exists()

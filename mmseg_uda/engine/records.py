@@ -135,16 +135,22 @@ def target_batch(raw: Mapping[str, Any], preprocessor: nn.Module) -> TargetBatch
     image, maps, metas = read_batch(raw, preprocessor)
     maps.pop(LABEL_FIELD, None)
     valid = maps.pop(VALID_FIELD, None)
-    valid = _unpadded(image, metas) if valid is None else valid.squeeze(1).to(image.dtype)
+    valid = unpadded(image, metas) if valid is None else valid.squeeze(1)
+    valid = None if valid is None else valid.to(image.dtype)
     return TargetBatch(image, valid, normalization_of(preprocessor), metas, maps)
 
 
-def _unpadded(image: Tensor, metas: Sequence[Mapping[str, Any]]) -> Tensor | None:
-    size = tuple(image.shape[-2:])
-    extents = [tuple(meta.get("img_shape", size))[:2] for meta in metas]
-    if all(extent == size for extent in extents):
+def unpadded(image: Tensor, metas: Sequence[Mapping[str, Any]]) -> Tensor | None:
+    """(B, H, W) bool: pixels that the preprocessor has not added; None if it added none.
+
+    Args:
+        image: (B, C, H, W), the batch.
+        metas: Meta information of the images, with ``img_shape`` before padding.
+    """
+    height, width = image.shape[-2:]
+    extents = [tuple(meta.get("img_shape", (height, width)))[:2] for meta in metas]
+    if all(extent == (height, width) for extent in extents):
         return None
-    valid = image.new_zeros(image.shape[0], *size)
-    for mask, (height, width) in zip(valid, extents, strict=True):
-        mask[:height, :width] = 1
-    return valid
+    rows = torch.arange(height, device=image.device)[:, None]
+    columns = torch.arange(width, device=image.device)
+    return torch.stack([(rows < h) & (columns < w) for h, w in extents])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.engine.step_seed import seed_step
+from mmseg_uda.engine.transfer import to_device
 
 # Range of the standard deviation of the blur in pixels.
 BLUR_SIGMA = (0.15, 1.15)
@@ -74,7 +75,7 @@ class StepRandom:
 
     def jitter_factors(self, batch_size: int, device: torch.device) -> Tensor:
         """(B, 4) in [-1, 1): brightness, contrast, saturation, hue, before the strength."""
-        return self._send(self._rand(batch_size, 4) * 2 - 1, device)
+        return to_device(self._rand(batch_size, 4) * 2 - 1, device)
 
     def jitter_orders(self, batch_size: int, shared: bool) -> list[tuple[int, ...]]:
         """Per image the order of the four colour operations; one for all when ``shared``."""
@@ -88,11 +89,11 @@ class StepRandom:
         """(B,) standard deviations in pixels; one value for all when ``shared``."""
         low, high = BLUR_SIGMA
         draws = self._rand(1).expand(batch_size) if shared else self._rand(batch_size)
-        return self._send(low + (high - low) * draws, device)
+        return to_device(low + (high - low) * draws, device)
 
     def class_ranks(self, batch_size: int, num_ids: int, device: torch.device) -> Tensor:
         """(B, num_ids) distinct numbers; ClassMix takes the present ids of smallest rank."""
-        return self._send(self._rand(batch_size, num_ids), device)
+        return to_device(self._rand(batch_size, num_ids), device)
 
     def crop_offset(self, rows: int, columns: int) -> tuple[int, int]:
         """Index of the detail crop's position on a grid of ``rows`` × ``columns`` positions."""
@@ -102,17 +103,17 @@ class StepRandom:
         self, batch_size: int, rows: int, columns: int, mask_ratio: float, device: torch.device
     ) -> Tensor:
         """(B, 1, rows, columns) float32 of 0 and 1; a patch is kept where U(0, 1) > ratio."""
-        return self._send((self._rand(batch_size, 1, rows, columns) > mask_ratio).float(), device)
+        return to_device((self._rand(batch_size, 1, rows, columns) > mask_ratio).float(), device)
 
     def dropout_masks(
         self, passes: int, channels: int, rate: float, device: torch.device
     ) -> Tensor:
         """(passes, channels) float32: 0 with probability ``rate``, else 1 / (1 - rate)."""
-        return self._send((self._rand(passes, channels) >= rate).float() / (1 - rate), device)
+        return to_device((self._rand(passes, channels) >= rate).float() / (1 - rate), device)
 
     def log_gamma(self, concentration: float, shape: Sequence[int], device: torch.device) -> Tensor:
         """Logarithms of gamma variates; see :func:`log_gamma_variates`."""
-        return self._send(log_gamma_variates(concentration, shape, self._generator), device)
+        return to_device(log_gamma_variates(concentration, shape, self._generator), device)
 
     def _uniform(self) -> float:
         return float(self._rand(1))
@@ -122,10 +123,3 @@ class StepRandom:
 
     def _rand(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._generator)
-
-    @staticmethod
-    def _send(values: Tensor, device: torch.device) -> Tensor:
-        if device.type == "cuda":
-            # Pinned memory: the copy neither waits for the device nor blocks the host.
-            return values.contiguous().pin_memory().to(device, non_blocking=True)
-        return values.to(device)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_uda.engine.panels import BarsPanel, Boxes, ImagePanel, LabelPanel, Panel
+from mmseg_uda.engine.transfer import to_device
 
 UNLABELLED = 255
 
@@ -78,9 +79,7 @@ def _keep(panel: Panel, images: int, side: int) -> Panel:
 
 
 def _keep_boxes(boxes: Boxes, factor: float) -> Boxes:
-    scale = torch.tensor([1.0, factor, factor, factor, factor])
-    if boxes.corners.is_cuda:
-        scale = scale.pin_memory().to(boxes.corners.device, non_blocking=True)
+    scale = to_device(torch.tensor([1.0, factor, factor, factor, factor]), boxes.corners.device)
     optional: dict[str, Any] = {
         name: None if (value := getattr(boxes, name)) is None else _to_host(value.detach())
         for name in ("classes", "scores", "accepted")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.bank import DepthBank
-from mmseg_uda.self_training.records import SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import SourceBatch
 
 THREADS = 4
 
@@ -95,21 +95,3 @@ def place(
         label[i].fill_(ignore_index)
         label[i, :height, :width] = classes
     return replace(source, image=image, label=label)
-
-
-def inside(target: TargetBatch) -> Tensor | None:
-    """(B, H, W) bool: pixels that are no padding; None if there is none."""
-    batch, _, height, width = target.image.shape
-    sizes = [tuple(meta.get("img_shape", (height, width)))[:2] for meta in target.metas]
-    if all(size == (height, width) for size in sizes):
-        return None
-    rows = torch.arange(height, device=target.image.device)[:, None]
-    columns = torch.arange(width, device=target.image.device)
-    return torch.stack([(rows < h) & (columns < w) for h, w in sizes])
-
-
-def send(value: Tensor, device: torch.device) -> Tensor:
-    """Move to a device without waiting for it."""
-    if value.device == device or device.type != "cuda" or value.is_cuda:
-        return value.to(device)
-    return value.contiguous().pin_memory().to(device, non_blocking=True)

@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmseg_uda.datasets.transforms.depth import FIELD
+from mmseg_uda.engine.records import unpadded
+from mmseg_uda.engine.transfer import to_device
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.bank import DepthBank
 from mmseg_uda.methods.cdda.checks import check_bank
-from mmseg_uda.methods.cdda.crop_reader import CropReader, LoadedCrop, inside, place, send
+from mmseg_uda.methods.cdda.crop_reader import CropReader, LoadedCrop, place
 from mmseg_uda.methods.cdda.decision import Decision, HostDecision, decide, read_decision
 from mmseg_uda.methods.cdda.guidance import depth_bins, guidance_loss
 from mmseg_uda.methods.cdda.histogram import depth_histogram, whole_bins
@@ -139,7 +141,7 @@ class DepthSimilarity(Component):
         """Search the bank, decide, start reading, and edit the weights."""
         options, label, depth = self.options, pseudo.label, target.fields[FIELD].squeeze(1)
         search = self._searcher(ctx.host, label.device)
-        valid = inside(target)
+        valid = unpadded(target.image, target.metas)
         pixels = depth_histogram(label, depth, ctx.host.num_classes, valid).to(search.device)
         thresholds = options.thresholds(ctx.step)
         match = search(pixels, floor=min(thresholds))
@@ -158,11 +160,11 @@ class DepthSimilarity(Component):
                 weight,
                 label,
                 pseudo.confident,
-                send(match.similarity, label.device),
+                to_device(match.similarity, label.device),
                 low=options.sim_low,
                 high=options.sim_high,
-                skip=send(skip, label.device),
-                gate=send(decision.similar, label.device),
+                skip=to_device(skip, label.device),
+                gate=to_device(decision.similar, label.device),
                 mask=options.reweight_mask,
             )
         self._log(ctx, match, decision, thresholds, weight)
@@ -173,7 +175,10 @@ class DepthSimilarity(Component):
     def _start(self, ctx: StepContext, match: Match, decision: Decision, bins: Tensor) -> _Step:
         """Tell the host, which starts to read the crops that it will need."""
         device = bins.device
-        table, flagged = send(decision.table.float(), device), send(decision.flagged, device)
+        table, flagged = (
+            to_device(decision.table.float(), device),
+            to_device(decision.flagged, device),
+        )
         if not (self.options.replace_source or self.options.guidance or ctx.draws):
             return _Step(None, table, flagged, bins, {})
         known = read_decision(match, decision)

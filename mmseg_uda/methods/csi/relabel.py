@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmseg_uda.engine.transfer import to_device
+
 PASTE_MODES = ("rect", "masked")
 #: Order of appearance of what never appeared.
 NEVER = torch.iinfo(torch.int64).max
@@ -136,7 +138,7 @@ def count_majorities(
     if regions:
         majority = majority_classes(label, regions, num_classes, ratio)
         majority = torch.where(accepted, majority, num_classes)
-        entry = torch.tensor([r.entry for r in regions]).to(label.device, non_blocking=True)
+        entry = to_device(torch.tensor([r.entry for r in regions]), label.device)
         cell = entry * (num_classes + 1) + majority
         found.scatter_add_(0, cell, torch.ones_like(cell))
         seen = step * 2**20 + torch.arange(len(regions), device=label.device)

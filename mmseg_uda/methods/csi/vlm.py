@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmseg_uda.engine.transfer import to_device
 from mmseg_uda.foundation import CROP_CLASSIFIERS, DETECTORS, CropClassifier, Detector
 from mmseg_uda.foundation.registry import build_adapter
 from mmseg_uda.methods.csi.boxes import best_prompt, round_boxes, to_pixels
@@ -98,4 +99,4 @@ class CropCheck:
 
 def send(values: Sequence, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Numbers of the host as a tensor on ``device``, without waiting for it."""
-    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+    return to_device(torch.tensor(values, dtype=dtype), device)

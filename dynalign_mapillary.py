@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmseg_uda.cli import run_tool
+from mmseg_uda.cli import run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 # Data set -> folders of images and of labels below --data_dir; {split} is val, train or test.
@@ -104,7 +104,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out_dir", required=True, help="folder of all results")
     add("--save_img", action="store_true", help="write visualization/")
     add("--prob_threshold", type=float, default=0.0, help="a candidate must exceed it (0.0)")
-    add("--world_size", type=int, default=0, help="processes on this machine that share the images")
+    add(
+        "--world_size",
+        type=worker_count,
+        default=0,
+        help="processes on this machine that share the images",
+    )
     add("--data_idx", type=int, default=1, help="which part of --data_fold, from 1")
     add("--data_fold", type=int, default=1, help="contiguous parts of the images")
     add("--eval_sam", action="store_true", help="evaluate")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
+from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 # Source data set in our configs, and number of crops of the published banks.
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         "--not_get_distributions", action="store_true", help="only draw crops, count later"
     )
     parser.add_argument("--count", type=int, help="crops, in place of the published number")
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--workers", type=worker_count, default=4)
     parser.add_argument("--data-root", help="folder that holds the data sets")
     for unused in ("--machine", "--exp"):
         parser.add_argument(unused, help=argparse.SUPPRESS)

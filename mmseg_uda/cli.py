@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -63,6 +64,25 @@ def report_error(error: UserError) -> int:
     console = Console(stderr=True)
     console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     return 2
+
+
+def most_workers() -> int:
+    """Processes or threads beyond which a machine only stalls: 16 per core, and 64 anywhere."""
+    return max(64, 16 * (os.cpu_count() or 1))
+
+
+def worker_count(text: str) -> int:
+    """A number of processes or threads, as argparse reads it.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no number, or one that no machine like this can use.
+    """
+    number = int(text) if re.fullmatch(r"-?\d{1,9}", text) else most_workers() + 1
+    if number > most_workers():
+        raise argparse.ArgumentTypeError(
+            f"{text[:20]!r} is no number of processes up to {most_workers()} (16 per core)"
+        )
+    return number
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

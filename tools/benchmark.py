@@ -23,7 +23,7 @@ from queue import Empty
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
+from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
 from mmseg_uda.files import write_json
 
 METHODS = ("cdda", "ssda", "srha", "dynalign")
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="crop size")
     parser.add_argument("--encoder", choices=[f"b{i}" for i in range(6)], help="MiT variant")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=worker_count, help="CPU threads")
     parser.add_argument(
         "--minutes", type=float, help="stop after this time; what is left out is said"
     )

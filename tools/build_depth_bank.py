@@ -13,7 +13,7 @@ import argparse
 import os
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
+from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 
@@ -29,7 +29,9 @@ def parse_args() -> argparse.Namespace:
         "--sampling", choices=("rcs", "uniform"), help="by class as published, or image by image"
     )
     parser.add_argument("--seed", type=int, help="of the draws (default: the config's, else 0)")
-    parser.add_argument("--workers", type=int, help="processes (default: the config's, else 4)")
+    parser.add_argument(
+        "--workers", type=worker_count, help="processes (default: the config's, else 4)"
+    )
     parser.add_argument("--force", action="store_true", help="replace a bank of other settings")
     parser.add_argument(
         "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"

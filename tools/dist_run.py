@@ -19,8 +19,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import get_args_parser, run
 
-from mmseg_uda.cli import SAID_VARIABLE
-from mmseg_uda.errors import REQUEUE_STATUS
+from mmseg_uda.cli import SAID_VARIABLE, most_workers, report_error
+from mmseg_uda.errors import REQUEUE_STATUS, UserError
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
 
@@ -32,7 +32,11 @@ def main() -> int:
         parser.set_defaults(signals_to_handle=SIGNALS)
     args = parser.parse_args()
     if str(args.nproc_per_node).isdigit():
-        share = (os.cpu_count() or 1) // int(args.nproc_per_node)
+        processes = int(args.nproc_per_node[:9])
+        if not 1 <= processes <= most_workers():
+            wrong = f"--nproc_per_node {args.nproc_per_node[:20]} is no number of processes."
+            return report_error(UserError(wrong, f"Give 1 to {most_workers()}: one per GPU."))
+        share = (os.cpu_count() or 1) // processes
         os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
     # torchrun would print how each process ended; the processes have said why.
     logging.disable(logging.ERROR)

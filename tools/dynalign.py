@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import add_tta_options, run_tool
+from mmseg_uda.cli import add_tta_options, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 STAGES = ("propose", "predict", "score", "relabel", "visualize", "evaluate")
@@ -143,7 +143,11 @@ def _add_work(group: Any) -> None:
     )
     group.add_argument("--world-size", type=int, metavar="N", help="number of shares")
     group.add_argument(
-        "--workers", "--num-workers", type=int, default=2, help="threads that read ahead (2)"
+        "--workers",
+        "--num-workers",
+        type=worker_count,
+        default=2,
+        help="threads that read ahead (2)",
     )
     group.add_argument("--overwrite", action="store_true", help="do everything anew")
     group.add_argument("--strict", action="store_true", help="stop at results of other settings")

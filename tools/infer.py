@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import add_tta_options, run_tool
+from mmseg_uda.cli import add_tta_options, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 KINDS = ("color", "ids", "overlay")
@@ -61,7 +61,9 @@ def parse_args() -> argparse.Namespace:
     add_tta_options(parser)
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision (default: fp32)")
     parser.add_argument("--batch-size", type=int, default=1, help="images at once (1)")
-    parser.add_argument("--workers", type=int, default=4, help="threads that read and write (4)")
+    parser.add_argument(
+        "--workers", type=worker_count, default=4, help="threads that read and write (4)"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU if there is one)")
     parser.add_argument(
         "--overwrite", action="store_true", help="predict images anew that are there already"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmseg_uda.cli import run_tool
+from mmseg_uda.cli import run_tool, worker_count
 from mmseg_uda.miniworld import (
     DEVELOPMENT_SEED,
     REPORTED_SEED,
@@ -101,7 +101,9 @@ def parse_args() -> argparse.Namespace:
         choices=DEFAULT_WEIGHTS,
         help="weights that are not needed; clip: for CSI alone",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (one per core)")
+    parser.add_argument(
+        "--workers", type=worker_count, metavar="N", help="processes (one per core)"
+    )
     return parser.parse_args()
 
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
+from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
 from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import LAYOUTS, DataLocation
 
@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
     how.add_argument("--input-side", type=int, default=518, help="shorter side of the input")
     how.add_argument("--bits", type=int, choices=(8, 16), default=8)
     how.add_argument("--batch-size", type=int, default=4)
-    how.add_argument("--workers", type=int, default=4)
+    how.add_argument("--workers", type=worker_count, default=4)
     how.add_argument("--device", help="default: cuda if there is one")
     how.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32")
     how.add_argument("--overwrite", action="store_true", help="render files that exist, too")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmseg_uda.benchmarks.memory import PeakMemory
 from mmseg_uda.benchmarks.timing import seconds, wait
+from mmseg_uda.cli import worker_count
 from mmseg_uda.methods.cdda.histogram import BINS, depth_histogram
 from mmseg_uda.methods.cdda.pruned_search import PrunedSearch
 from mmseg_uda.methods.cdda.search import ResidentSearch
@@ -146,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crop", type=int, nargs=2, default=(1024, 1024), metavar=("H", "W"))
     parser.add_argument("--batch-size", type=int, default=1, help="images per search")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=worker_count, help="CPU threads")
     parser.add_argument("--no-literal", action="store_true", help="leave the formulas out")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     options = parser.parse_args(arguments)

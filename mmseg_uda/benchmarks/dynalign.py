@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.benchmarks.timing import seconds
+from mmseg_uda.cli import worker_count
 from mmseg_uda.files import write_json
 from mmseg_uda.foundation import ToyScorer
 from mmseg_uda.foundation.masks import MaskSet, rle
@@ -173,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--regions", type=int, default=REGIONS, help=f"per image ({REGIONS})")
     parser.add_argument("--no-literal", action="store_true", help="leave the published way out")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=worker_count, help="CPU threads")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     options = parser.parse_args(arguments)
     if options.threads:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.benchmarks.timing import wait
+from mmseg_uda.cli import worker_count
 from mmseg_uda.files import write_json
 from mmseg_uda.methods.srha.alignment import regional_distance
 from mmseg_uda.methods.srha.rearrangement import EPS, dirichlet_weights, rearrange
@@ -127,7 +128,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--regions", type=int, default=12, help="classes in every image")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the stages' channels")
     parser.add_argument("--repeats", type=int, default=2, help="the fastest counts")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=worker_count, help="CPU threads")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     args = parser.parse_args(arguments)

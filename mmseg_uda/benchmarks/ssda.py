@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mmseg_uda.benchmarks.memory import PeakMemory
 from mmseg_uda.benchmarks.timing import wait
+from mmseg_uda.cli import worker_count
 from mmseg_uda.files import write_json
 from mmseg_uda.methods.ssda.crf import Kernel, truncated_crf_loss
 
@@ -117,7 +118,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--radius", type=int, default=5, help="of the window, in cells")
     parser.add_argument("--repeats", type=int, default=3, help="the fastest counts")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=worker_count, help="CPU threads")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     return parser.parse_args(arguments)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag
+from mmseg_uda.cli import most_workers
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.cluster import LOCAL, SLURM, ClusterOptions, parse_minutes
 from mmseg_uda.loggers import add_log_option
 
 EXECUTORS = ("local", SLURM, LOCAL)
 CLUSTER_DEFAULTS = ClusterOptions()
+LARGEST = 2**32 - 1  # numpy's largest seed
+MOST_NUMBERS = MOST_JOBS = 1000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -186,18 +190,43 @@ def parse_numbers(texts: Sequence[str] | None, option: str) -> list[int] | None:
     """Parses '1 3-4' or '1,3-4' to [1, 3, 4]; None stays None.
 
     Raises:
-        UserError: For anything that is no number or range.
+        UserError: For anything that is no number or range, or more than ``MOST_NUMBERS``.
     """
     if texts is None:
         return None
     numbers: list[int] = []
     for text in " ".join(texts).replace(",", " ").split():
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+        shown = text if len(text) <= 40 else f"{text[:39]}…"
+        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", text)
         if not match:
-            raise UserError(f"{option}: '{text}' is no number.", fix=f"Example: {option} 1 3-4")
-        first = int(match[1])
-        numbers += range(first, int(match[2] or first) + 1)
+            raise UserError(f"{option}: '{shown}' is no number.", fix=f"Example: {option} 1 3-4")
+        if any(len(part or "") > len(str(LARGEST)) for part in match.groups()):
+            raise UserError(f"{option}: '{shown}' is too large.", fix=f"Give 0 to {LARGEST}.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UserError(f"{option}: '{text}' runs backwards.", fix=f"Give {last}-{first}.")
+        if last > LARGEST:
+            raise UserError(f"{option}: {last} is too large.", fix=f"Give 0 to {LARGEST}.")
+        if len(numbers) + last - first >= MOST_NUMBERS:
+            raise UserError(
+                f"{option}: '{shown}' makes more than {MOST_NUMBERS} numbers.",
+                fix=f"Give {MOST_NUMBERS} at most in one call.",
+            )
+        numbers += range(first, last + 1)
     return list(dict.fromkeys(numbers))
+
+
+def check_size(jobs: Sequence[object]) -> None:
+    """Refuses more jobs than one call can plan in half a minute.
+
+    Raises:
+        UserError: There are more than ``MOST_JOBS``.
+    """
+    if len(jobs) > MOST_JOBS:
+        raise UserError(
+            f"--rows and --seeds make {len(jobs)} jobs, more than {MOST_JOBS}.",
+            fix="Give fewer seeds or rows in one call; the report shows all of them.",
+        )
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -219,9 +248,14 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError("--startup-test and --debug exclude each other.", fix="Choose one.")
     for name in ("cpu_jobs", "threads", "gpus_per_job", "keep", "cpus", "array", "mem"):
         value = getattr(arguments, name)
-        if value is not None and not value > 0:
-            option = "--" + name.replace("_", "-")
+        option = "--" + name.replace("_", "-")
+        if value is not None and not 0 < value < math.inf:
             raise UserError(f"{option} {value} makes no sense.", fix="Give a positive number.")
+        if name in ("cpu_jobs", "threads", "gpus_per_job") and (value or 0) > most_workers():
+            raise UserError(
+                f"{option} {value} is more than this machine can run.",
+                fix=f"Give {most_workers()} at most (16 per core).",
+            )
     on_cluster = arguments.executor != "local"
     if on_cluster and arguments.gpus not in (None, "cpu"):
         raise UserError(

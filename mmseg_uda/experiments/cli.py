@@ -14,7 +14,13 @@ from rich.console import Console
 
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 from mmseg_uda.experiments import disk, preflight, profiles
-from mmseg_uda.experiments.arguments import check, cluster_options, parse_numbers, parser
+from mmseg_uda.experiments.arguments import (
+    check,
+    check_size,
+    cluster_options,
+    parse_numbers,
+    parser,
+)
 from mmseg_uda.experiments.banks import build_missing_banks
 from mmseg_uda.experiments.cluster import make_cluster
 from mmseg_uda.experiments.cluster_executor import ClusterExecutor
@@ -117,6 +123,7 @@ def _run(
     jobs = experiment.jobs(
         parse_numbers(arguments.rows, "--rows"), parse_numbers(arguments.seeds, "--seeds")
     )
+    check_size(jobs)
     planned = plan(experiment, jobs, options)
     if options.cfg_options:
         preflight.check_keys(

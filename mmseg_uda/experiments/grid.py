@@ -253,7 +253,8 @@ class Experiment:
         unknown = [number for number in wanted if not 1 <= number <= len(self.rows)]
         if unknown:
             raise UserError(
-                f"Experiment {self.id} has no row {', '.join(map(str, unknown))}.",
+                f"Experiment {self.id} has no row {', '.join(map(str, unknown[:5]))}"
+                f"{', …' * (len(unknown) > 5)}.",
                 fix=f"Choose from 1 to {len(self.rows)}; "
                 f"run_experiments.py --exp {self.id} --dry-run shows them.",
             )

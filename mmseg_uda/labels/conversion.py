@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmseg_uda.cli import worker_count
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, write_json
 from mmseg_uda.progress import track
@@ -116,5 +117,5 @@ def parse_options(description: str, gt_dir: str, nproc: int) -> argparse.Namespa
     parser.add_argument(
         "-o", "--out-dir", type=Path, help="folder for statistics and lists (the root folder)"
     )
-    parser.add_argument("--nproc", type=int, default=nproc, help=f"processes ({nproc})")
+    parser.add_argument("--nproc", type=worker_count, default=nproc, help=f"processes ({nproc})")
     return parser.parse_args()

@@ -241,6 +241,18 @@ def test_a_config_file_trains_as_a_table_of_one_row(run, tmp_path):
         (("--exp", "90", "--gpus", "0"), "no usable GPU", "--gpus cpu"),
         (("--exp", "90", "--cfg-options", "uda.alpha"), "no KEY=VALUE", "mask_ratio=0.5"),
         (("--exp", "90", "--cpu-jobs", "0"), "--cpu-jobs 0", "positive"),
+        (("--exp", "90", "--seeds", "0-99999999"), "--seeds: '0-99999999' makes", "1000 at most"),
+        (("--exp", "90", "--seeds", "1-900", "2000-2900"), "'2000-2900' makes", "1000 at most"),
+        (("--exp", "90", "--rows", "1-99999999"), "--rows: '1-99999999' makes", "1000 at most"),
+        (("--exp", "90", "--rows", "1-900"), "no row 7, 8, 9, 10, 11, ….", "1 to 6"),
+        (("--exp", "90", "--seeds", "0-199"), "--rows and --seeds make 1200 jobs", "fewer"),
+        (("--exp", "90", "--seeds", "5-1"), "--seeds: '5-1' runs backwards", "1-5"),
+        (("--exp", "90", "--seeds", "4294967296"), "4294967296 is too large", "4294967295"),
+        (("--exp", "90", "--seeds", "9" * 5000), "is too large", "4294967295"),
+        (("--exp", "90", "--cpu-jobs", "99999999"), "--cpu-jobs 99999999 is more", "at most"),
+        (("--exp", "90", "--gpus-per-job", "99999999"), "--gpus-per-job 99999999", "at most"),
+        (("--exp", "90", "--threads", "99999999"), "--threads 99999999 is more", "at most"),
+        (("--exp", "90", "--executor", "slurm", "--mem", "inf"), "--mem inf", "positive"),
     ],
 )
 def test_mistakes_are_answered_in_one_message(run, arguments, message, fix):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mmseg_uda.cli import worker_count
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor.data import check_data
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="read every image and label: sizes, ids, classes, copies across splits, statistics",
     )
-    parser.add_argument("--nproc", type=int, default=os.cpu_count() or 1, help="for --decode")
+    parser.add_argument(
+        "--nproc", type=worker_count, default=os.cpu_count() or 1, help="for --decode"
+    )
     parser.add_argument("--data-root", type=Path, metavar="DIR", help="in place of ./data")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     options = parser.parse_args(arguments)

@@ -17,6 +17,8 @@ from mmseg_uda.errors import DISK_FULL, UserError, no_space
 DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
 # Folder where the processes of a run note which messages have been printed.
 SAID_VARIABLE = "MMSEG_UDA_SAID"
+# Of a run's name; files in its folder have longer ones, and 255 bytes are the limit of most disks.
+LONGEST_NAME = 200
 # What gloo says when the process at the other end is gone.
 PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
@@ -103,6 +105,22 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         help="what started this process beside others: torchrun, srun or mpirun (default: none)",
     )
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def run_name(config: str | Path) -> str:
+    """The folder of a config's runs below ``work_dirs/``: the file's name without its ending.
+
+    Raises:
+        UserError: That is no name of a folder of its own (``..py``), or not a usable one.
+    """
+    name = re.sub(r"\.(py|json|ya?ml)$", "", Path(config).name)
+    if name.strip(".") == "" or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise UserError(
+            f"The config {str(config)[:200]!r} has a name from which none can be made for the "
+            "folder of its runs.",
+            f"Rename it: printable characters, {LONGEST_NAME} bytes at most, and not dots alone.",
+        )
+    return name
 
 
 def add_tta_options(parser: argparse.ArgumentParser) -> None:

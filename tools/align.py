@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool
+from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_name, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +43,7 @@ def main() -> int:
     from mmseg_uda.engine.runner import configure_threads
 
     configure_threads()
-    work_dir = Path(args.work_dir or f"work_dirs/{Path(args.config).stem}")
+    work_dir = Path(args.work_dir or f"work_dirs/{run_name(args.config)}")
     summaries = run_alignment(load_config(args.config, args.cfg_options), work_dir, args.amp)
     failed = {name: report(summary, work_dir / name) for name, summary in summaries.items()}
     return failed.get("evaluate", 0)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
-from mmseg_uda.cli import add_config_options, add_tta_options, apply_environment, run_tool
+from mmseg_uda.cli import add_config_options, add_tta_options, apply_environment, run_name, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,7 +59,7 @@ def main() -> None:
 
     check_launcher(args.launcher)
     cfg = load_config(args.config, args.cfg_options)
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher
     set_inference(cfg, args.inference_mode, args.sequential_slide)
     configure_threads()

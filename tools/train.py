@@ -7,9 +7,8 @@ torchrun --nproc_per_node GPUS tools/train.py CONFIG --launcher pytorch [options
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from mmseg_uda.cli import add_config_options, apply_environment, run_tool
+from mmseg_uda.cli import add_config_options, apply_environment, run_name, run_tool
 from mmseg_uda.errors import UserError
 from mmseg_uda.loggers import add_log_option, add_loggers, require_loggers
 
@@ -47,7 +46,7 @@ def main() -> None:
             f"{args.config} has no 'model' to train.",
             "Configs with 'alignment' are run by tools/align.py.",
         )
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher
     cfg.resume = args.resume or cfg.get("resume", False)
     if args.amp:

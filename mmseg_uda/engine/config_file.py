@@ -29,7 +29,7 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         )
     try:
         cfg = Config.fromfile(path)
-    except (SyntaxError, KeyError, TypeError, FileNotFoundError, AttributeError) as error:
+    except (SyntaxError, KeyError, TypeError, OSError, AttributeError) as error:
         raise UserError(f"The config {path} cannot be read: {error}") from error
     merge_options(cfg, parse_options(options), path)
     return cfg

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mmseg_uda.cli import run_name
 from mmseg_uda.errors import UserError
 
 OFF = (-1, -1)
@@ -295,7 +296,7 @@ def make_job(experiment: int | str, number: int, row: Row, seed: int) -> Job:
     if row.config_file is None:
         name = job_name(setup)
     else:
-        name = "_".join(filter(None, (row.config_file.stem, row.tag, f"s{seed}")))
+        name = "_".join(filter(None, (run_name(row.config_file), row.tag, f"s{seed}")))
     return Job(experiment, number, row, setup, name)
 
 

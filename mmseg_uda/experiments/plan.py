@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmseg_uda.cfg_options import merge_options, parse_options
+from mmseg_uda.cli import run_name
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import profiles, variants
 from mmseg_uda.experiments.configs import base_path, job_config, nested, render
@@ -112,15 +113,16 @@ def file_experiment(path: Path) -> Experiment:
     """Returns a table with the single row 'train this config file'.
 
     Raises:
-        UserError: When there is no such file.
+        UserError: When there is no such file, or its name is of no use.
     """
     if not path.is_file():
         raise UserError(
             f"There is no config file {path}.", fix="Check --config; configs/ has the final ones."
         )
-    row = Row(label=path.stem, setup=Setup(seed=None), config_file=path.resolve())
+    name = run_name(path)
+    row = Row(label=name, setup=Setup(seed=None), config_file=path.resolve())
     return Experiment(
-        id=path.stem,
+        id=name,
         paper="",
         table="",
         title=str(path),

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
 from mmseg_uda.errors import UserError
+from mmseg_uda.inspection.folder import check_folder
 from mmseg_uda.taxonomy import LAYOUTS, DataLocation
+from mmseg_uda.taxonomy.folders import Leftovers
 
 
 def parse_args() -> argparse.Namespace:
@@ -95,8 +98,11 @@ def main() -> None:
     if args.data_root:
         os.environ[DATA_ROOT_VARIABLE] = args.data_root
     places = list(locations(args))
-    for place in places:
-        place.images()  # before the weights are loaded
+    for place in places:  # before the weights are loaded
+        left = Leftovers()
+        stems = {os.path.splitext(name)[0]: name for name in place.images(left)}
+        for finding in check_folder(str(place.image_folder), stems, left, place.img_suffix):
+            print(f"Warning: {finding}", file=sys.stderr)
 
     import torch
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.logging import print_log
+
+from mmseg_uda.apis.prediction_files import LEGEND, SETTINGS
 from mmseg_uda.errors import UserError
+from mmseg_uda.inspection.folder import check_folder
 from mmseg_uda.regular_files import why_no_file
+from mmseg_uda.taxonomy.companions import kinds
+from mmseg_uda.taxonomy.folders import Leftovers, walk
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -32,7 +39,8 @@ def find_images(inputs: Sequence[str | Path], out: str | Path) -> list[ImageFile
     Predictions keep the folder structure; if several folders are given, each under its own name.
     Files of one name that differ only in their suffix keep it (``a.jpg`` and ``a.png`` give
     ``a.jpg.png`` and ``a.png.png``). Hidden files are left out, and so is the output folder, which
-    may lie inside an input.
+    may lie inside an input, and predictions that an earlier call has written there. What a folder
+    holds and what of it is left out is logged.
 
     Args:
         inputs: Files and folders.
@@ -50,7 +58,7 @@ def find_images(inputs: Sequence[str | Path], out: str | Path) -> list[ImageFile
     found: list[tuple[Path, Path]] = []  # file, its place below the output
     for root in roots:
         if root.is_dir():
-            names = sorted(_images_below(root, Path(out).resolve()))
+            names = _images_below(root, Path(os.path.realpath(out)))
             if not names:
                 raise UserError(
                     f"There is no image in {root}.", f"Known are {', '.join(IMAGE_SUFFIXES)}."
@@ -66,18 +74,35 @@ def find_images(inputs: Sequence[str | Path], out: str | Path) -> list[ImageFile
     return _named(found)
 
 
-def _images_below(root: Path, out: Path) -> Iterator[Path]:
-    seen = {out}  # links may lead back to a folder above them
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        here = Path(folder)
-        if here.resolve() in seen:
-            subfolders.clear()
-            continue
-        seen.add(here.resolve())
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in files:
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                yield (here / name).relative_to(root)
+def _images_below(root: Path, out: Path) -> list[str]:
+    """Names of the images below a folder, sorted; says what they are and what is left out."""
+    left = Leftovers()
+    found = walk(root, lambda name: name.lower().endswith(IMAGE_SUFFIXES), left, (str(out),))
+    # What turns out to be no file is told with the images that cannot be predicted.
+    names = sorted([*found, *left.unusable])
+    earlier = _earlier_predictions(root, names)
+    if earlier:
+        names = [name for name in names if not name.startswith(tuple(earlier))]
+        print_log(
+            f"{root}: {', '.join(earlier)} hold predictions, which are not predicted again.",
+            logger="current",
+            level=logging.WARNING,
+        )
+    images: dict[str, str] = {}
+    for name in names:
+        stem = os.path.splitext(name)[0]
+        images[name if stem in images else stem] = name
+    for finding in check_folder(str(root), images, left):
+        print_log(str(finding), logger="current", level=logging.WARNING)
+    if names:
+        print_log(f"{root}: {len(names)} images ({kinds(names)})", logger="current")
+    return names
+
+
+def _earlier_predictions(root: Path, names: Sequence[str]) -> list[str]:
+    """Folders among the images that an earlier call has filled, each with a slash behind it."""
+    legends = [name.removesuffix(LEGEND) for name in names if name.endswith(f"/{LEGEND}")]
+    return [folder for folder in legends if (root / folder / SETTINGS).is_file()]
 
 
 def _named(found: Sequence[tuple[Path, Path]]) -> list[ImageFile]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 
 from mmseg_uda.engine.deployed import deployed_model
 from mmseg_uda.engine.runner import Runner
 from mmseg_uda.engine.tta import Augmentations, with_augmentations
 from mmseg_uda.errors import UserError
+from mmseg_uda.inspection import inspect_test_files
 from mmseg_uda.models.weights import load_segmentor_weights
 
 # What a config holds for training only.
@@ -91,6 +93,9 @@ def test_checkpoint(
             raise UserError("--hrda-out ATT has no mean over views.", "Leave --tta out.")
         cfg = with_augmentations(cfg, augmentations)
     runner = Runner.from_cfg(cfg)
+    if is_main_process():
+        for finding in inspect_test_files(cfg):
+            runner.logger.warning(str(finding))
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     segmentor = model if augmentations is None else model.module
     load_segmentor_weights(segmentor, checkpoint, part=part)

@@ -68,18 +68,20 @@ def evaluate_folder(
     lookup: Sequence[int] | None = None,
     workers: int = 2,
     read: Callable[[Path], np.ndarray] | None = None,
+    endings: Sequence[tuple[str, str]] = ENDINGS,
 ) -> FolderScores:
     """Compares PNG files of target ids with labels of the same images.
 
     Args:
         predictions: Folder of label maps, searched recursively.
-        labels: Folder of labels, at the same relative paths, with one of ``ENDINGS``.
+        labels: Folder of labels, at the same relative paths, with one of the endings.
         sets: Classes and their sets.
         ignore_index: Label of pixels that do not count.
         names: Relative paths of the predictions to look at, without ``.png``; None takes all.
         lookup: What each value of a label file stands for; None takes it as it is.
         workers: Threads that read files.
         read: Reads a prediction; by default 8-bit files.
+        endings: What follows an image's name in a prediction file, and in its label file.
 
     Raises:
         UserError: There are no predictions, none has a label, a file is damaged, or a label's size
@@ -90,14 +92,14 @@ def evaluate_folder(
         names = sorted(name.removesuffix(".png") for name in scan(predictions, ".png"))
     if not names:
         raise UserError(f"{predictions} holds no label maps.", "check the folder")
-    found = {name: label_of(name, labels) for name in names}
+    found = {name: label_of(name, labels, endings) for name in names}
     pairs = [(predictions / f"{n}.png", path) for n, path in found.items() if path is not None]
     if not pairs:
         raise UserError(
             f"None of the {len(names)} predictions in {predictions} has a label in {labels}; the "
             f"first is {names[0]}.png.",
             "the label of an image lies at the same relative path, with one of these endings: "
-            + ", ".join(dict.fromkeys(ending for _, ending in ENDINGS)),
+            + ", ".join(dict.fromkeys(ending for _, ending in endings)),
         )
     classes = len(sets.classes)
     confusion = np.zeros((classes, classes + 1), np.int64)
@@ -115,9 +117,9 @@ def evaluate_folder(
     return FolderScores(sets.scores(confusion), len(pairs), missing, confusion)
 
 
-def label_of(name: str, labels: Path) -> Path | None:
+def label_of(name: str, labels: Path, endings: Sequence[tuple[str, str]] = ENDINGS) -> Path | None:
     """The label file of a prediction ``name`` (relative, without ``.png``), None without one."""
-    for ours, theirs in ENDINGS:
+    for ours, theirs in endings:
         if f"{name}.png".endswith(ours):
             path = labels / (f"{name}.png".removesuffix(ours) + theirs)
             if os.path.isfile(path):

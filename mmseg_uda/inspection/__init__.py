@@ -15,7 +15,7 @@ from .data_sets import (
     entries_of,
     steps_of,
 )
-from .start import inspect_config, inspect_data_set, inspect_start
+from .start import inspect_config, inspect_data_set, inspect_start, inspect_test_files
 
 __all__ = [
     "AREA",
@@ -29,5 +29,6 @@ __all__ = [
     "inspect_config",
     "inspect_data_set",
     "inspect_start",
+    "inspect_test_files",
     "steps_of",
 ]

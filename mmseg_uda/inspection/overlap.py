@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import combinations, islice, product
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,11 @@ class _Place:
             names = self.location.images()
         except UserError:
             return set()
-        return {os.path.realpath(self.location.image_folder / name) for name in names}
+        folder = str(self.location.image_folder)
+        real = cache(os.path.realpath)  # images share few folders
+        placed = (os.path.split(os.path.join(folder, name)) for name in names)
+        paths = (os.path.join(real(parent), base) for parent, base in placed)
+        return {os.path.realpath(path) if os.path.islink(path) else path for path in paths}
 
 
 def _linked(folder: Path) -> set[str]:

@@ -37,6 +37,18 @@ def inspect_start(configs: Iterable[Mapping[str, Any]]) -> list[Finding]:
     return unique(findings)
 
 
+def inspect_test_files(config: Mapping[str, Any]) -> list[Finding]:
+    """Returns warnings about files that a test leaves out, or takes for images.
+
+    Args:
+        config: As it is tested.
+    """
+    loader = {"test_dataloader": config.get("test_dataloader")}
+    there = [one for one in collect([loader], []) if not one.location.missing()]
+    findings = [finding for one in there for finding in _guarded(AREA, check_files, one)]
+    return [finding for finding in findings if finding.level is Level.WARNING]
+
+
 def inspect_config(config: Mapping[str, Any]) -> list[Finding]:
     """Runs ``CONFIG_CHECKS``."""
     return [f for check in CONFIG_CHECKS for f in _guarded("config", check, config)]

@@ -19,6 +19,7 @@ from .conversion import (
     raw_table,
     run_parallel,
     taxonomy,
+    warn_of_others,
     write_label,
     write_statistics,
 )
@@ -26,6 +27,8 @@ from .reading import read_label
 
 POLYGONS = "_polygons.json"
 LABEL_IDS = "_labelIds.png"
+PICTURE = "_color.png"
+"""Of the same annotation, and no source of labels."""
 GROUP = "group"
 
 _NAMES = (
@@ -121,7 +124,10 @@ def _find_annotations(folder: Path) -> list[str]:
     """Returns one annotation per frame, polygons before label ids, sorted."""
     polygons = {name[: -len(POLYGONS)]: name for name in scan(folder, POLYGONS)}
     label_ids = {name[: -len(LABEL_IDS)]: name for name in scan(folder, LABEL_IDS)}
-    return [name for _, name in sorted({**label_ids, **polygons}.items())]
+    found = {**label_ids, **polygons}
+    pictures = [name for name in scan(folder, PICTURE) if name[: -len(PICTURE)] not in found]
+    warn_of_others(folder, list(found.values()), pictures, POLYGONS)
+    return [name for _, name in sorted(found.items())]
 
 
 def _stem(name: str) -> str:

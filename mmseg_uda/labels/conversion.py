@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, write_json
 from mmseg_uda.progress import track
 from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
-from mmseg_uda.taxonomy.folders import scan
+from mmseg_uda.taxonomy.companions import belongs, kinds
+from mmseg_uda.taxonomy.folders import Leftovers, scan
 
 PUBLISHED_FILE = "sample_class_stats.json"
 LABEL_SUFFIX = "_labelTrainIds.png"
@@ -27,10 +29,15 @@ Counts = dict[int, int]
 def find_raw_labels(folder: Path) -> list[Path]:
     """Returns the PNGs whose name ends with a digit, sorted; converted labels do not.
 
+    Warns of other files that look like labels.
+
     Raises:
         UserError: There is none.
     """
-    names = sorted(name for name in scan(folder, ".png") if name[:-4][-1:].isdigit())
+    left = Leftovers()
+    every = sorted(scan(folder, ".png", left))
+    names = [name for name in every if name[:-4][-1:].isdigit()]
+    warn_of_others(folder, names, [*left.others, *(set(every) - set(names))], ".png")
     if not names:
         raise UserError(
             f"No label files <number>.png in {folder}.",
@@ -38,6 +45,25 @@ def find_raw_labels(folder: Path) -> list[Path]:
             "another name",
         )
     return [folder / name for name in names]
+
+
+def warn_of_others(folder: Path, names: Sequence[str], others: Iterable[str], suffix: str) -> None:
+    """Says on standard error which files look like labels and are not converted.
+
+    Args:
+        folder: Of the labels.
+        names: What is converted.
+        others: What else lies there; what belongs to a converted file is not told.
+        suffix: End of the names.
+    """
+    stems = {name[: -len(suffix)] for name in names}
+    foreign = sorted(name for name in others if not belongs(name, suffix, stems))
+    if foreign:
+        print(
+            f"Warning: {folder}: {len(names)} label files are converted; {len(foreign)} with other "
+            f"names ({kinds(foreign, suffix)}) are not, the first is {foreign[0]}",
+            file=sys.stderr,
+        )
 
 
 def raw_table(

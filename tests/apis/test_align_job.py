@@ -180,3 +180,26 @@ def test_where_no_image_can_be_aligned_the_first_failure_is_told(config, tmp_pat
     other.data.pop("train")
     with pytest.raises(UserError, match="None of 3 images could be aligned.*failed in propose"):
         run_alignment(other, tmp_path / "job")
+
+
+def test_the_options_of_a_data_set_choose_images_and_labels(config, images, tmp_path):
+    """Own names, a list and a label map, as a training would read them."""
+    own = tmp_path / "own"
+    names = sorted((images / "leftImg8bit/val").rglob("*_leftImg8bit.png"))
+    for number, image in enumerate(names):
+        label = str(image).replace("leftImg8bit/val", "gtFine/val")
+        label = label.replace("_leftImg8bit.png", "_gtFine_labelTrainIds.png")
+        (own / "masks").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image, own / f"{number}.png")
+        shutil.copyfile(label, own / f"masks/{number}_mask.png")
+    (own / "list.txt").write_text("0\n2\n")
+    data = dict(data_root=str(own), img_dir="", label_dir="masks", label_suffix="_mask.png")
+    config.data = dict(evaluate=dict(type="TaxonomyDataset", **data, file_list="list.txt"))
+    plain = run_alignment(config, tmp_path / "plain")["evaluate"]
+    assert plain["images"] == 2 and plain["scores"]["without_label"] == []
+    config.data.evaluate.label_map = dict.fromkeys(range(1, 19), 255)
+    mapped = run_alignment(config, tmp_path / "mapped")["evaluate"]
+    assert mapped["scores"]["IoU"] != plain["scores"]["IoU"]
+    config.data.evaluate.indices = 1
+    with pytest.raises(UserError, match=r"data\.evaluate\.indices has no effect"):
+        run_alignment(config, tmp_path / "refused")

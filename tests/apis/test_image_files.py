@@ -1,7 +1,9 @@
+import logging
 import os
 
 import pytest
 
+from mmseg_uda.apis import image_files
 from mmseg_uda.apis.image_files import find_images
 from mmseg_uda.errors import UserError
 
@@ -66,3 +68,33 @@ def test_nothing_to_predict(tmp_path):
         find_images([tmp_path / "a"], tmp_path / "out")
     with pytest.raises(UserError, match="no file or folder .*nowhere"):
         find_images([tmp_path / "nowhere"], tmp_path / "out")
+
+
+def test_what_is_found_and_left_out_is_told(tmp_path, monkeypatch):
+    told = {logging.INFO: [], logging.WARNING: []}
+
+    def record(text, logger, level=logging.INFO):
+        told[level].append(text)
+
+    monkeypatch.setattr(image_files, "print_log", record)
+    touch(tmp_path, "a/1.png", "a/2.heic", "a/.thumbnails/3.png", "a/1_label.png", "a/4.jpg")
+    os.symlink(tmp_path, tmp_path / "a/up")
+    found = find_images([tmp_path / "a"], tmp_path / "out")
+    assert names(found) == ["1", "1_label", "4"]
+    assert told[logging.INFO] == [f"{tmp_path}/a: 3 images (.png 2, .jpg 1)"]
+    parts = ("(.heic 1)", ".thumbnails/3.png", "up", "1_label.png")
+    assert len(told[logging.WARNING]) == len(parts)
+    assert all(part in text for part, text in zip(parts, told[logging.WARNING], strict=True))
+
+
+def test_predictions_of_an_earlier_call_are_no_input(tmp_path):
+    touch(tmp_path, "1.png", "before/color/1.png", "before/legend.png", "before/settings.json")
+    touch(tmp_path, "legend.png", "other/legend.png")
+    assert names(find_images([tmp_path], tmp_path / "out")) == ["1", "legend", "other/legend"]
+
+
+def test_what_is_no_file_is_left_to_the_reader(tmp_path):
+    touch(tmp_path, "1.png")
+    os.symlink("nothing", tmp_path / "2.png")
+    os.mkfifo(tmp_path / "3.png")
+    assert names(find_images([tmp_path], tmp_path / "out")) == ["1", "2", "3"]

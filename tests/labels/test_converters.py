@@ -259,3 +259,32 @@ def test_command_line_of_the_original(tmp_path):
     subprocess.run(command, check=True, env=environment, capture_output=True)
     assert read(tmp_path / "GT/LABELS/0_labelTrainIds.png").tolist() == [[0]]
     assert (tmp_path / "samples_with_class.json").is_file()
+
+
+@pytest.mark.parametrize("other", ["2.PNG", "3.jpg", "x/label.png"])
+def test_labels_that_are_left_out_are_told(tmp_path, capsys, other):
+    write_palette_label(tmp_path / "labels/00001.png", np.array([[7, 8]]))
+    for name in (
+        "00001_labelTrainIds.png",
+        "00001_color.png",
+        ".hidden/2.png",
+        "readme.txt",
+        other,
+    ):
+        (tmp_path / "labels" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "labels" / name).write_bytes(b"x")
+    convert_gta(tmp_path, nproc=1)
+    warning = capsys.readouterr().err
+    assert "Warning: " in warning and "1 label files are converted; 1 with other names" in warning
+    assert other in warning
+
+
+def test_frames_of_cityscapes_without_annotation_are_told(tmp_path, capsys):
+    write_label(tmp_path / "gtFine/train/ulm/a_gtFine_labelIds.png", np.array([[7]]))
+    for name in ("a_gtFine_color.png", "a_gtFine_instanceIds.png"):
+        (tmp_path / "gtFine/train/ulm" / name).write_bytes(b"x")
+    convert_cityscapes(tmp_path)
+    assert "Warning" not in capsys.readouterr().err
+    (tmp_path / "gtFine/train/ulm/b_gtFine_color.png").write_bytes(b"x")
+    convert_cityscapes(tmp_path)
+    assert "ulm/b_gtFine_color.png" in capsys.readouterr().err

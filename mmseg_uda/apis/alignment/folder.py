@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from mmseg_uda.apis.alignment.settings import AlignmentSettings
 from mmseg_uda.apis.image_files import ImageFile, find_images
 from mmseg_uda.errors import UserError
 from mmseg_uda.evaluation import ClassSets, evaluate_folder
+from mmseg_uda.evaluation.label_folders import ENDINGS
 from mmseg_uda.files import write_json
 from mmseg_uda.methods.dynalign import (
     Outputs,
@@ -36,14 +37,17 @@ class AlignmentJob:
     Attributes:
         inputs: Images, and folders of images.
         out: Folder of all results.
+        files: The images, in place of ``inputs``.
         stages: Which of ``STAGES``, None for those that the other attributes ask for.
         kinds: See :class:`~mmseg_uda.methods.dynalign.Outputs`.
         image_files: As ``kinds``.
         pictures: Write ``visualization``.
         pages: Write ``inspection``.
         labels: Folder of target labels to evaluate against.
-        label_ids: Name of the ids that its files hold (``raw_ids`` of the target taxonomy); None
-            for the target's own.
+        label_ids: What its files hold: the name of ids (``raw_ids`` of the target taxonomy) or
+            another label map; None for the target's own.
+        label_endings: What follows an image's name in a label map, and in its label file; None
+            tries those of published data sets.
         eval_ids: Evaluated classes by name or id; None takes the taxonomy map's, ``[]`` all.
         limit: Take the first images only.
         share: Rank and number of shares.
@@ -55,13 +59,15 @@ class AlignmentJob:
 
     inputs: Sequence[str | Path]
     out: str | Path
+    files: Sequence[ImageFile] | None = None
     stages: Sequence[str] | None = None
     kinds: Sequence[str] = (LABELS, CONFIDENCE)
     image_files: str = "link"
     pictures: bool = False
     pages: bool = False
     labels: str | Path | None = None
-    label_ids: str | None = None
+    label_ids: str | Mapping[int, int] | None = None
+    label_endings: tuple[str, str] | None = None
     eval_ids: Sequence[int | str] | None = None
     limit: int | None = None
     share: tuple[int, int] = (0, 1)
@@ -90,7 +96,8 @@ def align_folder(
     """
     stages = _stages(job)
     out = Path(job.out)
-    images = find_images(job.inputs, out)[: job.limit]
+    images = find_images(job.inputs, out) if job.files is None else list(job.files)
+    images = images[: job.limit]
     items = shard(images, *job.share) if job.choose is None else job.choose(images)
     engine = settings.build_engine(out / "text")
     taxonomy = engine.taxonomy
@@ -151,6 +158,7 @@ def _evaluate(
         None if job.label_ids is None else taxonomy.target.lookup(job.label_ids),
         job.workers,
         read_label_map,
+        ENDINGS if job.label_endings is None else (job.label_endings,),
     )
     scores = found.as_json()
     write_json(run.out / EVALUATION, {"taxonomy": taxonomy.name, **scores})

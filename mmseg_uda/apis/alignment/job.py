@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmseg_uda.apis.alignment.folder import AlignmentJob, align_folder
 from mmseg_uda.apis.alignment.segmentor_source import SegmentorSource, source_of_checkpoint
 from mmseg_uda.apis.alignment.settings import AlignmentSettings
+from mmseg_uda.apis.image_files import ImageFile
 from mmseg_uda.engine.checkpoint import newest_checkpoint
 from mmseg_uda.engine.job_files import EVALUATIONS, PROGRESS
 from mmseg_uda.errors import UserError
@@ -28,6 +29,11 @@ from mmseg_uda.locks import training_in
 from mmseg_uda.taxonomy import DataLocation, missing_paths
 
 PARTS = ("evaluate", "train")
+IDLE = {
+    "indices": "limit, or file_list in the data set",
+    "taxonomy": "alignment.taxonomy, a map to the classes that labels have",
+}
+"""Options of a data set that say nothing to an alignment: what does."""
 REUSED = ("propose", "predict", "score")
 
 
@@ -60,6 +66,7 @@ def run_alignment(config: Config, work_dir: str | Path, amp: str | None = None) 
         raise UserError(
             f"{config.filename}: an alignment needs 'source' and 'data'.", "See configs/dynalign."
         )
+    _check_options(parts)
     _require_data(parts)
     work_dir.mkdir(parents=True, exist_ok=True)
     with training_in(work_dir):
@@ -81,9 +88,15 @@ def _run(
         if config.get("reuse"):
             reuse_records(Path(config.reuse) / name, out)
         job = AlignmentJob(
-            inputs=[location.image_folder],
+            inputs=(),
             out=out,
+            files=[
+                ImageFile(location.image_folder / image, os.path.splitext(image)[0])
+                for image in location.images()
+            ],
             labels=location.label_folder if name == "evaluate" else None,
+            label_ids=data.get("label_map"),
+            label_endings=(_as_png(location.img_suffix), location.label_suffix),
             eval_ids=config.get("eval_ids"),
             workers=config.get("workers", 2),
             limit=config.get("limit"),
@@ -104,6 +117,19 @@ def _run(
     progress = {"iter": images, "max_iters": images, "seconds_per_iter": seconds / max(images, 1)}
     write_json(work_dir / PROGRESS, {**progress, "eta_seconds": 0.0, "time": time.time()})
     return summaries
+
+
+def _as_png(suffix: str) -> str:
+    return f"{suffix[: suffix.rfind('.')]}.png"
+
+
+def _check_options(parts: Mapping[str, Any]) -> None:
+    for name, data in parts.items():
+        idle = [option for option in IDLE if data.get(option) is not None]
+        if idle:
+            raise UserError(
+                f"data.{name}.{idle[0]} has no effect in an alignment.", f"Use {IDLE[idle[0]]}."
+            )
 
 
 def _needed(part: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from mmengine.structures import PixelData
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import MODELS
 
+from mmseg_uda.errors import UserError
+
 from .transforms.diagnosis import DIAGNOSIS_LABEL
 
 LABEL = "gt_sem_seg"
@@ -23,11 +25,19 @@ class DomainDataPreProcessor(SegDataPreProcessor):
     every other field is padded with 0 and keeps its dtype, so that padding is never valid target
     area. A batch of the form {domain: {inputs, data_samples}} is treated domain by domain.
 
-    Args: those of ``SegDataPreProcessor``.
+    Args: those of ``SegDataPreProcessor``, without ``batch_augments``.
+
+    Raises:
+        UserError: ``batch_augments`` are asked for: they would change images alone.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.batch_augments is not None:
+            raise UserError(
+                "data_preprocessor.batch_augments has no effect.",
+                "transforms in the pipelines of the data sets change image and label together",
+            )
         # Copies to a GPU are queued; what uses them there runs after them.
         self._non_blocking = True
 

@@ -12,6 +12,8 @@ from torch import nn
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import reference_parameter_names
 
+MULTIPLIERS = ("lr_mult", "decay_mult")
+
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ReferenceNameConstructor:
@@ -43,6 +45,13 @@ class ReferenceNameConstructor:
                 f"optim_wrapper.paramwise_cfg has unknown keys: {', '.join(sorted(paramwise))}.",
                 "Use custom_keys={part_of_name: dict(lr_mult=…, decay_mult=…)}.",
             )
+        for name, rule in self.custom_keys.items():
+            unknown = sorted(set(rule) - set(MULTIPLIERS))
+            if unknown:
+                raise UserError(
+                    f"optim_wrapper.paramwise_cfg.custom_keys[{name!r}] has no {unknown[0]!r}.",
+                    f"Use {' and '.join(MULTIPLIERS)}.",
+                )
         self._keys = sorted(sorted(self.custom_keys), key=len, reverse=True)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:

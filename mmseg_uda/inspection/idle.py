@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmseg_uda.cfg_options import nearest
 from mmseg_uda.findings import Finding, Level
 from mmseg_uda.taxonomy import LAYOUTS
 from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
@@ -31,10 +32,23 @@ OLDER_KEYS = {
 """Keys of configs for mmcv 0.x and 1.x that the runner does not read: what takes their place."""
 
 
+TESTING_KEYS = ("mode", "crop_size", "stride", "batched_slide", "batch_pixels", "hrda_out")
+"""Keys of ``model.test_cfg`` that our segmentors read."""
+SEGMENTORS = ("SlideEncoderDecoder", "HRDAEncoderDecoder")
+CHECKPOINT_HOOK = "SafeCheckpointHook"
+CHECKPOINT_KEYS = (
+    *("type", "interval", "by_epoch", "save_optimizer", "save_param_scheduler", "out_dir"),
+    *("max_keep_ckpts", "save_last", "save_best", "rule", "greater_keys", "less_keys"),
+    *("file_client_args", "filename_tmpl", "backend_args", "published_keys", "save_begin"),
+    "priority",
+)
+
+
 def check_idle(config: Mapping[str, Any]) -> list[Finding]:
     """Finds settings without effect."""
     data = (config.get("train_dataloader") or {}).get("dataset") or {}
     findings = [*_older_keys(config), *_sampling(config.get("train_dataloader") or {}, data)]
+    findings += [*_of_network(config.get("model") or {}), *_of_checkpoints(config)]
     for key, _, item in entries_of(config):
         if item.get("type") in OURS:
             findings += _of_data_set(key, item, config, data)
@@ -79,6 +93,45 @@ def _sampling(loader: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fi
             f"set train_dataloader.sampler=dict(type={SAMPLER!r}), which shuffles",
             Level.PROBLEM,
         )
+
+
+def _of_network(model: Mapping[str, Any]) -> Iterator[Finding]:
+    auxiliary = model.get("auxiliary_head") or ()
+    heads = {"decode_head": model.get("decode_head")}
+    if isinstance(auxiliary, Mapping):
+        heads["auxiliary_head"] = auxiliary
+    else:
+        heads |= {f"auxiliary_head.{i}": head for i, head in enumerate(auxiliary)}
+    for key, head in heads.items():
+        if isinstance(head, Mapping) and head.get("sampler") is not None:
+            yield _idle(
+                f"model.{key}.sampler",
+                "losses weight pixels, none are left out",
+                "leave it out; loss_decode takes a loss of your own",
+                Level.PROBLEM,
+            )
+    if model.get("type") not in SEGMENTORS:
+        return
+    for key in model.get("test_cfg") or ():
+        if key not in TESTING_KEYS:
+            fix = f"{nearest(key, TESTING_KEYS)}Known: {', '.join(TESTING_KEYS)}"
+            yield _idle(f"model.test_cfg.{key}", "nothing reads it", fix, Level.PROBLEM)
+    for key in model.get("train_cfg") or ():
+        yield _idle(f"model.train_cfg.{key}", "nothing reads it", "see uda and train_cfg")
+
+
+def _of_checkpoints(config: Mapping[str, Any]) -> Iterator[Finding]:
+    hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    if hook.get("type") != CHECKPOINT_HOOK:
+        return
+    where = "default_hooks.checkpoint"
+    for key in hook:
+        if key not in CHECKPOINT_KEYS:
+            fix = f"{nearest(key, CHECKPOINT_KEYS)}Known: {', '.join(CHECKPOINT_KEYS[1:])}"
+            yield _idle(f"{where}.{key}", "nothing reads it", fix, Level.PROBLEM)
+    if hook.get("by_epoch"):
+        fix = "set by_epoch=False, and interval to a number of steps"
+        yield _idle(f"{where}.by_epoch", "trainings count steps", fix, Level.PROBLEM)
 
 
 def _of_data_set(

@@ -120,11 +120,20 @@ def _check_indices(kind: str, indices: Any) -> None:
 
 def _check_margins(kind: str, options: Mapping[str, Any]) -> None:
     steps = options.get("pipeline") or ()
-    types = {s.get("type") if isinstance(s, Mapping) else type(s).__name__ for s in steps}
-    if options.get("crop_pseudo_margins") is not None and steps and MARK not in types:
+    if options.get("crop_pseudo_margins") is None or not steps:
+        return
+    named = [s.get("type") if isinstance(s, Mapping) else type(s).__name__ for s in steps]
+    if MARK not in named:
         raise UserError(
             f"{kind}: crop_pseudo_margins has no effect without {MARK} in the pipeline.",
             f"add dict(type={MARK!r}) behind LoadFrame, before any resize",
+        )
+    mark = steps[named.index(MARK)]
+    margins = mark.get("margins") if isinstance(mark, Mapping) else getattr(mark, "margins", None)
+    if margins is not None:
+        raise UserError(
+            f"{kind}: crop_pseudo_margins has no effect beside {MARK}(margins={margins}).",
+            "set one of the two",
         )
 
 

@@ -26,6 +26,9 @@ IDLE = {
     "optimizer": config(
         optimizer=dict(type="SGD"), optim_wrapper=dict(optimizer=dict(type="Adam"))
     ),
+    "model.train_cfg.work_dir": config(
+        model=dict(type="HRDAEncoderDecoder", train_cfg=dict(work_dir="x"))
+    ),
     "seed": config(seed=3, randomness=dict(seed=0)),
 }
 REFUSED = {
@@ -39,6 +42,21 @@ REFUSED = {
     "evaluation": config(evaluation=dict(interval=4000)),
     "checkpoint_config": config(checkpoint_config=dict(interval=1)),
     "data": config(data=dict(samples_per_gpu=2)),
+    "model.decode_head.sampler": config(
+        model=dict(decode_head=dict(sampler=dict(type="OHEMPixelSampler")))
+    ),
+    "model.auxiliary_head.1.sampler": config(
+        model=dict(auxiliary_head=[dict(sampler=None), dict(sampler=dict(type="OHEMPixelSampler"))])
+    ),
+    "model.test_cfg.strides": config(
+        model=dict(type="SlideEncoderDecoder", test_cfg=dict(mode="slide", strides=(2, 2)))
+    ),
+    "default_hooks.checkpoint.intervall": config(
+        default_hooks=dict(checkpoint=dict(type="SafeCheckpointHook", intervall=100))
+    ),
+    "default_hooks.checkpoint.by_epoch": config(
+        default_hooks=dict(checkpoint=dict(type="SafeCheckpointHook", by_epoch=True))
+    ),
 }
 
 
@@ -64,6 +82,18 @@ def test_they_are_told_with_their_key(key):
         config(pair=dict(rare_class_sampling={})),
         config(optimizer=dict(lr=1), optim_wrapper=dict(optimizer=dict(lr=1)), seed=0,
                randomness=dict(seed=0)),
+        config(
+            model=dict(
+                type="HRDAEncoderDecoder",
+                auxiliary_head=dict(sampler=None),
+                test_cfg=dict(mode="slide", crop_size=(2, 2), stride=(1, 1), batched_slide=True),
+                train_cfg={},
+            ),
+            default_hooks=dict(
+                checkpoint=dict(type="SafeCheckpointHook", by_epoch=False, interval=1)
+            ),
+        ),
+        config(model=dict(type="EncoderDecoder", test_cfg=dict(mine=1))),
         dict(alignment=dict(), data=dict(evaluate=None)),
         dict(),
     ],

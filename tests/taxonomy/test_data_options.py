@@ -38,6 +38,10 @@ def own(**options):
         (dict(img_dir=["a", "b"]), "one path"),
         (dict(label_dir="a"), "label_suffix"),
         (dict(crop_pseudo_margins=[1, 1, 1, 1], pipeline=[dict(type="LoadFrame")]), "MarkValid"),
+        (
+            dict(crop_pseudo_margins=[1] * 4, pipeline=[dict(type="MarkValid", margins=[2] * 4)]),
+            "set one",
+        ),
     ],
 )
 def test_what_would_have_no_effect_is_refused(option, instead):

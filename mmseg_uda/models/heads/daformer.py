@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_uda.models.heads.layers import build_layer
+from mmseg_uda.models.heads.options import check_keys, multiple_select
 
 
 @MODELS.register_module()
@@ -42,9 +43,11 @@ class DAFormerHead(BaseDecodeHead):
     ) -> None:
         kwargs.setdefault("in_index", list(range(len(in_channels))))
         kwargs.setdefault("loss_decode", {"type": "PixelCrossEntropy"})
-        kwargs["input_transform"] = "multiple_select"
-        super().__init__(list(in_channels), channels, **kwargs)
         params = dict(decoder_params)
+        known = ("embed_dims", "embed_cfg", "embed_neck_cfg", "fusion_cfg")
+        check_keys(params, known, "decoder_params")
+        kwargs = multiple_select(kwargs, "DAFormerHead")
+        super().__init__(list(in_channels), channels, **kwargs)
         dims = params["embed_dims"]
         widths = [dims] * len(in_channels) if isinstance(dims, int) else list(dims)
         embed_cfg = params["embed_cfg"]

@@ -16,6 +16,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_uda.models.heads.options import multiple_select
+
 # normal with a gain of √2 over the inputs; biases 0
 KAIMING_FAN_IN = {
     "type": "Kaiming",
@@ -83,8 +85,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
             "norm_cfg": {"type": "BN"},
             "loss_decode": dict(_CROSS_ENTROPY),
             "init_cfg": dict(KAIMING_FAN_IN),
-            **kwargs,
-            "input_transform": "multiple_select",
+            **multiple_select(kwargs, "DeepLabV3PlusHead"),
         }
         super().__init__(list(in_channels), channels, **kwargs)
         low, high = in_channels

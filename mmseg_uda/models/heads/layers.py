@@ -214,11 +214,27 @@ def _conv_and_aspp(
     )
 
 
-def _linear(in_channels: int, channels: int, **_: Any) -> nn.Module:
+def _linear(
+    in_channels: int, channels: int, norm_cfg: None = None, act_cfg: None = None
+) -> nn.Module:
+    _none_of("mlp", norm_cfg=norm_cfg, act_cfg=act_cfg)
     return TokenLinear(in_channels, channels)
 
 
-def _identity(in_channels: int, channels: int, **_: Any) -> nn.Module:
+def _none_of(kind: str, **options: Any) -> None:
+    """Refuses what published configs set to None, since the layer has none."""
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(
+                f"decoder_params: an '{kind}' layer has no {name}, but {name}={value!r} is set",
+                fix="use type='conv', or leave it out",
+            )
+
+
+def _identity(
+    in_channels: int, channels: int, norm_cfg: None = None, act_cfg: None = None
+) -> nn.Module:
+    _none_of("id", norm_cfg=norm_cfg, act_cfg=act_cfg)
     if in_channels != channels:
         raise UserError(
             f"decoder_params: an 'id' layer cannot turn {in_channels} channels into {channels}",

@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.heads.options import multiple_select
 from mmseg_uda.models.mask_classification import MaskPredictions, mask2former_library
 
 
@@ -63,7 +64,7 @@ class TorchMask2FormerHead(BaseDecodeHead):
         library = mask2former_library()
         loss = {"type": "MaskClassificationLoss", **kwargs.pop("loss_decode", {})}
         loss.setdefault("num_classes", kwargs["num_classes"])
-        kwargs = {"in_index": [0, 1, 2, 3], **kwargs, "input_transform": "multiple_select"}
+        kwargs = {"in_index": [0, 1, 2, 3], **multiple_select(kwargs, "TorchMask2FormerHead")}
         # the queries take the place of mmseg's classifier and its dropout
         super().__init__(
             list(in_channels), channels, dropout_ratio=0, loss_decode=loss, init_cfg=None, **kwargs

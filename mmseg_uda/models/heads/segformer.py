@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_uda.models.heads.layers import TokenLinear
+from mmseg_uda.models.heads.options import check_keys, multiple_select
 
 
 @MODELS.register_module()
@@ -44,10 +45,11 @@ class SegFormerHead(BaseDecodeHead):
     ) -> None:
         kwargs.setdefault("in_index", list(range(len(in_channels))))
         kwargs.setdefault("loss_decode", {"type": "PixelCrossEntropy"})
-        kwargs["input_transform"] = "multiple_select"
+        params = dict(decoder_params or {})
+        check_keys(params, ("embed_dim", "conv_kernel_size"), "decoder_params")
+        kwargs = multiple_select(kwargs, "SegFormerHead")
         super().__init__(list(in_channels), channels, **kwargs)
         self.conv_seg.requires_grad_(False)
-        params = dict(decoder_params or {})
         width = params.get("embed_dim", 768)
         kernel_size = params.get("conv_kernel_size", 1)
         self.linear_c = nn.ModuleDict(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -228,7 +227,7 @@ class BackboneWeights:
         allow_partial: Accept missing and surplus tensors.
     """
 
-    def __init__(self, checkpoint: str, allow_partial: bool = False, **_: Any) -> None:
+    def __init__(self, checkpoint: str, allow_partial: bool = False) -> None:
         self.checkpoint = checkpoint
         self.allow_partial = allow_partial
 

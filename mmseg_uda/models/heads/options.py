@@ -1,0 +1,43 @@
+"""Options of decode heads that would have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmseg_uda.cfg_options import nearest
+from mmseg_uda.errors import UserError
+
+SELECT = "multiple_select"
+
+
+def multiple_select(options: dict[str, Any], head: str) -> dict[str, Any]:
+    """The options of a head that takes its levels as they are, whatever their sizes.
+
+    Args:
+        options: mmseg's decode head options; ``input_transform`` may be left out.
+        head: Name for messages.
+
+    Raises:
+        UserError: Another transform of the inputs is asked for.
+    """
+    asked = options.get("input_transform", SELECT)
+    if asked != SELECT:
+        raise UserError(
+            f"{head}: input_transform={asked!r} has no effect.", fix=f"leave it out: {SELECT!r}"
+        )
+    return {**options, "input_transform": SELECT}
+
+
+def check_keys(options: dict[str, Any], known: Sequence[str], where: str) -> None:
+    """Raise unless every key of a head's options is known.
+
+    Raises:
+        UserError: Names the unknown key and the nearest known one.
+    """
+    for key in options:
+        if key not in known:
+            raise UserError(
+                f"{where}.{key} is no option.",
+                fix=f"{nearest(key, known, where)}Known: {', '.join(known)}.",
+            )

@@ -77,7 +77,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--config", required=True, help="config of the segmenter (one of this project)")
+    add(
+        "--config",
+        required=True,
+        help="config of the segmenter, also the JSON beside HRDA's checkpoint",
+    )
     add("--checkpoint", required=True, help="its checkpoint, also HRDA's own")
     add("--dataset", default=FROM_CONFIG, choices=[FROM_CONFIG, *DATASETS])
     add("--data_dir", help="root of the data set (not with --dataset Config)")
@@ -151,11 +155,14 @@ def config_images(args: argparse.Namespace) -> list[Path]:
     from mmseg.registry import DATASETS as REGISTRY
 
     import mmseg_uda.register_all  # noqa: F401
-    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.config_file import load_network_config
 
-    cfg = load_config(args.config, args.options)
+    cfg = load_network_config(args.config, args.options)
     loader = cfg.get("train_dataloader" if args.train_set else "test_dataloader") or {}
     dataset = loader.get("dataset")
+    if args.train_set and dataset is None:  # a released config, of which evaluation is left
+        tested = (cfg.get("test_dataloader") or {}).get("dataset") or {}
+        dataset = {**tested, "split": "train"} if "split" in tested else None
     if dataset is None or args.test_set:
         raise UserError(
             f"{args.config} names no images to align.", "Give --dataset and --data_dir."
@@ -183,12 +190,6 @@ def in_processes(count: int) -> int:
 def main() -> int:
     """Align; 1 if images failed."""
     args = parse_args()
-    if args.config.endswith(".json"):
-        raise UserError(
-            f"{args.config} is a config of mmsegmentation 0.x.",
-            "Give the config of this project that builds the same network, such as "
-            "configs/hrda/gta2cs_hrda_daformer.py; HRDA's checkpoints fit it.",
-        )
     if args.dataset_sam == "mapillary_closeset":
         raise UserError(
             "--dataset_sam mapillary_closeset was never implemented.",

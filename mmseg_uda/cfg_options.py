@@ -22,6 +22,8 @@ QUOTED = "uda.masking={mask_ratio: 0.5, mask_block_size: 64}"
 DELETE = "_delete_"
 LONGEST = 120  # characters of an option in a message
 
+# Keys of model.test_cfg that our segmentors read.
+TESTING_KEYS = ("mode", "crop_size", "stride", "batched_slide", "batch_pixels", "hrda_out")
 OPEN_MMLAB = ("mmseg", "mmcv", "mmdet")
 # Without mmdetection these are empty classes that know no option.
 NEED_MMDET = ("MaskFormerHead", "Mask2FormerHead")

@@ -93,14 +93,14 @@ def main() -> int:
     from mmseg_uda.apis.folder import predict_files
     from mmseg_uda.apis.image_files import find_images
     from mmseg_uda.apis.prediction_files import HRDA_KINDS, PredictionFolder, weights_digest
-    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.config_file import load_network_config
     from mmseg_uda.engine.runner import configure_threads
     from mmseg_uda.engine.testing import set_inference
     from mmseg_uda.engine.tta import augmentations_from
 
     configure_threads()
     files = find_images(args.inputs, args.out)
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_network_config(args.config, args.cfg_options)
     set_inference(cfg, args.inference_mode, args.sequential_slide)
     part = "ema_model" if args.teacher else "model"
     model = init_segmentor(cfg, args.checkpoint, args.device, part=part)

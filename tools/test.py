@@ -51,14 +51,14 @@ def main() -> None:
     args = parse_args()
     apply_environment(args)
 
-    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.config_file import load_network_config
     from mmseg_uda.engine.processes import check_launcher, leave_processes
     from mmseg_uda.engine.runner import configure_threads
     from mmseg_uda.engine.testing import set_inference, test_checkpoint
     from mmseg_uda.engine.tta import augmentations_from
 
     check_launcher(args.launcher)
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_network_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher
     set_inference(cfg, args.inference_mode, args.sequential_slide)

@@ -12,11 +12,13 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import mmseg_uda.register_all  # noqa: F401
-from mmseg_uda.engine.config_file import load_config
+from mmseg_uda.engine.config_file import load_network_config
 from mmseg_uda.engine.data_config import building_from, carried_config
 from mmseg_uda.engine.deployed import deployed_model
+from mmseg_uda.engine.released_config import from_released_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import load_segmentor_weights, meta_of, read_checkpoint
+from mmseg_uda.released import is_released
 from mmseg_uda.taxonomy import LAYOUTS, Taxonomy, available_taxonomies, load_taxonomy
 
 
@@ -31,7 +33,8 @@ def init_segmentor(
     The trainer around it (``uda``), data sets and pretrained encoders are not touched.
 
     Args:
-        config: Config file or config of a training or of a plain mmsegmentation segmentor. None
+        config: Config file or config of a training, of a plain mmsegmentation segmentor, or of a
+            released checkpoint (mmsegmentation 0.x, Python or JSON). None
             takes the text that trainings and ``tools/publish.py`` store in the checkpoint; as a
             checkpoint is data, that may name registered types only, and imports nothing.
         checkpoint: Checkpoint of this project, of mmsegmentation, or of a reference repository
@@ -73,7 +76,9 @@ def network_of(
         UserError: There is no config, or it cannot be built.
     """
     if config is not None:
-        cfg = config.copy() if isinstance(config, Config) else load_config(config)
+        cfg = config.copy() if isinstance(config, Config) else load_network_config(config)
+        if is_released(cfg):
+            cfg = from_released_config(cfg, "The config")
         return cfg, build_segmentor(cfg)
     carried = None if content is None else carried_config(content, source)
     if carried is None:

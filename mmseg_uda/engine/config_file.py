@@ -8,28 +8,70 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_uda.cfg_options import merge_options, parse_options
+from mmseg_uda.engine.data_config import checked_model, registered_types_only, tell_imports
+from mmseg_uda.engine.released_config import from_released_config
 from mmseg_uda.errors import UserError
+from mmseg_uda.released import JSON, is_released, read_json, refuse_released
 
 
 def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
-    """Load a config file and apply ``key=value`` options.
+    """Load a config file of a training and apply ``key=value`` options.
 
     Args:
         path: Python config file.
         options: As on the command line: ``uda.masking.mask_ratio=0.5``.
 
     Raises:
-        UserError: If the file is missing or cannot be parsed, or an option is no key=value or
-            does not fit the config.
+        UserError: If the file is missing or cannot be parsed, or is a config of mmsegmentation
+            0.x, or an option is no key=value or does not fit the config.
+    """
+    cfg = _read(Path(path))
+    refuse_released(cfg, path)
+    merge_options(cfg, parse_options(options), path)
+    return cfg
+
+
+def load_network_config(path: str | Path, options: Sequence[str] = ()) -> Config:
+    """Load a config for inference or evaluation, also one of mmsegmentation 0.x.
+
+    Such configs lie beside the checkpoints of DAFormer, HRDA and MIC, as Python or as JSON, and are
+    translated (see :mod:`mmseg_uda.engine.released_config`). JSON is data: it may name registered
+    types only.
+
+    Args:
+        path: Config file.
+        options: See :func:`load_config`. Of a released config, those under ``data.`` concern the
+            config as it was released, the others what it becomes.
+
+    Raises:
+        UserError: See :func:`load_config`; or a part of a released config has no counterpart.
     """
     path = Path(path)
+    cfg = _read(path)
+    if not is_released(cfg):
+        return load_config(path, options)
+    values = parse_options(options)
+    old = {key: value for key, value in values.items() if key.partition(".")[0] == "data"}
+    merge_options(cfg, old, path)
+    if path.suffix == JSON:
+        tell_imports(cfg.pop("custom_imports", None), path)
+        with registered_types_only():
+            translated = from_released_config(cfg, path)
+            translated.model = checked_model(translated.model.to_dict(), path)
+    else:
+        translated = from_released_config(cfg, path)
+    merge_options(translated, {k: v for k, v in values.items() if k not in old}, path)
+    return translated
+
+
+def _read(path: Path) -> Config:
     if not path.is_file():
         raise UserError(
             f"There is no config {path}.", "Configs are under configs/; check the path."
         )
+    if path.suffix == JSON:
+        return Config(read_json(path))
     try:
-        cfg = Config.fromfile(path)
-    except (SyntaxError, KeyError, TypeError, OSError, AttributeError) as error:
+        return Config.fromfile(path)
+    except (SyntaxError, LookupError, TypeError, OSError, AttributeError, ImportError) as error:
         raise UserError(f"The config {path} cannot be read: {error}") from error
-    merge_options(cfg, parse_options(options), path)
-    return cfg

@@ -82,7 +82,7 @@ def carried_config(checkpoint: Mapping[str, Any], source: str | Path) -> Config 
     cfg = stored_config(checkpoint, source)
     if cfg is None or "model" not in cfg:
         return None
-    _tell_imports(cfg.pop("custom_imports", None), source)
+    tell_imports(cfg.pop("custom_imports", None), source)
     try:
         with registered_types_only():
             return _checked_config(cfg)
@@ -136,6 +136,26 @@ def _checked_config(cfg: Config) -> Config:
         result[f"{stage}_evaluator"] = _taxonomy_of(evaluator)
         result[f"{stage}_dataloader"] = {"dataset": _taxonomy_of(dataset)}
     return Config(result)
+
+
+def checked_model(model: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
+    """A network's config from a file that is data, without what fetches.
+
+    Args:
+        model: Plain values.
+        source: The file, for messages.
+
+    Raises:
+        UserError: It names something that is not registered.
+    """
+    try:
+        with registered_types_only():
+            return _checked(model, "model", (MODELS, TASK_UTILS))
+    except _Refused as error:
+        raise UserError(
+            f"{source} is a config whose {error}.",
+            "JSON is data, so it may name registered types only; give a config of this project.",
+        ) from error
 
 
 def _taxonomy_of(config: Any) -> dict[str, str]:
@@ -211,13 +231,14 @@ def _is_code(value: str) -> bool:
     return package in sys.modules or find_spec(package) is not None
 
 
-def _tell_imports(imports: Any, source: str | Path) -> None:
+def tell_imports(imports: Any, source: str | Path) -> None:
+    """Warn of a config's imports that are left out, as the config is data."""
     names = imports.get("imports") if isinstance(imports, Mapping) else imports
     names = [names] if isinstance(names, str) or not isinstance(names, Sequence) else names
     foreign = [name for name in names if name is not None and name not in OUR_IMPORTS]
     if foreign:
         print_log(
-            f"{source}: imports of the config in it are left out, as a checkpoint is data: "
+            f"{source}: imports of the config in it are left out, as the file is data: "
             f"{', '.join(map(_shown, foreign[:5]))}{', …' * (len(foreign) > 5)}",
             logger="current",
             level=logging.WARNING,

@@ -18,6 +18,7 @@ from mmseg_uda.experiments.executors import Task
 from mmseg_uda.experiments.grid import Experiment, Job, Row, Setup
 from mmseg_uda.experiments.jobs import JobFolder, fingerprint
 from mmseg_uda.files import temporary_prefix, write_text
+from mmseg_uda.released import JSON, read_json, refuse_released
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -235,8 +236,10 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     from mmengine.config import Config
 
+    if path.suffix == JSON:
+        refuse_released(read_json(path), path)
     try:
-        return Config.fromfile(str(path), import_custom_modules=False).to_dict()
+        config = Config.fromfile(str(path), import_custom_modules=False).to_dict()
     except UserError:
         raise
     except Exception as error:
@@ -244,6 +247,8 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path} cannot be read as a config: {type(error).__name__}: {error}",
             fix="Correct the file; python tools/doctor.py CONFIG checks it.",
         ) from error
+    refuse_released(config, path)
+    return config
 
 
 def _merged(resolved: dict[str, Any], changes: dict[str, Any], path: object) -> dict[str, Any]:

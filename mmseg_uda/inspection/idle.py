@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmseg_uda.cfg_options import nearest
+from mmseg_uda.cfg_options import TESTING_KEYS, nearest
 from mmseg_uda.findings import Finding, Level
 from mmseg_uda.taxonomy import LAYOUTS
 from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
@@ -32,9 +32,8 @@ OLDER_KEYS = {
 """Keys of configs for mmcv 0.x and 1.x that the runner does not read: what takes their place."""
 
 
-TESTING_KEYS = ("mode", "crop_size", "stride", "batched_slide", "batch_pixels", "hrda_out")
-"""Keys of ``model.test_cfg`` that our segmentors read."""
 SEGMENTORS = ("SlideEncoderDecoder", "HRDAEncoderDecoder")
+MASKS = "TorchMask2FormerHead"
 CHECKPOINT_HOOK = "SafeCheckpointHook"
 CHECKPOINT_KEYS = (
     *("type", "interval", "by_epoch", "save_optimizer", "save_param_scheduler", "out_dir"),
@@ -103,11 +102,12 @@ def _of_network(model: Mapping[str, Any]) -> Iterator[Finding]:
     else:
         heads |= {f"auxiliary_head.{i}": head for i, head in enumerate(auxiliary)}
     for key, head in heads.items():
-        if isinstance(head, Mapping) and head.get("sampler") is not None:
+        masks = isinstance(head, Mapping) and head.get("type") == MASKS
+        if masks and head.get("sampler") is not None:  # type: ignore[union-attr]
             yield _idle(
                 f"model.{key}.sampler",
-                "losses weight pixels, none are left out",
-                "leave it out; loss_decode takes a loss of your own",
+                "masks are supervised at random points",
+                "leave it out; see num_points of its loss",
                 Level.PROBLEM,
             )
     if model.get("type") not in SEGMENTORS:

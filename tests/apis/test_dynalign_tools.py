@@ -7,8 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import toy_alignment as toy
 from PIL import Image
+from pinned_weights import pinned_tensor, reference_case
+from released_configs import dump, legacy
 
 from mmseg_uda.apis import init_segmentor, predict
 from mmseg_uda.apis.alignment.command import report
@@ -356,7 +359,7 @@ class TestPublishedCommand:
             (("--prob_treshold", "0.6"), "Did you mean --prob_threshold?"),
             (("--dataset_sam", "mapillary_closeset"), "never implemented"),
             (("--dataset", "IDD"), "Give --data_dir"),
-            (("--config", "seg_hrda.json"), "configs/hrda/"),
+            (("--config", "seg_hrda.json"), "no config seg_hrda.json"),
             (("--data_idx", "3", "--data_fold", "2"), "no part 3 of 2"),
             (("--eval_sam", "--gt_path", "nowhere"), "nowhere"),
             (("--eval_sam", "--data_fold", "2"), "afterwards the same command"),
@@ -368,6 +371,20 @@ class TestPublishedCommand:
         status, _, err = command(*data, *extra)
         assert status == 2
         assert text in err
+
+    def test_the_json_beside_a_released_checkpoint(self, command, world, images, run):
+        config, checkpoint = world / "seg_hrda.json", world / "iter_40000_relevant.pth"
+        net, shapes = reference_case("hrda_daformer")
+        config.write_text(json.dumps(dump(legacy(net), images, size=(128, 64))))
+        state = {f"model.{name}": pinned_tensor(name, shape) for name, shape in shapes.items()}
+        torch.save({"meta": {}, "state_dict": state}, checkpoint)
+        released = ("--config", config, "--checkpoint", checkpoint)
+        status, out, err = command(*released, "--inference-mode", "whole", "--hrda-out", "LR")
+        assert status == 0, err
+        assert out.startswith("3 images")
+        status, out, err = command(*released, "--train-set", "--dataset", "Config")
+        assert status == 2  # these data have no such split
+        assert "leftImg8bit/train" in err
 
     def test_images_of_the_config(self, command, world, images, trained):
         status, out, err = command("--inference-mode", "whole", "--model", "ema_model")

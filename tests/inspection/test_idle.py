@@ -16,6 +16,7 @@ def config(source=None, target=None, sampler=None, uda=None, pair=None, **furthe
     return dict(train_dataloader=loader, uda=uda or {}, **further)
 
 
+MASKS = dict(type="TorchMask2FormerHead")
 IDLE = {
     "source.depth_suffix": config(source=dict(depth_suffix="_d.png")),
     "target.depth_dir": config(target=dict(depth_dir="depth")),
@@ -43,10 +44,10 @@ REFUSED = {
     "checkpoint_config": config(checkpoint_config=dict(interval=1)),
     "data": config(data=dict(samples_per_gpu=2)),
     "model.decode_head.sampler": config(
-        model=dict(decode_head=dict(sampler=dict(type="OHEMPixelSampler")))
+        model=dict(decode_head={**MASKS, "sampler": dict(type="OHEMPixelSampler")})
     ),
     "model.auxiliary_head.1.sampler": config(
-        model=dict(auxiliary_head=[dict(sampler=None), dict(sampler=dict(type="OHEMPixelSampler"))])
+        model=dict(auxiliary_head=[dict(sampler=None), {**MASKS, "sampler": dict(type="O")}])
     ),
     "model.test_cfg.strides": config(
         model=dict(type="SlideEncoderDecoder", test_cfg=dict(mode="slide", strides=(2, 2)))
@@ -94,6 +95,7 @@ def test_they_are_told_with_their_key(key):
             ),
         ),
         config(model=dict(type="EncoderDecoder", test_cfg=dict(mine=1))),
+        config(model=dict(decode_head=dict(type="FCNHead", sampler=dict(type="OHEMPixelSampler")))),
         dict(alignment=dict(), data=dict(evaluate=None)),
         dict(),
     ],

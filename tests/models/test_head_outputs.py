@@ -9,7 +9,7 @@ from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from nano import nano_config, optimizer, random_batch
-from small import CHANNELS, nano, segmentor
+from small import CHANNELS, hrda, nano, segmentor
 from torch import nn
 
 from mmseg_uda.cfg_options import config_mistake
@@ -177,6 +177,18 @@ def test_a_sampler_chooses_pixels(image, label):
     assert not torch.allclose(
         segmentation_loss(model, training_forward(model, image), label)["decode.loss_ce"], expected
     )
+
+
+def test_a_sampler_chooses_pixels_in_both_scales_of_hrda():
+    hard = dict(type="OHEMPixelSampler", thresh=0.19, min_kept=20)
+    model = without_dropout(hrda(head_options=dict(sampler=hard)))
+    output = training_forward(model, torch.randn(2, 3, 64, 64), lambda rows, columns: (0, 0))
+    label = torch.randint(0, 5, (2, 64, 64))
+    chosen = segmentation_loss(model, output, label)
+    model.decode_head.sampler = None
+    every = segmentation_loss(model, output, label)
+    for name in ("decode.loss_seg", "decode.hr.loss_seg"):
+        assert chosen[name] < every[name]
 
 
 @MODELS.register_module()

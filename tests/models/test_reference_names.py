@@ -2,7 +2,6 @@ import pytest
 import torch
 from pinned_weights import build_reference, pinned_tensor, reference_case
 
-from mmseg_uda.models.reference_config import from_reference_config
 from mmseg_uda.models.weights import (
     from_reference_names,
     reference_parameter_names,
@@ -44,29 +43,3 @@ def test_names_that_decide_on_weight_decay():
     assert names[joint] == "backbone.block4.0.attn.qkv.weight"
     assert names["decode_head.conv_seg.weight"] == "decode_head.conv_seg.weight"
     assert len(set(names.values())) == len(names)
-
-
-def test_released_configs_are_translated():
-    net, _ = reference_case("hrda_daformer")
-    old = {
-        **net,
-        "type": "MultiResEncoderDecoder",
-        "pretrained": "pretrained/mit_b5.pth",
-        "backbone": {"type": "mit_b5", "style": "pytorch", "ema_drop_path_rate": 0},
-        "decode_head": {
-            **net["decode_head"],
-            "type": "MultiResAttentionWrapper",
-            "single_scale_head": "UniHead",
-        },
-    }
-    cfg = from_reference_config(old)
-    assert cfg["type"] == "HRDAEncoderDecoder"
-    assert cfg["backbone"] == {
-        "type": "MiT",
-        "variant": "b5",
-        "init_cfg": {"type": "BackboneWeights", "checkpoint": "mit_b5"},
-    }
-    assert cfg["legacy_offset_range"]
-    assert cfg["decode_head"]["type"] == "HRDAHead"
-    assert cfg["decode_head"]["single_scale_head"] == "DAFormerHead"
-    assert old["backbone"]["type"] == "mit_b5"

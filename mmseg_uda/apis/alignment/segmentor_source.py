@@ -10,7 +10,7 @@ import numpy as np
 
 from mmseg_uda.apis.prediction import Predictor
 from mmseg_uda.apis.segmentor import init_segmentor
-from mmseg_uda.engine.config_file import load_config
+from mmseg_uda.engine.config_file import load_network_config
 from mmseg_uda.engine.testing import set_inference
 from mmseg_uda.engine.tta import Augmentations
 from mmseg_uda.errors import UserError
@@ -122,7 +122,7 @@ def source_of_checkpoint(
     Raises:
         UserError: The config is missing or damaged.
     """
-    cfg = load_config(str(config), list(cfg_options))
+    cfg = load_network_config(str(config), list(cfg_options))
     set_inference(cfg, inference_mode, sequential)
 
     def load() -> Any:

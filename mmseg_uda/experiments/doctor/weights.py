@@ -133,9 +133,9 @@ def _source_model(config: Mapping[str, Any]) -> Iterator[Finding]:
                 f"correct source.{key}, or train the model and give its folder as source.run",
             )
             return
-    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.engine.config_file import load_network_config
 
-    yield from _fits("source.checkpoint", load_config(str(path)), checkpoint)
+    yield from _fits("source.checkpoint", load_network_config(str(path)), checkpoint)
 
 
 def _fits(key: str, config: Mapping[str, Any], checkpoint: Any) -> Iterator[Finding]:

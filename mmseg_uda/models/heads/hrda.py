@@ -86,7 +86,7 @@ class HRDAHead(BaseDecodeHead):
         kwargs.setdefault("loss_decode", {"type": "PixelCrossEntropy"})
         shared = {
             key: kwargs[key]
-            for key in ("num_classes", "loss_decode", "ignore_index", "align_corners")
+            for key in ("num_classes", "loss_decode", "ignore_index", "align_corners", "sampler")
             if key in kwargs
         }
         # the wrapper has neither classifier nor dropout; both heads bring their own

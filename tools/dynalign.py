@@ -128,7 +128,10 @@ def _add_results(group: Any) -> None:
         "--label-ids", metavar="NAME", help="ids in these files, where not the target's own"
     )
     group.add_argument(
-        "--eval-ids", nargs="+", metavar="CLASS", help="evaluated classes (default: the map's)"
+        "--eval-ids",
+        nargs="+",
+        metavar="CLASS",
+        help="evaluated classes or subsets of the taxonomy (default: the map's)",
     )
 
 

@@ -38,10 +38,12 @@ class ClassSets:
     def create(
         cls,
         taxonomy_map: TaxonomyMap,
-        evaluated: Sequence[int | str] | None = None,
-        known: Sequence[int | str] | None = None,
+        evaluated: Sequence[int | str] | str | None = None,
+        known: Sequence[int | str] | str | None = None,
     ) -> ClassSets:
-        """The sets of a map, or others by name or id; ``[]`` as ``evaluated`` takes all classes.
+        """The sets of a map, or others: classes by name or id, and subsets of the taxonomy by name.
+
+        ``[]`` as ``evaluated`` takes all classes.
 
         Raises:
             UserError: The target taxonomy has no such class.
@@ -130,7 +132,7 @@ class AlignmentIoU(StreamingIoU):
 
     Args:
         taxonomy_map: Name or path of the map.
-        eval_ids: Evaluated classes in place of the map's; ``[]`` for all.
+        eval_ids: Evaluated classes in place of the map's, see :meth:`ClassSets.create`.
         known_ids: Known classes in place of the map's.
         **kwargs: Those of ``StreamingIoU``.
     """
@@ -138,8 +140,8 @@ class AlignmentIoU(StreamingIoU):
     def __init__(
         self,
         taxonomy_map: str = "mapillary_v5",
-        eval_ids: Sequence[int | str] | None = None,
-        known_ids: Sequence[int | str] | None = None,
+        eval_ids: Sequence[int | str] | str | None = None,
+        known_ids: Sequence[int | str] | str | None = None,
         **kwargs: Any,
     ) -> None:
         loaded = load_taxonomy_map(taxonomy_map)
@@ -158,11 +160,15 @@ class AlignmentIoU(StreamingIoU):
 
 
 def _ids(
-    target: Taxonomy, given: Sequence[int | str] | None, default: Sequence[int]
+    target: Taxonomy, given: Sequence[int | str] | str | None, default: Sequence[int]
 ) -> tuple[int, ...]:
     if given is None:
         return tuple(default)
-    return tuple(sorted({target.class_id(one) for one in given or range(len(target))}))
+    ids: set[int] = set()
+    for one in [given] if isinstance(given, str) else given or range(len(target)):
+        named = one in target.subsets and one not in target.classes
+        ids |= set(target.subsets[str(one)]) if named else {target.class_id(one)}
+    return tuple(sorted(ids))
 
 
 def _mean(shares: np.ndarray) -> float:

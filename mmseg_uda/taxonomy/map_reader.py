@@ -14,7 +14,7 @@ from .taxonomy import Taxonomy, load_taxonomy
 KEYS = {
     *("name", "source", "target", "source_classes", "target_classes", "palette", "ignore_index"),
     *("default", "void", "candidates", "shared_candidates", "shared_overrides", "alias"),
-    *("context", "context_from", "templates", "padding", "default_padding"),
+    *("context", "context_from", "released_context", "templates", "padding", "default_padding"),
     *("eval_ids", "known_ids"),
 }
 DEFAULT_PADDING = 10
@@ -103,6 +103,7 @@ class _MapReader:
             "names": tuple(contexts),
             "name_ids": tuple(ids.values()),
             "contexts": tuple(contexts.values()),
+            "released_contexts": self.released_contexts(contexts),
             "own": tuple(tuple(index[n] for n in row if n in index) for row in own),
             "shared": tuple(tuple(index[n] for n in row if n in index) for row in shared),
             "paddings": self.paddings(),
@@ -248,6 +249,21 @@ class _MapReader:
                 self.faults.append(f"context: '{name}' is neither a target class nor an alias")
             result[name] = self.texts(name, given, lenders)
         return result
+
+    def released_contexts(
+        self, contexts: Mapping[str, tuple[str, ...]]
+    ) -> tuple[tuple[str, ...], ...]:
+        """Texts as released: those of ``released_context``, else the same."""
+        given = self.mapping("released_context")
+        for name, texts in given.items():
+            if name not in contexts:
+                self.faults.append(f"released_context: '{name}' is no prompt-name of the map")
+            elif not _texts(texts):
+                self.faults.append(f"released_context '{name}': {texts!r} is not a list of texts")
+        return tuple(
+            tuple(given[name]) if _texts(given.get(name)) else texts
+            for name, texts in contexts.items()
+        )
 
     def lender(self) -> Taxonomy:
         """The taxonomy whose prompts are taken where the file has no texts."""

@@ -40,6 +40,7 @@ class TaxonomyMap:
         names: (N,) prompt-names.
         name_ids: (N,) target id of each prompt-name.
         contexts: (N,) texts that describe each prompt-name, at least one.
+        released_contexts: (N,) the same before texts were corrected.
         own: (K,) indices into ``names`` that compete for regions of a source class.
         shared: (K,) further indices, those that compete in every region unless the class overrides
             them.
@@ -57,6 +58,7 @@ class TaxonomyMap:
     names: tuple[str, ...]
     name_ids: tuple[int, ...]
     contexts: tuple[tuple[str, ...], ...]
+    released_contexts: tuple[tuple[str, ...], ...]
     own: tuple[tuple[int, ...], ...]
     shared: tuple[tuple[int, ...], ...]
     paddings: tuple[int, ...]
@@ -130,24 +132,28 @@ class TaxonomyMap:
         return [[t.replace("{}", c) for c in own for t in self.templates] for own in self.contexts]
 
     def variant(
-        self, shared: bool = True, contexts: Literal["full", "name"] = "full"
+        self, shared: bool = True, contexts: Literal["full", "name", "released"] = "full"
     ) -> TaxonomyMap:
         """Returns the map of an ablation.
 
         Args:
             shared: Whether the shared candidates compete.
-            contexts: ``full`` or only the prompt-name itself, in lower case.
+            contexts: ``full``, only the prompt-name itself in lower case (``name``), or all texts
+                in their ``released`` spelling.
         """
         changes: dict[str, Any] = {}
         if not shared:
             changes["shared"] = tuple(() for _ in self.shared)
         if contexts == "name":
             changes["contexts"] = tuple((name.lower(),) for name in self.names)
+        elif contexts == "released":
+            changes["contexts"] = self.released_contexts
         return replace(self, **changes)
 
     def fingerprint(self) -> str:
         """Returns a hash of everything that changes a result; the file's formatting does not."""
         content = asdict(self)
+        del content["released_contexts"]  # they are in use where they are the contexts
         for side in ("source", "target"):
             content[side] = {"classes": content[side]["classes"]}
         content["ignore_index"] = self.ignore_index

@@ -74,6 +74,19 @@ def test_sets_of_a_map_and_custom_ones():
         ClassSets.create(vistas, ["Lane"])
 
 
+def test_sets_of_classes_by_name():
+    vistas = load_taxonomy_map("mapillary_v5")
+    evaluated = ClassSets.create(vistas).evaluated
+    assert ClassSets.create(vistas, "evaluated").evaluated == evaluated
+    assert ClassSets.create(vistas, ["known", "new"]).evaluated == evaluated
+    assert ClassSets.create(vistas, ["known", "Curb", 65]).evaluated == tuple(
+        sorted([*vistas.known_ids, 2, 65])
+    )
+    assert ClassSets.create(vistas, known="known").known == vistas.known_ids
+    with pytest.raises(UserError, match="most"):
+        ClassSets.create(vistas, "most")
+
+
 def test_folders_streaming_equals_concatenation(tmp_path, three):
     first, second = (LABEL, PREDICTION), ([1, 1, 0, 255, 0, 0], [1, 0, 0, 0, 255, 2])
     for name, (label, prediction) in {"x/one": first, "two": second}.items():

@@ -318,6 +318,36 @@ def test_variants_for_ablations(vistas):
     assert alone.fingerprint() != vistas.fingerprint()
 
 
+@pytest.mark.parametrize("name", ["idd_v5", "cityscapes_closed", "synthia_closed"])
+def test_released_texts_are_spelt_as_released(name):
+    corrected = load_taxonomy_map(name)
+    released = corrected.variant(contexts="released")
+    changed = {
+        prompt: texts
+        for prompt, texts, now in zip(
+            corrected.names, released.contexts, corrected.contexts, strict=True
+        )
+        if texts != now
+    }
+    assert changed == {"bicycle": ("bycycle",)}
+    assert released.fingerprint() != corrected.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["mapillary_v5", "mapillary_to_cityscapes"])
+def test_other_maps_were_not_corrected(name):
+    loaded = load_taxonomy_map(name)
+    assert loaded.variant(contexts="released").fingerprint() == loaded.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("released", "fault"),
+    [({"tree": ["tre"]}, "'tree' is no prompt-name"), ({"road": "raod"}, "not a list of texts")],
+)
+def test_wrong_released_texts_are_named(load, content, released, fault):
+    with pytest.raises(UserError, match=fault):
+        load({**content, "released_context": released})
+
+
 def test_unknown_name_lists_the_maps():
     with pytest.raises(UserError, match="mapillary_v5"):
         load_taxonomy_map("mapillary_v6")

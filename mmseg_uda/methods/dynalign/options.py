@@ -18,7 +18,7 @@ CHOICES = {
     "vote": ("hard", "soft"),
     "crops": ("fast", "exact"),
     "fusion": FUSIONS,
-    "contexts": ("full", "name"),
+    "contexts": ("full", "name", "released"),
     "features": ("parts", "fused"),
     "feature_dtype": ("float16", "float32"),
 }
@@ -76,7 +76,8 @@ class Options:
         threshold: A candidate's probability must exceed it, else the default class is kept.
         sum_per_id: Add the probabilities of prompt-names that stand for one target class.
         shared: Let the candidates that all source classes share compete.
-        contexts: ``full``: mean text feature of all context names; ``name``: the name alone.
+        contexts: ``full``: mean text feature of all context names; ``name``: the name alone;
+            ``released``: all context names, misspelt as released.
         normalize_before_mean: Make text features unit vectors before they are averaged.
         features: What is kept per region: ``parts``: masked and context features, so that the
             fusion can be changed without encoding; ``fused``: their blend, a third of the space.
@@ -162,7 +163,11 @@ def _is_number(value: Any, kind: type) -> bool:
 
 PRESETS: dict[str, Options] = {
     "released": Options(
-        channel_order="bgr", source_resize="labels", crops="exact", feature_dtype="float32"
+        channel_order="bgr",
+        source_resize="labels",
+        crops="exact",
+        contexts="released",
+        feature_dtype="float32",
     ),
     "recommended": Options(),
 }
@@ -180,7 +185,8 @@ def preset(
 
     Args:
         name: ``released`` (as the published code is meant: BGR to SAM, exact crops, labels resized,
-            features that are not rounded) or ``recommended``. Networks are in eval mode in both.
+            features that are not rounded, texts as they are spelt there) or ``recommended``.
+            Networks are in eval mode in both.
         changes: Options by name; None keeps the preset's value.
         taxonomy: Name of the taxonomy map, by which ``recommended`` chooses the working size.
 

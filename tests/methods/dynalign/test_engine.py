@@ -8,7 +8,7 @@ from toy_alignment import Recorded
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.masks import GridProposer
-from mmseg_uda.methods.dynalign import Engine, Options, class_histogram, majority
+from mmseg_uda.methods.dynalign import Engine, Options, class_histogram, majority, preset
 from mmseg_uda.taxonomy import load_taxonomy_map
 
 ROAD, SKY, CAR = 0, 10, 13
@@ -117,6 +117,17 @@ def test_the_text_of_a_name_is_the_unit_mean_of_its_phrases():
     assert torch.allclose(unit, wanted, atol=1e-6)
     alone = engine("mapillary_v5", contexts="name")
     assert alone.taxonomy.phrases()[n] == ["a photo of curb"]
+
+
+def test_the_released_preset_has_the_released_texts():
+    texts = {}
+    for name in ("released", "recommended"):
+        made = Engine(load_taxonomy_map("idd_v5"), Recorded(input_size=8), preset(name))
+        texts[name] = made.taxonomy.phrases()[made.names.index("bicycle")]
+    assert texts == {
+        "released": ["a photo of bycycle"],
+        "recommended": ["a photo of bicycle"],
+    }
 
 
 def test_regions_of_one_class_share_a_padding_and_its_factor():

@@ -20,7 +20,7 @@ def test_the_released_preset_is_what_was_released():
     assert options.fusion == "dynamic"
     assert options.feature_dtype == "float32"  # nothing is rounded before the decision
     assert options.vote == "hard"
-    assert options.contexts == "full"
+    assert options.contexts == "released"
     assert options.masked
     assert options.shared
     assert not options.sum_per_id
@@ -43,6 +43,7 @@ def test_changes_that_are_none_keep_the_preset():
         channel_order="bgr",
         source_resize="labels",
         crops="exact",
+        contexts="released",
         feature_dtype="float32",
         fusion="mean",
     )

@@ -55,7 +55,8 @@ def main() -> None:
         cfg.randomness = {**cfg.get("randomness", {}), "seed": args.seed}
     add_loggers(cfg, args.log)
     # Before mmengine prints the config: who has no data wants to read that alone.
-    preflight.require([cfg], "--data-root DIR, if the data sets are elsewhere.", weights=False)
+    hint = "correct the paths in the config, or --data-root DIR, if all data sets are elsewhere"
+    preflight.require([cfg], hint, weights=False)
     alone = args.launcher == "none"
     told = preflight.inspect([cfg]) if alone else []
     configure_threads()

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from mmseg_uda.apis.prediction_files import LEGEND, SETTINGS
 from mmseg_uda.errors import UserError
-from mmseg_uda.inspection.folder import check_folder
+from mmseg_uda.inspection.folder import check_folder, check_links
 from mmseg_uda.regular_files import why_no_file
 from mmseg_uda.taxonomy.companions import kinds
 from mmseg_uda.taxonomy.folders import Leftovers, walk
@@ -92,7 +92,8 @@ def _images_below(root: Path, out: Path) -> list[str]:
     for name in names:
         stem = os.path.splitext(name)[0]
         images[name if stem in images else stem] = name
-    for finding in check_folder(str(root), images, left):
+    told = [*check_folder(str(root), images, left), *check_links(str(root), root, names, left)]
+    for finding in told:
         print_log(str(finding), logger="current", level=logging.WARNING)
     if names:
         print_log(f"{root}: {len(names)} images ({kinds(names)})", logger="current")

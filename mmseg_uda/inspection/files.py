@@ -11,7 +11,7 @@ from mmseg_uda.taxonomy.companions import is_label_of
 from mmseg_uda.taxonomy.folders import scan
 
 from .data_sets import AREA, DataSet
-from .folder import check_folder, warning
+from .folder import check_folder, check_links, warning
 
 SAMPLE = 200
 """Files whose size is asked for at the start of a training."""
@@ -24,6 +24,8 @@ def check_files(one: DataSet) -> list[Finding]:
         suffix = one.location.img_suffix
         stems = {name[: -len(suffix)]: name for name in one.images}
         found += [*check_folder(one.title, stems, one.left, suffix), *_without_image(one)]
+    folder = Path(one.location.image_folder)
+    found += check_links(one.title, folder, one.images, one.left)
     return found
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 from mmseg_uda.findings import Finding, Level
 from mmseg_uda.taxonomy.companions import belongs, in_label_folder, kinds, label_like
 from mmseg_uda.taxonomy.folders import Leftovers
 
 from .data_sets import AREA
+
+FOLLOWED = 1000
+"""Links to files whose target is asked for."""
 
 
 def check_folder(
@@ -69,6 +75,29 @@ def check_folder(
             )
         )
     return found
+
+
+def check_links(title: str, folder: Path, images: Sequence[str], left: Leftovers) -> list[Finding]:
+    """Finds images that are used under several names; of many links, the first are followed."""
+    links = sorted(left.linked)[:FOLLOWED]
+    real = cache(os.path.realpath)  # images share few folders
+    placed = (os.path.split(folder / name) for name in set(images) - set(left.linked))
+    seen = {os.path.join(real(parent), base) for parent, base in placed} if links else set()
+    again = []
+    for name in links:
+        target = os.path.realpath(folder / name)
+        again += [name] if target in seen else []
+        seen.add(target)
+    if not again:
+        return []
+    return [
+        warning(
+            f"{title}: {len(again)} images are links to others that are used, too, the first is "
+            f"{again[0]}",
+            "remove the links, unless these images are to be seen more often",
+            copies=again,
+        )
+    ]
 
 
 def warning(message: str, fix: str, **details: object) -> Finding:

@@ -35,8 +35,10 @@ class Leftovers:
         others: Files that look like images and do not match.
         hidden: Files that match, and are hidden or lie in a hidden or system folder.
         again: Links to a folder that is walked through anyway, or that holds the walk's own.
-        unusable: What matches and is no file: links to nothing, pipes, devices.
+        unusable: What matches and is no file: links to nothing, pipes, devices; or whose name is
+            not UTF-8.
         repeated: Entries of a list that name an image for the second time.
+        linked: What was yielded and is a link to a file.
     """
 
     others: list[str] = field(default_factory=list)
@@ -44,6 +46,7 @@ class Leftovers:
     again: list[str] = field(default_factory=list)
     unusable: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
+    linked: list[str] = field(default_factory=list)
 
 
 def scan(folder: Path, suffix: str, left: Leftovers | None = None) -> Iterator[str]:
@@ -84,7 +87,7 @@ def walk(
             prefix, real = links.pop()
             if real in seen or top.startswith(os.path.join(real, "")):
                 if left is not None and real not in skip:
-                    left.again.append(prefix[:-1])
+                    left.again.append(_shown(prefix[:-1]))
                 continue
             seen.add(real)
             pending.append((prefix, real))
@@ -104,13 +107,15 @@ def walk(
                     seen.add(real)
                     pending.append((f"{below}/", real))
                 elif left is not None and real not in skip:
-                    left.again.append(below)
-            elif kind == stat.S_IFREG and matches(name):
+                    left.again.append(_shown(below))
+            elif kind == stat.S_IFREG and matches(name) and _is_text(below):
+                if left is not None and entry.is_symlink():
+                    left.linked.append(below)
                 yield below
             elif left is not None and matches(name):
-                left.unusable.append(below)
+                left.unusable.append(_shown(below))
             elif left is not None and name.lower().endswith(IMAGE_ENDINGS):
-                left.others.append(below)
+                left.others.append(_shown(below))
 
 
 def _entries(folder: Path, prefix: str) -> Iterator[os.DirEntry[str]]:
@@ -138,13 +143,22 @@ def _kind(entry: os.DirEntry[str]) -> int:
         return 0
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8: others can be opened, but neither printed nor written."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _hidden(entry: os.DirEntry[str], below: str, matches: Callable[[str], bool]) -> list[str]:
     """Files that match: the entry itself, or those below it."""
     if not entry.is_dir(follow_symlinks=False):
         data = matches(entry.name) and not entry.name.startswith(APPLE_DOUBLE)
-        return [below] if data and _kind(entry) == stat.S_IFREG else []
+        return [_shown(below)] if data and _kind(entry) == stat.S_IFREG else []
     try:
-        return [f"{below}/{name}" for name in walk(Path(entry.path), matches)]
+        return [f"{_shown(below)}/{name}" for name in walk(Path(entry.path), matches)]
     except UserError:  # lost+found is the administrator's
         return []
 

@@ -165,8 +165,10 @@ class DataLocation:
         if left.unusable:
             raise UserError(
                 f"{self.title}: {len(left.unusable)} images in {self.image_folder} are links to "
-                f"nothing, pipes or devices, the first is {min(left.unusable)}.",
-                fix="mend or remove them; links to data that was moved lead to its old place",
+                "nothing, pipes or devices, or have names that are not UTF-8, the first is "
+                f"{min(left.unusable)}.",
+                fix="mend, rename or remove them; links to data that was moved lead to its old "
+                "place, and convmv translates names",
             )
         if not names:
             raise self._no_images(left).as_error()

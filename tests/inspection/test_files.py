@@ -93,6 +93,17 @@ def test_links_that_lead_back(tmp_path):
     assert "1 links lead back" in message and "day/back" in message
 
 
+def test_images_under_several_names(tmp_path):
+    write(tmp_path, "images/1.png", "images/day/2.png", "elsewhere/3.png")
+    for place, target in (("a", "images/1.png"), ("b", "elsewhere/3.png")):
+        os.symlink(tmp_path / target, tmp_path / f"images/{place}.png")
+    message = only(told(tmp_path, **TARGET))
+    assert "1 images are links to others" in message and "a.png" in message
+    os.symlink(tmp_path / "elsewhere/3.png", tmp_path / "images/c.png")
+    os.symlink("2.png", tmp_path / "images/day/d.png")
+    assert "3 images are links to others" in only(told(tmp_path, **TARGET))
+
+
 class TestTakenIn:
     """Images in use that are something else by their names."""
 

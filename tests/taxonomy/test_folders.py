@@ -90,6 +90,17 @@ def test_what_is_no_file_is_remembered(tmp_path):
     assert sorted(left.unusable) == ["broken.png", "pipe.png"]
 
 
+def test_names_in_another_encoding_can_be_told(tmp_path):
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9"))).mkdir()
+    for name in (b"d\xe9/a.png", b"\xe9.png", b"\xe9.JPG", b".x\xe9.png"):
+        open(os.fsencode(tmp_path) + b"/" + name, "wb").close()
+    touch(tmp_path, "é.png")
+    names, left = found(tmp_path)
+    assert names == ["é.png"]
+    assert sorted(left.unusable) == ["\\udce9.png", "d\\udce9/a.png"]
+    assert left.others == ["\\udce9.JPG"] and left.hidden == [".x\\udce9.png"]
+
+
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     """Permissions do not bind the administrator, as whom tests may run."""
     touch(tmp_path, "open/a.png", "closed/b.png", "lost+found/c.png")

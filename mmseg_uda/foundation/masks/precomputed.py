@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.masks.base import MaskProposer
 from mmseg_uda.foundation.masks.mask_set import MaskSet
 from mmseg_uda.foundation.registry import MASK_PROPOSERS
+from mmseg_uda.taxonomy.folders import similar
 
 
 @MASK_PROPOSERS.register_module()
@@ -31,10 +33,10 @@ class PrecomputedMaskProposer(MaskProposer):
     def __init__(
         self,
         folder: str,
-        suffixes: tuple[str, ...] = (".json", "_semantic.json", ".npz"),
+        suffixes: str | Sequence[str] = (".json", "_semantic.json", ".npz"),
     ) -> None:
         self.folder = Path(folder)
-        self.suffixes = tuple(suffixes)
+        self.suffixes = (suffixes,) if isinstance(suffixes, str) else tuple(suffixes)
 
     @property
     def cache_key(self) -> str:
@@ -51,8 +53,10 @@ class PrecomputedMaskProposer(MaskProposer):
             path = self.folder / f"{name}{suffix}"
             if path.is_file():
                 return path
+        near = similar(self.folder / f"{name}{self.suffixes[0]}")
+        there = f"; there is {near}, and suffixes are {', '.join(self.suffixes)}" if near else ""
         raise UserError(
-            f"no masks of image {name!r} in {self.folder}",
+            f"no masks of image {name!r} in {self.folder}{there}",
             fix=f"write {name}{self.suffixes[0]} there, or choose another proposer",
         )
 

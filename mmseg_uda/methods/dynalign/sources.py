@@ -12,6 +12,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.labels import read_label
 from mmseg_uda.methods.dynalign.painting import nearest
 from mmseg_uda.methods.dynalign.records import file_digest
+from mmseg_uda.taxonomy.folders import similar
 
 LABEL_ENDINGS = (".png", "_labelTrainIds.png", "_gtFine_labelTrainIds.png")
 
@@ -87,8 +88,10 @@ class LabelFolder(SourcePredictor):
             path = self.folder / f"{name}{ending}"
             if path.is_file():
                 return path
+        near = similar(self.folder / f"{name}.png")
         raise UserError(
-            f"{self.folder} holds no source prediction {name}.png.",
+            f"{self.folder} holds no source prediction {name}.png"
+            f"{f' (there is {near})' if near else ''}.",
             "Its files have to be named as the images, in the same subfolders.",
         )
 

@@ -162,3 +162,14 @@ def test_without_scikit_image_the_package_is_named(kind, monkeypatch):
     with pytest.raises(UserError, match="scikit-image") as error:
         build(kind).propose(IMAGE)
     assert "pip install scikit-image" in error.value.fix
+
+
+def test_a_file_that_is_called_otherwise_is_named(tmp_path):
+    (tmp_path / "a_masks.json").write_text("[]")
+    with pytest.raises(UserError, match=r"there is a_masks\.json, and suffixes are \.json"):
+        build("PrecomputedMaskProposer", folder=str(tmp_path), suffixes=".json").find("a")
+    assert (
+        build("PrecomputedMaskProposer", folder=str(tmp_path), suffixes="_masks.json")
+        .find("a")
+        .is_file()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -54,5 +55,5 @@ def build_missing_banks(
         if subprocess.run(line, check=False).returncode:
             raise UserError(
                 f"The bank of source crops in {path} could not be drawn; the reason is above.",
-                fix=f"When it is mended: {' '.join(line[1:])}",
+                fix=f"When it is mended: {shlex.join(line[1:])}",
             )

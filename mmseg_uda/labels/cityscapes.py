@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing
-from mmseg_uda.taxonomy.folders import scan
+from mmseg_uda.taxonomy.folders import Leftovers, scan
 
 from .conversion import (
     LABEL_SUFFIX,
@@ -122,11 +122,12 @@ def rasterize(annotation: dict, path: Path) -> np.ndarray:
 
 def _find_annotations(folder: Path) -> list[str]:
     """Returns one annotation per frame, polygons before label ids, sorted."""
-    polygons = {name[: -len(POLYGONS)]: name for name in scan(folder, POLYGONS)}
-    label_ids = {name[: -len(LABEL_IDS)]: name for name in scan(folder, LABEL_IDS)}
+    left = Leftovers()
+    polygons = {name[: -len(POLYGONS)]: name for name in scan(folder, POLYGONS, left)}
+    label_ids = {name[: -len(LABEL_IDS)]: name for name in scan(folder, LABEL_IDS, left)}
     found = {**label_ids, **polygons}
     pictures = [name for name in scan(folder, PICTURE) if name[: -len(PICTURE)] not in found]
-    warn_of_others(folder, list(found.values()), pictures, POLYGONS)
+    warn_of_others(folder, list(found.values()), [*left.unusable, *pictures], POLYGONS)
     return [name for _, name in sorted(found.items())]
 
 

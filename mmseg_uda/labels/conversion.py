@@ -37,7 +37,8 @@ def find_raw_labels(folder: Path) -> list[Path]:
     left = Leftovers()
     every = sorted(scan(folder, ".png", left))
     names = [name for name in every if name[:-4][-1:].isdigit()]
-    warn_of_others(folder, names, [*left.others, *(set(every) - set(names))], ".png")
+    others = [*left.others, *left.unusable, *(set(every) - set(names))]
+    warn_of_others(folder, names, others, ".png")
     if not names:
         raise UserError(
             f"No label files <number>.png in {folder}.",

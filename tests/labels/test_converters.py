@@ -279,6 +279,13 @@ def test_labels_that_are_left_out_are_told(tmp_path, capsys, other):
     assert other in warning
 
 
+def test_links_to_nothing_are_told(tmp_path, capsys):
+    write_palette_label(tmp_path / "labels/00001.png", np.array([[7, 8]]))
+    (tmp_path / "labels/00002.png").symlink_to("moved")
+    convert_gta(tmp_path, nproc=1)
+    assert "the first is 00002.png" in capsys.readouterr().err
+
+
 def test_frames_of_cityscapes_without_annotation_are_told(tmp_path, capsys):
     write_label(tmp_path / "gtFine/train/ulm/a_gtFine_labelIds.png", np.array([[7]]))
     for name in ("a_gtFine_color.png", "a_gtFine_instanceIds.png"):

@@ -234,10 +234,24 @@ class MaskSet:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> MaskSet:
-        """The opposite of :meth:`to_arrays`; other keys are ignored."""
+        """The opposite of :meth:`to_arrays`; other keys are ignored.
+
+        Raises:
+            ValueError: The arrays do not belong together.
+        """
         height, width = (int(side) for side in arrays["size"])
         rest = {f.name: arrays[f.name] for f in fields(cls) if f.name != "size"}
-        return cls(size=(height, width), **rest)
+        masks = cls(size=(height, width), **rest)
+        starts, ends, offsets = masks.starts, masks.ends, masks.offsets
+        runs = np.stack([starts, ends])
+        whole = all(array.dtype.kind in "iu" for array in (runs, offsets))
+        ordered = whole and (starts < ends).all() and (np.diff(offsets, prepend=0) >= 0).all()
+        inside = whole and ((runs >= 0) & (runs <= height * width)).all()
+        if not (ordered and inside and offsets[0] == 0 and offsets[-1] == len(starts)) or (
+            masks != cls._of(masks.size, starts, ends, offsets, masks.score, masks.stability)
+        ):
+            raise ValueError("its arrays do not belong together")
+        return masks
 
     @classmethod
     def _of(

@@ -129,6 +129,36 @@ def test_a_damaged_file_is_named(tmp_path, content):
         MaskSet.load(tmp_path / "none.npz")
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("size", [10**9, 10**9]),
+        ("size", [-3, -4]),
+        ("size", [2, 4]),
+        ("starts", [-1, 5]),
+        ("starts", [0.5, 5.0]),
+        ("ends", [4, 10**9]),
+        ("ends", [0, 6]),
+        ("offsets", [0, 2, 1, 2]),
+        ("offsets", [0, 2]),
+        ("offsets", [1, 1, 2]),
+        ("offsets", []),
+        ("area", [4, 4]),
+        ("box", [[0, 0, 0, 0]] * 2),
+        ("score", [1.0]),
+        ("stability", ["a", "b"]),
+    ],
+)
+def test_arrays_that_do_not_belong_together(tmp_path, name, value):
+    runs = [(np.array([0]), np.array([4])), (np.array([5]), np.array([6]))]
+    masks = MaskSet.from_runs(runs, (3, 4))
+    masks.save(tmp_path / "masks.npz")
+    assert MaskSet.load(tmp_path / "masks.npz") == masks
+    np.savez(tmp_path / "masks.npz", **{**masks.to_arrays(), name: np.array(value)})
+    with pytest.raises(UserError, match=r"masks\.npz holds no masks"):
+        MaskSet.load(tmp_path / "masks.npz")
+
+
 def test_masks_of_different_images_do_not_mix():
     records = [*MaskSet.from_masks([A], (3, 4)).to_coco()]
     records += MaskSet.from_masks([A[:2]], (2, 4)).to_coco()

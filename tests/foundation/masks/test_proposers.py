@@ -87,7 +87,16 @@ def test_a_file_without_records_means_no_region(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["{", '{"masks": []}', '[{"area": 3}]', '[{"segmentation": {"size": [1, 2], "counts": [9]}}]'],
+    [
+        "{",
+        "[" * 100_000,
+        '{"masks": []}',
+        '[{"area": 3}]',
+        '[{"segmentation": {"size": [1, 2], "counts": [9]}}]',
+        '[{"segmentation": {"size": [1, 2], "counts": [1e999]}}]',
+        f'[{{"segmentation": {{"size": [1, 2], "counts": [{10**30}]}}}}]',
+        f'[{{"segmentation": {{"size": [{10**9}, {10**9}], "counts": [0, {10**18}]}}}}]',
+    ],
 )
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "a.json").write_text(content)

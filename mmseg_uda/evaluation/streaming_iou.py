@@ -141,7 +141,8 @@ class StreamingIoU(BaseMetric):
         if matrix[classes].any():
             raise UserError(
                 f"The labels hold ids outside the taxonomy ({classes} classes).",
-                fix="convert them to trainIds (tools/convert_datasets), or set a label_map",
+                fix="set the data set's label_map, {id in the file: trainId}; for published data "
+                "sets tools/convert_datasets writes trainIds",
             )
         if matrix[:classes, classes].any():
             raise UserError(

@@ -54,6 +54,6 @@ class LabelIds:
             f"{self.ignore_index} = unlabelled).",
             fix="use labels of that release, or a dict id -> trainId as label_map"
             if self.space
-            else "convert the labels to trainIds (tools/convert_datasets), or set the data set's "
-            "label_map",
+            else "set the data set's label_map, {id in the file: trainId}; for published data sets "
+            "tools/convert_datasets writes trainIds",
         )

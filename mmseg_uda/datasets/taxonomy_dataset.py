@@ -254,9 +254,10 @@ def _say_once(text: str) -> None:
 def _check_margins(margins: Sequence[int] | None) -> tuple[int, ...] | None:
     if margins is None:
         return None
-    if len(margins) != 4 or any(not isinstance(m, int) or m < 0 for m in margins):
+    four = isinstance(margins, Sequence) and len(margins) == 4
+    if not four or any(not isinstance(m, int) or m < 0 for m in margins):
         raise UserError(
-            f"crop_pseudo_margins={list(margins)!r} is not four numbers of pixels.",
+            f"crop_pseudo_margins={margins!r} is not four numbers of pixels.",
             fix="give [top, bottom, left, right], for Cityscapes [30, 240, 30, 30]",
         )
     return tuple(margins)

@@ -173,6 +173,8 @@ def complete(
                 f"{type}: {name}={value!r} is no path.",
                 "write one path as a text; several data sets are several entries of the config",
             )
+    if not isinstance(images_only, bool):
+        raise UserError(f"{type}: images_only={images_only!r} is neither True nor False.")
     layout = LAYOUTS.get(type)
     own_paths = any(option is not None for option in (img_dir, label_dir, img_suffix, label_suffix))
     own_depth = any(option is not None for option in (img_dir, img_suffix, depth_dir, depth_suffix))

@@ -102,11 +102,16 @@ class Taxonomy:
                     known = ", ".join([*self.remaps, *self.raw_ids])
                     raise UserError(
                         f"Taxonomy '{self.name}' has no label map '{label_map}'.",
-                        fix=f"use one of {known}, or a dict such as {{9: 8}}",
+                        fix=f"use {f'one of {known}, or ' if known else ''}a dict such as {{9: 8}}",
                     )
                 entries = self.remaps[label_map]
-            else:
+            elif isinstance(label_map, Mapping):
                 entries = label_map
+            else:
+                raise UserError(
+                    f"label_map={label_map!r} is no label map.",
+                    fix="use a dict, {id in the file: trainId}, or the name of one in the taxonomy",
+                )
         for old, new in entries.items():
             if not (_is_id(old) and _is_id(new)):
                 raise UserError(

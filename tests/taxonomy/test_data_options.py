@@ -35,6 +35,7 @@ def own(**options):
         (dict(img_suffix="*.png"), "one ending"),
         (dict(img_suffix=[".png", ".jpg"]), "one ending"),
         (dict(label_suffix=""), "one ending"),
+        (dict(img_dir=7), "one path"),
         (dict(img_dir=["a", "b"]), "one path"),
         (dict(label_dir="a"), "label_suffix"),
         (dict(crop_pseudo_margins=[1, 1, 1, 1], pipeline=[dict(type="LoadFrame")]), "MarkValid"),

@@ -207,3 +207,10 @@ def test_unknown_label_map_lists_the_known_ones(cityscapes):
 def test_importing_the_taxonomy_loads_no_torch():
     code = "import sys, mmseg_uda.taxonomy; assert not {'torch', 'mmengine'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("wrong", [[1, 0], ((0, 1),), 5, 0.5])
+def test_what_is_no_label_map_says_how_to_write_one(wrong):
+    with pytest.raises(UserError, match="is no label map") as caught:
+        load_taxonomy("cityscapes19").lookup(wrong)
+    assert "{id in the file: trainId}" in caught.value.fix

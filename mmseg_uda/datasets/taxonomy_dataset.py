@@ -84,6 +84,7 @@ class TaxonomyDataset(BaseSegDataset):
             depth_dir=depth_dir,
             depth_suffix=depth_suffix,
             taxonomy=self.taxonomy,
+            label_map=label_map,
             crop_pseudo_margins=crop_pseudo_margins,
             **kwargs,
         )

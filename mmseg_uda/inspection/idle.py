@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmseg_uda.cfg_options import TESTING_KEYS, nearest
+from mmseg_uda.cfg_options import TESTING_KEYS, TOP_LEVEL, nearest
 from mmseg_uda.findings import Finding, Level
 from mmseg_uda.taxonomy import LAYOUTS
 from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
@@ -13,6 +14,8 @@ from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
 from .data_sets import OURS, entries_of, steps_of
 
 AREA = "config"
+ALIKE = 0.85
+"""Similarity from which a key counts as a misspelt one."""
 SAMPLER = "PairSampler"
 SAMPLINGS = ("rare_class_sampling", "class_uniform_sampling")
 OLDER_KEYS = {
@@ -46,7 +49,11 @@ CHECKPOINT_KEYS = (
 def check_idle(config: Mapping[str, Any]) -> list[Finding]:
     """Finds settings without effect."""
     data = (config.get("train_dataloader") or {}).get("dataset") or {}
-    findings = [*_older_keys(config), *_sampling(config.get("train_dataloader") or {}, data)]
+    findings = [
+        *_older_keys(config),
+        *_misspelt(config),
+        *_sampling(config.get("train_dataloader") or {}, data),
+    ]
     findings += [*_of_network(config.get("model") or {}), *_of_checkpoints(config)]
     for key, _, item in entries_of(config):
         if item.get("type") in OURS:
@@ -79,6 +86,14 @@ def _older_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
     seed = (config.get("randomness") or {}).get("seed")
     if config.get("seed") not in (None, seed):
         yield _idle("seed", f"the training's is {seed}", "set randomness.seed, or give --seed")
+
+
+def _misspelt(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Keys at the top that are almost one that is read; others may be a config's own variables."""
+    for key in config:
+        near = difflib.get_close_matches(key, TOP_LEVEL, n=1, cutoff=ALIKE)
+        if key not in TOP_LEVEL and near and not near[0].endswith("_pipeline"):
+            yield _idle(key, "nothing reads it", f"did you mean {near[0]}?")
 
 
 def _sampling(loader: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Finding]:

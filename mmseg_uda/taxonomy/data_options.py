@@ -48,6 +48,8 @@ WITHOUT_EFFECT: tuple[Any, ...] = (
     {"backend": "local"},
 )
 """Values that ask for nothing."""
+STOCK_LOADER = "LoadAnnotations"
+"""mmsegmentation's transform that reads labels as they are."""
 MARK = "MarkValid"
 """Name of the transform that uses ``crop_pseudo_margins``."""
 TAXONOMY_SAYS = ("classes", "palette", "label_map", "reduce_zero_label")
@@ -81,6 +83,7 @@ def check_further(kind: str, options: Mapping[str, Any]) -> None:
     _check_metainfo(kind, options)
     _check_indices(kind, options.get("indices"))
     _check_margins(kind, options)
+    _check_loader(kind, options)
 
 
 def _taxonomy(options: Mapping[str, Any]) -> Taxonomy:
@@ -118,11 +121,25 @@ def _check_indices(kind: str, indices: Any) -> None:
         )
 
 
+def _check_loader(kind: str, options: Mapping[str, Any]) -> None:
+    if options.get("label_map") is not None and STOCK_LOADER in _types(options):
+        raise UserError(
+            f"{kind}: label_map has no effect on {STOCK_LOADER}.",
+            "load labels with dict(type='LoadTrainIds'), and images with dict(type='LoadFrame')",
+        )
+
+
+def _types(options: Mapping[str, Any]) -> list[str]:
+    """Names of the transforms in the pipeline."""
+    steps = options.get("pipeline") or ()
+    return [s.get("type") if isinstance(s, Mapping) else type(s).__name__ for s in steps]
+
+
 def _check_margins(kind: str, options: Mapping[str, Any]) -> None:
     steps = options.get("pipeline") or ()
     if options.get("crop_pseudo_margins") is None or not steps:
         return
-    named = [s.get("type") if isinstance(s, Mapping) else type(s).__name__ for s in steps]
+    named = _types(options)
     if MARK not in named:
         raise UserError(
             f"{kind}: crop_pseudo_margins has no effect without {MARK} in the pipeline.",

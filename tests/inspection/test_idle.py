@@ -30,6 +30,8 @@ IDLE = {
     "model.train_cfg.work_dir": config(
         model=dict(type="HRDAEncoderDecoder", train_cfg=dict(work_dir="x"))
     ),
+    "load_form": config(load_form="a.pth"),
+    "custom_hook": config(custom_hook=[]),
     "seed": config(seed=3, randomness=dict(seed=0)),
 }
 REFUSED = {
@@ -95,6 +97,7 @@ def test_they_are_told_with_their_key(key):
             ),
         ),
         config(model=dict(type="EncoderDecoder", test_cfg=dict(mine=1))),
+        config(crop_size=(2, 2), test_pipeline=[], norm_cfg={}, dataset_type="GTA", taxonomy="x"),
         config(model=dict(decode_head=dict(type="FCNHead", sampler=dict(type="OHEMPixelSampler")))),
         dict(alignment=dict(), data=dict(evaluate=None)),
         dict(),

@@ -36,6 +36,7 @@ def own(**options):
         (dict(img_suffix=[".png", ".jpg"]), "one ending"),
         (dict(label_suffix=""), "one ending"),
         (dict(img_dir=7), "one path"),
+        (dict(label_map={0: 1}, pipeline=[dict(type="LoadAnnotations")]), "LoadTrainIds"),
         (dict(img_dir=["a", "b"]), "one path"),
         (dict(label_dir="a"), "label_suffix"),
         (dict(crop_pseudo_margins=[1, 1, 1, 1], pipeline=[dict(type="LoadFrame")]), "MarkValid"),

@@ -14,6 +14,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.inspection import wrong_names
 from mmseg_uda.labels import LabelIds
 from mmseg_uda.taxonomy import DEPTH_LOADER, DataLocation, load_taxonomy
 from mmseg_uda.taxonomy.data_options import INSTEAD
@@ -90,7 +91,11 @@ class TaxonomyDataset(BaseSegDataset):
         )
         for name in INSTEAD:  # asked for nothing, else they had been refused
             kwargs.pop(name, None)
+        self.label_map = label_map
         self.label_ids = LabelIds.of(self.taxonomy, label_map)
+        misread = wrong_names(self.location, self.taxonomy, label_map)
+        if misread is not None:
+            raise misread
         self.crop_pseudo_margins = _check_margins(crop_pseudo_margins)
         # Nothing to gain from pickling two paths per sample; it costs a garbage collection.
         kwargs.setdefault("serialize_data", False)

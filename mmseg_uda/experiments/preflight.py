@@ -11,7 +11,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.banks import missing_bank
 from mmseg_uda.findings import Finding, warnings_of
 from mmseg_uda.hub import settle_for_cache_when_offline
-from mmseg_uda.inspection import inspect_start
+from mmseg_uda.inspection import check_shape, inspect_start
 from mmseg_uda.taxonomy import MissingPath, missing_paths
 
 LOADERS = ("train_dataloader", "val_dataloader")
@@ -28,9 +28,11 @@ def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = Tru
         weights: Whether to look for weights, too, which loads torch into this process.
 
     Raises:
-        UserError: Lists per data set which paths are missing and how to get and convert them.
+        UserError: Lists per data set which paths are missing and how to get and convert them; or a
+            part of a config is of another type than its readers expect.
     """
     configs = list(configs)
+    warnings_of([finding for config in configs for finding in check_shape(config)])
     missing = missing_data(configs)
     if weights and not missing:
         # Hours of training should not end at the step that first needs a foundation model, and

@@ -15,7 +15,11 @@ from .data_sets import (
     entries_of,
     steps_of,
 )
+from .ids import IdSpace, judge_ids
+from .releases import wrong_names
+from .shape import check_shape
 from .start import inspect_config, inspect_data_set, inspect_start, inspect_test_files
+from .statistics import check_statistics
 
 __all__ = [
     "AREA",
@@ -23,12 +27,17 @@ __all__ = [
     "LOADERS",
     "OURS",
     "TRAINING",
+    "IdSpace",
     "DataSet",
+    "check_shape",
+    "check_statistics",
     "collect",
     "entries_of",
     "inspect_config",
     "inspect_data_set",
     "inspect_start",
     "inspect_test_files",
+    "judge_ids",
     "steps_of",
+    "wrong_names",
 ]

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.findings import Finding, problem
-from mmseg_uda.labels import FileReport
+from mmseg_uda.findings import Finding, Level, problem
+from mmseg_uda.labels import PUBLISHED_FILE, Counts, FileReport, Header, read_headers
 from mmseg_uda.taxonomy import LAYOUTS, DataLocation, Taxonomy, load_taxonomy
 from mmseg_uda.taxonomy.folders import Leftovers
 from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
 
-AREA = "data"
+from .look import LabelContent, chosen, label_content, look_at, newer_than
+from .wording import AREA
+
 TRAINING, EVALUATION = "training", "evaluation"
 LOADERS = {
     "train_dataloader": TRAINING,
@@ -34,6 +36,7 @@ class DataSet:
         location: Where its files lie.
         key: Where in the first config, for example ``train_dataloader.dataset.source``.
         roles: What it is read for, ``TRAINING`` or ``EVALUATION`` or both.
+        rare_class_sampling: Options of the rare class sampling that reads its statistics.
         reports: What its files told, if they were decoded.
     """
 
@@ -41,6 +44,7 @@ class DataSet:
     location: DataLocation
     key: str
     roles: set[str] = field(default_factory=set)
+    rare_class_sampling: Mapping[str, Any] | None = None
     reports: list[FileReport] = field(default_factory=list)
 
     @property
@@ -100,11 +104,65 @@ class DataSet:
 
     def image_path(self, name: str) -> str:
         """Returns the path of an image."""
-        return str(Path(self.location.image_folder, name))
+        return f"{self._folders[0]}/{name}"
 
     def label_path(self, name: str) -> str:
         """Returns the path of a label."""
-        return str(Path(str(self.location.label_folder), name))
+        return f"{self._folders[1]}/{name}"
+
+    def label_of(self, image: str) -> str:
+        """Returns the path of an image's label."""
+        return self.label_path(self.location.label_name(image))
+
+    def depth_of(self, image: str) -> str:
+        """Returns the path of an image's depth file."""
+        return f"{self._folders[2]}/{self.location.depth_name(image)}"
+
+    @cached_property
+    def _folders(self) -> tuple[str, str, str]:
+        place = self.location  # looks at the disk to find the folders of some data sets
+        return str(place.image_folder), str(place.label_folder), str(place.depth_folder)
+
+    @cached_property
+    def image_headers(self) -> list[Header | UserError]:
+        """Of every image, in order."""
+        return self._headers(list(map(self.image_path, self.images)), "images")
+
+    @cached_property
+    def label_headers(self) -> list[Header | UserError]:
+        """Of every image's label, in order; [] for images without labels."""
+        return self._headers(list(map(self.label_path, self.labels)), "labels")
+
+    @cached_property
+    def depth_headers(self) -> list[Header | UserError]:
+        """Of every image's depth file, in order; [] where no depth is loaded."""
+        paths = list(map(self.depth_of, self.images)) if self.needs_depth else []
+        return self._headers(paths, "depth files")
+
+    @cached_property
+    def label_contents(self) -> dict[str, LabelContent | UserError]:
+        """Label path -> what it holds, of some labels, or what is wrong with it.
+
+        Small data sets are read whole. Of others some labels are read that are spread evenly, and
+        the newest where they are newer than the statistics beside them.
+        """
+        positions = chosen(self.label_headers)
+        paths = [self.label_path(self.labels[i]) for i in positions]
+        statistics = Path(self.location.root, PUBLISHED_FILE)
+        if self.rare_class_sampling is not None and statistics.is_file():
+            paths += newer_than(statistics, map(self.label_path, self.labels))
+        return look_at(list(dict.fromkeys(paths)), label_content)
+
+    @property
+    def counts(self) -> dict[str, Counts]:
+        """Label path -> pixels by id in the file: of all labels if they were decoded."""
+        if self.reports:
+            return {self.label_of(r.image): r.ids for r in self.reports if r.ids is not None}
+        contents = self.label_contents.items()
+        return {path: c.counts for path, c in contents if isinstance(c, LabelContent)}
+
+    def _headers(self, paths: list[str], what: str) -> list[Header | UserError]:
+        return read_headers(paths, f"Looking at the {what} of {self.location.title}")
 
 
 def collect(configs: Iterable[Mapping[str, Any]], findings: list[Finding]) -> list[DataSet]:
@@ -124,8 +182,16 @@ def collect(configs: Iterable[Mapping[str, Any]], findings: list[Finding]) -> li
             except UserError as error:
                 findings.append(problem(AREA, error))
                 continue
+            except Exception as error:  # values of types that nobody thought of
+                text = f"{key}: its options cannot be read ({type(error).__name__}: {error})"
+                findings.append(Finding(AREA, Level.PROBLEM, text, "correct its options"))
+                continue
             same = (location, repr(item.get("label_map")), repr(item.get("taxonomy")))
-            found.setdefault(same, DataSet(item, location, key)).roles.add(role)
+            one = found.setdefault(same, DataSet(item, location, key))
+            one.roles.add(role)
+            if key == "train_dataloader.dataset.source":
+                pair = config["train_dataloader"]["dataset"]
+                one.rare_class_sampling = pair.get("rare_class_sampling")
     return list(found.values())
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mmseg_uda.findings import Finding, Level
+from mmseg_uda.findings import Finding
 from mmseg_uda.taxonomy.companions import is_label_of
 from mmseg_uda.taxonomy.folders import scan
 
-from .data_sets import AREA, DataSet
+from .data_sets import DataSet
 from .folder import check_folder, check_links, warning
-
-SAMPLE = 200
-"""Files whose size is asked for at the start of a training."""
 
 
 def check_files(one: DataSet) -> list[Finding]:
     """Compares the images in use with what lies beside them, by names alone."""
-    found = [*_empty(one, _spread(one.images), _spread(one.labels)), *_repeated(one)]
+    found = _repeated(one)
     if one.location.file_list is None:  # else the user has chosen
         suffix = one.location.img_suffix
         stems = {name[: -len(suffix)]: name for name in one.images}
@@ -27,26 +22,6 @@ def check_files(one: DataSet) -> list[Finding]:
     folder = Path(one.location.image_folder)
     found += check_links(one.title, folder, one.images, one.left)
     return found
-
-
-def check_all_sizes(one: DataSet) -> list[Finding]:
-    """Finds every file without content; :func:`check_files` looks at a few."""
-    return _empty(one, one.images, one.labels)
-
-
-def _spread(names: Sequence[str]) -> Sequence[str]:
-    return names[:: max(1, len(names) // SAMPLE)]
-
-
-def _empty(one: DataSet, images: Iterable[str], labels: Iterable[str]) -> list[Finding]:
-    paths = [*map(one.image_path, images), *map(one.label_path, labels)]
-    empty = [path for path in paths if os.path.isfile(path) and not os.path.getsize(path)]
-    if not empty:
-        return []
-    message = f"{one.title}: {len(empty)} files have 0 bytes, the first is {empty[0]}"
-    return [
-        Finding(AREA, Level.PROBLEM, message, "copy them again, or remove them", {"empty": empty})
-    ]
 
 
 def _repeated(one: DataSet) -> list[Finding]:

@@ -8,18 +8,34 @@ from typing import Any
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Finding, Level, problem, unique
 
+from .content import check_depth, check_images, check_labels
 from .data_sets import AREA, DataSet, collect
 from .files import check_files
+from .headers import check_headers
 from .idle import check_idle
-from .ids import check_label_space
+from .network import check_network
 from .overlap import check_overlap
+from .pipelines import check_pipelines
+from .releases import check_names
+from .shape import check_shape
+from .statistics import check_used_statistics
 
 CONFIG_CHECKS: tuple[Callable[[Mapping[str, Any]], list[Finding]], ...] = (
     check_idle,
     check_overlap,
+    check_network,
+    check_pipelines,
 )
 """Of a resolved config: no file of a data set is read."""
-DATA_CHECKS: tuple[Callable[[DataSet], list[Finding]], ...] = (check_files, check_label_space)
+DATA_CHECKS: tuple[Callable[[DataSet], list[Finding]], ...] = (
+    check_files,
+    check_names,
+    check_headers,
+    check_images,
+    check_labels,
+    check_depth,
+    check_used_statistics,
+)
 """Of a data set whose first files are there: headers, and the content of a few files."""
 
 
@@ -31,6 +47,7 @@ def inspect_start(configs: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """
     configs = list(configs)
     findings = [finding for config in configs for finding in inspect_config(config)]
+    configs = [config for config in configs if not check_shape(config)]
     for one in collect(configs, findings):
         if not one.location.missing(one.needs_depth):
             findings += inspect_data_set(one)
@@ -50,7 +67,10 @@ def inspect_test_files(config: Mapping[str, Any]) -> list[Finding]:
 
 
 def inspect_config(config: Mapping[str, Any]) -> list[Finding]:
-    """Runs ``CONFIG_CHECKS``."""
+    """Runs ``CONFIG_CHECKS`` on a config whose parts are of the right types."""
+    misshapen = check_shape(config)
+    if misshapen:
+        return misshapen
     return [f for check in CONFIG_CHECKS for f in _guarded("config", check, config)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def read_header(path: str) -> Header:
         UserError: The file is missing, empty, or no image.
     """
     fault = why_no_file(path)
+    if fault is None and not os.path.getsize(path):
+        fault = "has 0 bytes"
     if fault is not None:
         raise UserError(f"{path} {fault}.", fix=COPY_AGAIN)
     try:

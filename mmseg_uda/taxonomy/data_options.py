@@ -132,7 +132,7 @@ def _check_loader(kind: str, options: Mapping[str, Any]) -> None:
 def _types(options: Mapping[str, Any]) -> list[str]:
     """Names of the transforms in the pipeline."""
     steps = options.get("pipeline") or ()
-    return [s.get("type") if isinstance(s, Mapping) else type(s).__name__ for s in steps]
+    return [str(s.get("type")) if isinstance(s, Mapping) else type(s).__name__ for s in steps]
 
 
 def _check_margins(kind: str, options: Mapping[str, Any]) -> None:

@@ -45,6 +45,7 @@ class Layout:
             type changes, to PNG.
         others: Further layouts; the first whose folders exist is taken in place of this one.
         published_split: Entry of ``published_split`` with the lists of its frames.
+        absent: Classes of Cityscapes that no label of it shows.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Layout:
     depth_suffix: str | None = None
     others: tuple[Arrangement, ...] = ()
     published_split: str | None = None
+    absent: tuple[str, ...] = ()
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -83,6 +85,7 @@ LAYOUTS: dict[str, Layout] = {
         "unpack it to {root}, so that {root}/RGB and {root}/GT/LABELS exist",
         convert="python tools/convert_datasets/synthia.py {root} --nproc 8",
         published_split="synthia",
+        absent=("terrain", "truck", "train"),
     ),
     "Cityscapes": Layout(
         title="Cityscapes",

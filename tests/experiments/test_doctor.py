@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from nano import nano_config
 from PIL import Image
 
+import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor import cli
@@ -62,6 +63,7 @@ def tiny(tmp_path, monkeypatch):
         for number in range(3):
             Image.new(mode, (6, 4), colour).save(tmp_path / folder / f"{number}.png")
     data = dict(type="TaxonomyDataset", data_root=str(tmp_path), img_dir="rgb", label_dir="ids")
+    data["pipeline"] = [dict(type=name) for name in ("LoadFrame", "LoadTrainIds", "PackFields")]
     path = tmp_path / "tiny.py"
     Config(dict(train_dataloader=dict(dataset=dict(source=data)), model={})).dump(str(path))
     monkeypatch.setattr(cli, "check_installation", lambda: [Finding("installation", Level.OK, "")])
@@ -138,7 +140,9 @@ def test_an_unreadable_config_is_a_finding_and_an_absent_one_an_error(tiny, caps
 
 def test_the_table_for_people(tiny, capsys):
     assert cli.main([str(tiny)]) == 0
-    assert "All is well." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "! Warning: TaxonomyDataset" in told and "show one value only" in told
+    assert told.endswith("Problems: 0, warnings: 2\n")  # blank images; one of 19 classes
 
 
 def test_foundation_models_that_cannot_be_loaded_are_named(tmp_path):
@@ -312,8 +316,10 @@ class TestStart:
     @pytest.fixture
     def network(self, tiny):
         with tiny.open("a") as file:
-            file.write(f"\nmodel = {nano_config()!r}\nload_from = {str(tiny.parent / 'w.pth')!r}\n")
-        return nano_config()
+            file.write(
+                f"\nmodel = {nano_config(19)!r}\nload_from = {str(tiny.parent / 'w.pth')!r}\n"
+            )
+        return nano_config(19)
 
     def test_a_checkpoint_that_fits(self, network, tiny, capsys):
         torch.save(MODELS.build(network).state_dict(), tiny.parent / "w.pth")

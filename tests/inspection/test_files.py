@@ -7,7 +7,7 @@ import pytest
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Level
 from mmseg_uda.inspection import collect, inspect_data_set
-from mmseg_uda.inspection.files import check_all_sizes, check_files
+from mmseg_uda.inspection.files import check_files
 from mmseg_uda.taxonomy import LAYOUTS
 
 
@@ -137,26 +137,6 @@ class TestLabels:
     def test_other_pictures_of_a_label_are_none(self, tmp_path):
         write(tmp_path, "images/1.png", *(f"labels/1{end}.png" for end in ("", "_color", "_mask")))
         assert told(tmp_path) == []
-
-
-class TestEmptyFiles:
-    """Files of 0 bytes."""
-
-    def test_they_stop_a_training(self, tmp_path):
-        write(tmp_path, "images/1.png", "images/2.png", "labels/1.png", "labels/2.png")
-        (tmp_path / "images/2.png").write_bytes(b"")
-        (tmp_path / "labels/1.png").write_bytes(b"")
-        message = only(told(tmp_path), Level.PROBLEM)
-        assert "2 files have 0 bytes" in message and "images/2.png" in message
-
-    def test_of_many_files_the_start_looks_at_some_and_the_doctor_at_all(self, tmp_path):
-        names = [f"images/{i:04d}.png" for i in range(600)]
-        write(tmp_path, *names)
-        (tmp_path / names[1]).write_bytes(b"")
-        item = dict(type="TaxonomyDataset", data_root=str(tmp_path), img_dir="images", **TARGET)
-        (one,) = collect([dict(val_dataloader=dict(dataset=item))], [])
-        assert check_files(one) == []
-        assert names[1] in only(check_all_sizes(one), Level.PROBLEM)
 
 
 def test_a_list_that_is_wrong_is_a_problem_of_its_data_set(tmp_path):

@@ -85,7 +85,7 @@ def test_what_is_no_image(tmp_path):
     names = ("image", "missing", "empty", "page", "pointer", "pipe")
     first, *errors = read_headers([f"{tmp_path}/{name}.png" for name in names], "Reading")
     assert first == Header(5, 4, "RGB", 8, "PNG")
-    texts = ("is missing", "is no image", "is no image", "pointer of Git LFS", "is a named pipe")
+    texts = ("is missing", "has 0 bytes", "is no image", "pointer of Git LFS", "is a named pipe")
     for name, text, error in zip(names[1:], texts, errors, strict=True):
         assert isinstance(error, UserError)
         assert f"{name}.png" in error.message and text in error.message and error.fix

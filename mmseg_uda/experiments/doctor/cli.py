@@ -19,7 +19,8 @@ from mmseg_uda.experiments.doctor.data import check_data
 from mmseg_uda.experiments.doctor.installation import check_installation
 from mmseg_uda.experiments.doctor.weights import check_weights
 from mmseg_uda.experiments.plan import read_config
-from mmseg_uda.findings import Finding, Level
+from mmseg_uda.findings import Finding, Level, problem
+from mmseg_uda.inspection import check_shape
 from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
 
 SIGNS = {
@@ -80,11 +81,13 @@ def _diagnose(options: argparse.Namespace) -> list[Finding]:
         if not path.is_file():
             raise UserError(f"There is no config file {path}.", fix="check the path")
         try:
-            configs.append(read_config(path))
+            config = read_config(path)
         except UserError as error:
-            findings.append(Finding("config", Level.PROBLEM, error.message, error.fix or ""))
-        else:
-            findings.append(Finding("config", Level.OK, f"{path} can be read"))
+            findings.append(problem("config", error))
+            continue
+        misshapen = check_shape(config)
+        findings += misshapen or [Finding("config", Level.OK, f"{path} can be read")]
+        configs += [] if misshapen else [config]
     findings += check_data(configs, options.decode, options.nproc)
     broken = any(f.area == "installation" and f.level is Level.PROBLEM for f in findings)
     if configs and not broken:  # weights are read with the packages that may be broken

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmseg_uda.findings import Finding, Level
 from mmseg_uda.inspection import AREA, DataSet
+from mmseg_uda.inspection.content import check_labels
 
 
 def check_content(one: DataSet) -> list[Finding]:
@@ -95,6 +96,8 @@ def _histogram(one: DataSet) -> list[Finding]:
         Finding(AREA, Level.OK, f"{one.title}: pixels per class", details={"pixels": dict(by_name)})
     ]
     absent = [name for name in taxonomy.classes if not by_name[name]]
+    told = [f.details["absent"] for f in check_labels(one) if "absent" in f.details]
+    absent = [name for name in absent if not any(name in names for names in told)]
     if absent:
         findings.append(
             Finding(

@@ -9,17 +9,16 @@ from typing import Any
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor.content import check_content, check_duplicates
-from mmseg_uda.experiments.doctor.statistics import check_statistics
 from mmseg_uda.findings import Finding, Level, problem, unique
 from mmseg_uda.inspection import (
     AREA,
     TRAINING,
     DataSet,
+    check_statistics,
     collect,
     inspect_config,
     inspect_data_set,
 )
-from mmseg_uda.inspection.files import check_all_sizes
 from mmseg_uda.labels import inspect_files
 
 # Images of the published splits.
@@ -62,10 +61,12 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
             if missing:
                 continue
             findings += _complete(one)
-            findings += inspect_data_set(one)
             if decode:
                 one.reports = list(inspect_files(one.item, workers, one.needs_depth))
                 findings += check_content(one)
+            # Decoding has told of each file that cannot be used.
+            told = [f for f in inspect_data_set(one) if not (decode and "files" in f.details)]
+            findings += told
             if TRAINING in one.roles:  # only rare class sampling reads them
                 findings += check_statistics(one)
         except UserError as error:  # its list, folders, taxonomy or label map
@@ -93,7 +94,7 @@ def _complete(one: DataSet) -> list[Finding]:
     text = f"{location.title}: {len(images)} images in {location.image_folder}"
     if location.file_list is not None:
         text += f" of {location.file_list}"
-    findings = check_all_sizes(one)
+    findings = []
     if labels:
         absent = [name for name in labels if not os.path.isfile(one.label_path(name))]
         text += f", {len(images) - len(absent)} labels"

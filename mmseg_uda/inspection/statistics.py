@@ -6,34 +6,32 @@ from pathlib import Path
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Finding, Level
-from mmseg_uda.inspection import AREA, DataSet
 from mmseg_uda.labels import (
     PUBLISHED_FILE,
+    Counts,
     cache_files,
     cached_counts,
-    count_ids,
     fingerprint_of,
     published_counts,
-    read_label,
 )
-from mmseg_uda.labels.conversion import Counts
 
-SAMPLE = 8  # labels that are read where not all of them were
+from .data_sets import DataSet
+from .wording import AREA
+
+
+def check_used_statistics(one: DataSet) -> list[Finding]:
+    """As :func:`check_statistics`, for a data set whose rare classes are sampled."""
+    return check_statistics(one) if one.rare_class_sampling is not None else []
 
 
 def check_statistics(one: DataSet) -> list[Finding]:
-    """Compares statistics files with the labels: all that were decoded, else a few."""
-    location = one.location
-    folder = location.label_folder
-    if folder is None:
-        return []
-    names = [location.label_name(image) for image in location.images()]
-    names = [name for name in names if Path(folder, name).is_file()]
-    paths = [str(Path(folder, name)) for name in names]
+    """Compares statistics files with the labels: all that were decoded, else those looked at."""
+    names = [name for name in one.labels if Path(one.label_path(name)).is_file()]
     if not names:
         return []
-    truth = _decoded(one) or _sampled(folder, names)
-    root = Path(location.root)
+    paths = list(map(one.label_path, names))
+    truth = {name: ids for name in names if (ids := one.counts.get(one.label_path(name)))}
+    root = Path(one.location.root)
     findings: list[Finding] = []
     published = root / PUBLISHED_FILE
     if not one.reads_raw_ids and published.is_file():
@@ -89,22 +87,3 @@ def _compare(
 def _without(counts: Counts, ignore: int | None) -> Counts:
     """Converters leave unlabelled pixels out."""
     return {i: n for i, n in counts.items() if i != ignore and n}
-
-
-def _decoded(one: DataSet) -> dict[str, Counts]:
-    return {
-        one.location.label_name(report.image): report.ids
-        for report in one.reports
-        if report.ids is not None
-    }
-
-
-def _sampled(folder: Path, names: list[str]) -> dict[str, Counts]:
-    result: dict[str, Counts] = {}
-    for name in names[:: max(len(names) // SAMPLE, 1)][:SAMPLE]:
-        try:
-            pixels = count_ids(read_label(str(Path(folder, name))))
-        except UserError:
-            continue  # decoding everything reports it
-        result[name] = {i: int(n) for i, n in enumerate(pixels) if n}
-    return result

@@ -1,0 +1,174 @@
+"""What the headers of all images and labels of a data set show: nothing is decoded."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from mmseg_uda.errors import UserError
+from mmseg_uda.findings import Finding, Level
+from mmseg_uda.labels import Header, read_image
+from mmseg_uda.labels.headers import TURNED
+from mmseg_uda.labels.reading import LABEL_MODES, no_label
+from mmseg_uda.regular_files import why_no_file
+
+from .data_sets import DataSet
+from .ids import RARE
+from .wording import AREA, counted
+
+LOSSY = ("JPEG", "MPO")
+GREY = ("1", "L", "LA", "I;16")
+SKEWED = 0.05  # relative difference of aspect ratios that no rounding explains
+
+
+def check_headers(one: DataSet) -> list[Finding]:
+    """Looks at every header: what is no image, sizes, pixel types, orientation."""
+    images = dict(zip(one.images, one.image_headers, strict=True))
+    labels = dict(zip(one.images, one.label_headers, strict=bool(one.labels)))
+    depths = dict(zip(one.images, one.depth_headers, strict=one.needs_depth))
+    return [
+        *_unreadable(one, images, labels, depths),
+        *_sizes(one, _sound(images), _sound(labels)),
+        *_label_types(one, _sound(labels)),
+        *_image_types(one, _sound(images)),
+        *_orientation(one, _sound(images), _sound(labels)),
+        *_depth_shapes(one, _sound(images), _sound(depths)),
+    ]
+
+
+def _sound(headers: Mapping[str, Header | UserError]) -> dict[str, Header]:
+    return {name: header for name, header in headers.items() if isinstance(header, Header)}
+
+
+def _unreadable(one: DataSet, *kinds: Mapping[str, Header | UserError]) -> Iterator[Finding]:
+    paths = (one.image_path, one.label_of, one.depth_of)
+    for headers, path, what in zip(kinds, paths, ("images", "labels", "depth files"), strict=True):
+        errors = {path(n): h for n, h in headers.items() if isinstance(h, UserError)}
+        # Missing ones are told by whoever looks for files, with how to get them.
+        errors = {p: error for p, error in errors.items() if why_no_file(p) != "is missing"}
+        if what == "images":
+            errors = {p: error for p, error in errors.items() if not _decodes(p, errors)}
+        if errors:
+            first = next(iter(errors.values()))
+            number = "" if len(headers) == 1 else f" ({counted(errors, headers, what)})"
+            text = f"{one.title}: {first.message.rstrip('.')}{number}"
+            yield Finding(AREA, Level.PROBLEM, text, first.fix or "", {"files": list(errors)})
+
+
+def _decodes(path: str, errors: Mapping[str, UserError]) -> bool:
+    """Whether OpenCV reads an image whose header Pillow does not know; not tried for very many."""
+    if len(errors) > 100:
+        path = next(iter(errors))
+    try:
+        read_image(path)
+    except UserError:
+        return False
+    return True
+
+
+def _sizes(
+    one: DataSet, images: Mapping[str, Header], labels: Mapping[str, Header]
+) -> Iterator[Finding]:
+    differing = [
+        name for name, label in labels.items() if name in images and not _fits(label, images[name])
+    ]
+    if not differing:
+        return
+    first = differing[0]
+    (height, width), label = images[first].shape, labels[first]
+    text = (
+        f"{one.title}: {counted(differing, labels, 'labels')} have another size than their image, "
+        f"e.g. {one.label_of(first)} has {label.width}x{label.height} pixels, its image "
+        f"{width}x{height}"
+    )
+    paths = [p for name in differing[:2] for p in (one.image_path(name), one.label_of(name))]
+    more = f" (and {len(differing) - 2} more pairs)" if len(differing) > 2 else ""
+    fix = f"replace image or label, or remove both: rm {' '.join(map(shlex.quote, paths))}{more}"
+    if len(differing) == len(labels) > 1:
+        fix = "use the labels that belong to these images, or resize them (nearest neighbour)"
+    details = {"files": [one.label_of(name) for name in differing]}
+    yield Finding(AREA, Level.PROBLEM, text, fix, details)
+
+
+def _fits(label: Header, image: Header) -> bool:
+    """A label of the stored raster is turned with an image that lies on its side."""
+    sideways = image.orientation in TURNED and label.shape == image.stored
+    return label.shape == image.shape or sideways
+
+
+def _label_types(one: DataSet, labels: Mapping[str, Header]) -> Iterator[Finding]:
+    wrong = [name for name, header in labels.items() if header.mode not in LABEL_MODES]
+    if wrong:
+        error = no_label(one.label_of(wrong[0]), labels[wrong[0]].mode)
+        text = f"{one.title}: {error.message.rstrip('.')} ({counted(wrong, labels, 'labels')})"
+        details = {"files": [one.label_of(name) for name in wrong]}
+        yield Finding(AREA, Level.PROBLEM, text, error.fix or "", details)
+    lossy = [n for n, h in labels.items() if h.format in LOSSY and n not in set(wrong)]
+    if lossy:
+        text = (
+            f"{one.title}: {counted(lossy, labels, 'labels')} are JPEG files, e.g. "
+            f"{one.label_of(lossy[0])}: compression changes ids along borders"
+        )
+        yield Finding(AREA, Level.WARNING, text, "export the labels as PNG")
+
+
+def _image_types(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
+    printed = [name for name, header in images.items() if header.mode == "CMYK"]
+    if printed:
+        text = (
+            f"{one.title}: {counted(printed, images, 'images')} hold printing colours (CMYK), e.g. "
+            f"{one.image_path(printed[0])}: they are converted roughly"
+        )
+        yield Finding(AREA, Level.WARNING, text, "convert them to RGB with their colour profile")
+    grey = [name for name, header in images.items() if header.mode in GREY]
+    coloured = [name for name, header in images.items() if header.mode not in GREY]
+    few, what = (grey, "grey") if len(grey) <= len(coloured) else (coloured, "coloured")
+    if len(few) > RARE * len(images):
+        text = (
+            f"{one.title}: {counted(few, images, 'images')} are {what}, unlike the others, e.g. "
+            f"{one.image_path(few[0])}"
+        )
+        yield Finding(AREA, Level.WARNING, text, "look whether they belong to this data set")
+
+
+def _orientation(
+    one: DataSet, images: Mapping[str, Header], labels: Mapping[str, Header]
+) -> Iterator[Finding]:
+    """Photographs whose mark leaves open which raster their label was drawn on."""
+    open_ = [
+        name
+        for name, image in images.items()
+        if image.orientation != 1 and name in labels and image.shape == image.stored
+    ]
+    if open_:
+        first = open_[0]
+        text = (
+            f"{one.title}: {counted(open_, images, 'images')} are marked as turned (EXIF "
+            f"orientation {images[first].orientation}), e.g. {one.image_path(first)}; they are "
+            f"turned upright, {one.label_of(first)} is taken as drawn on the upright picture"
+        )
+        fix = "if it was drawn on the stored pixels, remove the mark: exiftool -Orientation= FILE"
+        yield Finding(AREA, Level.WARNING, text, fix)
+
+
+def _depth_shapes(
+    one: DataSet, images: Mapping[str, Header], depths: Mapping[str, Header]
+) -> Iterator[Finding]:
+    """Depth files may have any size, but show the same picture."""
+    skewed = [n for n, depth in depths.items() if n in images and _skewed(depth, images[n])]
+    if not skewed:
+        return
+    first = skewed[0]
+    (height, width), depth = images[first].shape, depths[first]
+    text = (
+        f"{one.title}: {counted(skewed, depths, 'depth files')} have another shape than their "
+        f"image, e.g. {one.depth_of(first)} has {depth.width}x{depth.height} pixels, its image "
+        f"{width}x{height}"
+    )
+    details = {"files": [one.depth_of(name) for name in skewed]}
+    yield Finding(AREA, Level.PROBLEM, text, f"render them anew: {one.location.render}", details)
+
+
+def _skewed(depth: Header, image: Header) -> bool:
+    (height, width), shape = depth.shape, image.shape
+    return abs(width * shape[0] / (height * shape[1]) - 1) > SKEWED

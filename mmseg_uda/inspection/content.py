@@ -8,8 +8,9 @@ from typing import TypeVar
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Finding, Level
 from mmseg_uda.labels import LabelIds
+from mmseg_uda.wording import counted
 
-from .data_sets import TRAINING, DataSet
+from .data_sets import AREA, TRAINING, DataSet
 from .ids import IdSpace, judge_ids
 from .look import (
     LabelContent,
@@ -19,7 +20,6 @@ from .look import (
     image_values,
     look_at,
 )
-from .wording import AREA, counted
 
 T = TypeVar("T")
 FLAT = 3  # difference of values that noise of a compressed blank frame makes

@@ -16,8 +16,8 @@ from mmseg_uda.taxonomy.folders import Leftovers
 from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
 
 from .look import LabelContent, chosen, label_content, look_at, newer_than
-from .wording import AREA
 
+AREA = "data"
 TRAINING, EVALUATION = "training", "evaluation"
 LOADERS = {
     "train_dataloader": TRAINING,

@@ -11,10 +11,10 @@ from mmseg_uda.labels import Header, read_image
 from mmseg_uda.labels.headers import TURNED
 from mmseg_uda.labels.reading import LABEL_MODES, no_label
 from mmseg_uda.regular_files import why_no_file
+from mmseg_uda.wording import counted
 
-from .data_sets import DataSet
+from .data_sets import AREA, DataSet
 from .ids import RARE
-from .wording import AREA, counted
 
 LOSSY = ("JPEG", "MPO")
 GREY = ("1", "L", "LA", "I;16")

@@ -11,8 +11,9 @@ import numpy as np
 from mmseg_uda.findings import Finding, Level
 from mmseg_uda.labels import Counts, LabelIds
 from mmseg_uda.taxonomy import LAYOUTS, Taxonomy
+from mmseg_uda.wording import counted, listed
 
-from .wording import AREA, counted, listed
+from .data_sets import AREA
 
 RARE = 0.02  # share of files up to which something odd is nothing to speak of
 MANY_IDS = 24  # distinct ids beyond the classes: no label, or one that was compressed like a photo

@@ -10,8 +10,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Finding, Level, problem
 from mmseg_uda.taxonomy import DataLocation, Taxonomy, available_taxonomies
 
-from .data_sets import DataSet
-from .wording import AREA
+from .data_sets import AREA, DataSet
 
 # What the end of a label file's name tells about its pixels, in the data sets that use such names.
 ENDINGS = {

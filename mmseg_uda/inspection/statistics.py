@@ -15,8 +15,7 @@ from mmseg_uda.labels import (
     published_counts,
 )
 
-from .data_sets import DataSet
-from .wording import AREA
+from .data_sets import AREA, DataSet
 
 
 def check_used_statistics(one: DataSet) -> list[Finding]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ from PIL import Image
 from mmseg_uda.cli import worker_count
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, write_json
-from mmseg_uda.progress import track
 from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
 from mmseg_uda.taxonomy.companions import belongs, kinds
 from mmseg_uda.taxonomy.folders import Leftovers, scan
+from mmseg_uda.wording import listed
 
 PUBLISHED_FILE = "sample_class_stats.json"
 LABEL_SUFFIX = "_labelTrainIds.png"
@@ -98,21 +97,26 @@ def write_label(path: Path, label: np.ndarray) -> None:
         Image.fromarray(label).save(temporary)
 
 
-def run_parallel(
-    convert: Callable[[Path], tuple[Path, Counts]],
-    files: Sequence[Path],
-    nproc: int,
-    description: str,
-) -> list[tuple[Path, Counts]]:
-    """Converts files in ``nproc`` processes; returns label path and class counts in order."""
-    if nproc <= 1:
-        return list(map(convert, track(files, description)))
-    with multiprocessing.Pool(nproc) as pool:
-        return list(track(pool.imap(convert, files, chunksize=4), description, len(files)))
+def doubtful_ids(taxonomy: Taxonomy, dataset: str, present: Iterable[int]) -> dict[str, str]:
+    """Returns what is doubtful about the ids of a raw label; see ``Converted.doubts``.
+
+    Args:
+        taxonomy: Holds the ids.
+        dataset: Entry of ``taxonomy.raw_ids``.
+        present: Ids that occur.
+    """
+    ids, ignored = sorted(set(present)), taxonomy.ignore_index
+    space = taxonomy.space_of(dataset)
+    high = [i for i in ids if i > taxonomy.raw_id_ends[dataset] and i != ignored]
+    if high:
+        return {f"they hold ids that are none of {space} and become unlabelled": listed(high)}
+    if ignored in ids and max(set(ids) - {ignored}, default=0) < len(taxonomy):
+        return {f"their ids look like trainIds, but are read as those of {space}": listed(ids)}
+    return {}
 
 
 def write_statistics(out_dir: Path, statistics: Iterable[tuple[Path, Counts]]) -> None:
-    """Writes the three JSON files of class statistics that DAFormer's tools read.
+    """Writes the three JSON files of class statistics that DAFormer's tools read, if there are any.
 
     ``sample_class_stats.json``: list of {"<trainId>": pixels, ..., "file": label path};
     ``sample_class_stats_dict.json``: {label path: {"<trainId>": pixels}};
@@ -125,6 +129,8 @@ def write_statistics(out_dir: Path, statistics: Iterable[tuple[Path, Counts]]) -
         by_file[name] = {str(c): n for c, n in counts.items()}
         for class_id, pixels in counts.items():
             by_class.setdefault(class_id, []).append([name, pixels])
+    if not rows:
+        return
     write_json(out_dir / PUBLISHED_FILE, rows, indent=None)
     write_json(out_dir / "sample_class_stats_dict.json", by_file, indent=None)
     samples = {str(c): by_class[c] for c in sorted(by_class)}

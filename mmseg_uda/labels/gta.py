@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
-from mmseg_uda.errors import UserError
+import numpy as np
 
+from mmseg_uda.errors import UserError
+from mmseg_uda.files import read_json
+from mmseg_uda.taxonomy import LAYOUTS
+
+from .batches import Converted, check_size, run
 from .conversion import (
     LABEL_SUFFIX,
     PUBLISHED_FILE,
-    Counts,
     count_classes,
+    doubtful_ids,
     find_raw_labels,
     raw_table,
-    run_parallel,
     taxonomy,
     write_label,
     write_statistics,
@@ -40,11 +43,13 @@ def convert_gta(
         remap: Remap of the taxonomy to apply to the trainIds.
 
     Raises:
-        UserError: No or damaged label files.
+        UserError: No label files; or some that could not be converted: the others are.
     """
-    files = find_raw_labels(root / gt_dir)
-    converted = run_parallel(partial(_convert, remap=remap), files, nproc, "Converting GTA labels")
-    write_statistics(out_dir or root, converted)
+    folder, images = root / gt_dir, root / LAYOUTS["GTA"].splits["train"][0]
+    convert = partial(_convert, remap=remap, labels=folder, images=images)
+    batch = run(convert, find_raw_labels(folder), nproc, "Converting GTA labels")
+    write_statistics(out_dir or root, batch.statistics)
+    batch.tell()
 
 
 def convert_gta16(
@@ -60,9 +65,7 @@ def convert_gta16(
     """
     statistics = root / PUBLISHED_FILE
     removed = {str(c) for c in taxonomy().remaps["gta16"]}
-    if statistics.is_file() and any(
-        removed & entry.keys() for entry in json.loads(statistics.read_text(encoding="utf-8"))
-    ):
+    if any(removed & set(entry) for entry in read_json(statistics) or ()):
         raise UserError(
             f"{root} holds GTA labels with 19 classes, which this would overwrite.",
             fix="keep them and set label_map='gta16' on the data set (the gta16 configs do), or "
@@ -71,9 +74,12 @@ def convert_gta16(
     convert_gta(root, gt_dir, out_dir, nproc, remap="gta16")
 
 
-def _convert(path: Path, remap: str | None) -> tuple[Path, Counts]:
+def _convert(path: Path, remap: str | None, labels: Path, images: Path) -> Converted:
     space = taxonomy()
-    label = raw_table(space, "gta", 256, remap)[read_label(str(path))]
+    raw = read_label(str(path))
+    check_size(path, (raw.shape[0], raw.shape[1]), images / path.relative_to(labels))
+    label = raw_table(space, "gta", 256, remap)[raw]
     target = path.with_name(path.stem + LABEL_SUFFIX)
     write_label(target, label)
-    return target, count_classes(label, space.ignore_index)
+    doubts = doubtful_ids(space, "gta", np.unique(raw).tolist())
+    return Converted(target, count_classes(label, space.ignore_index), doubts)

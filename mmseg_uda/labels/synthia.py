@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.taxonomy import LAYOUTS
 
+from .batches import Converted, check_size, run
 from .conversion import (
     LABEL_SUFFIX,
-    Counts,
     count_classes,
+    doubtful_ids,
     find_raw_labels,
     raw_table,
-    run_parallel,
     taxonomy,
     write_label,
     write_statistics,
@@ -29,12 +31,13 @@ def convert_synthia(
     """Writes ``X_labelTrainIds.png`` beside each ``X.png`` and the statistics to ``out_dir``.
 
     Raises:
-        UserError: No or damaged label files, or files in another format.
+        UserError: No label files; or some that could not be converted: the others are.
     """
-    files = find_raw_labels(root / gt_dir)
-    write_statistics(
-        out_dir or root, run_parallel(_convert, files, nproc, "Converting SYNTHIA labels")
-    )
+    folder, images = root / gt_dir, root / LAYOUTS["SYNTHIA"].splits["train"][0]
+    convert = partial(_convert, labels=folder, images=images)
+    batch = run(convert, find_raw_labels(folder), nproc, "Converting SYNTHIA labels")
+    write_statistics(out_dir or root, batch.statistics)
+    batch.tell()
 
 
 def read_classes(path: Path) -> np.ndarray:
@@ -54,9 +57,12 @@ def read_classes(path: Path) -> np.ndarray:
     return image[..., 2]
 
 
-def _convert(path: Path) -> tuple[Path, Counts]:
+def _convert(path: Path, labels: Path, images: Path) -> Converted:
     space = taxonomy()
-    label = raw_table(space, "synthia", 1 << 16)[read_classes(path)]
+    raw = read_classes(path)
+    check_size(path, (raw.shape[0], raw.shape[1]), images / path.relative_to(labels))
+    label = raw_table(space, "synthia", 1 << 16)[raw]
     target = path.with_name(path.stem + LABEL_SUFFIX)
     write_label(target, label)
-    return target, count_classes(label, space.ignore_index)
+    doubts = doubtful_ids(space, "synthia", np.unique(raw).tolist())
+    return Converted(target, count_classes(label, space.ignore_index), doubts)

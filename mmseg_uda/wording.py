@@ -1,11 +1,10 @@
-"""How findings about many files are worded."""
+"""How messages about many things are worded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from typing import Any
 
-AREA = "data"
 SHOWN = 8
 
 

@@ -1,27 +1,20 @@
 # DAFormer (Hoyer et al., CVPR 2022, arXiv 2111.14887).
 # Cityscapes → ACDC. Published: 55.4 mIoU on the test server.
 _base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/models/daformer_sepaspp_mitb5.py",
-    "../_base_/datasets/uda_cityscapes_to_acdc_512x512.py",
-    "../_base_/schedules/adamw.py",
-    "../_base_/schedules/poly10warm.py",
-    "../_base_/uda/dacs_a999_fdthings.py",
+    "../_base_/recipes/default.py",
+    "../_base_/networks/daformer_sepaspp_mitb5.py",
+    "../_base_/domains/cityscapes.py",
+    "../_base_/domains/acdc.py",
 ]
-randomness = dict(seed=0)
 train_dataloader = dict(
-    batch_size=2,
     dataset=dict(
-        rare_class_sampling=dict(
-            min_pixels=3000,  # of a class, at native resolution
-            class_temp=0.01,
-            min_crop_ratio=0.5,  # share of min_pixels that a crop must show
-        ),
-    ),
+        source=_base_.source_cityscapes,
+        target=_base_.target_acdc,
+        rare_class_sampling=_base_.rcs,
+    )
 )
-uda = dict(
-    # Rows of the crop without pseudo-labels (rectification border, ego car of Cityscapes).
-    # ACDC has neither; the published runs keep them.
-    pseudo_weight_ignore_top=15,
-    pseudo_weight_ignore_bottom=120,
-)
+val_dataloader = dict(dataset=_base_.val_acdc)
+test_dataloader = dict(dataset=_base_.test_acdc)
+test_evaluator = _base_.predictions_only
+# ACDC has neither border nor ego car; the published runs cut the rows all the same.
+uda = _base_.daformer

@@ -1,27 +1,20 @@
 # DAFormer (Hoyer et al., CVPR 2022, arXiv 2111.14887).
 # Cityscapes → Dark Zurich. Published: 53.8 mIoU on the test server.
 _base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/models/daformer_sepaspp_mitb5.py",
-    "../_base_/datasets/uda_cityscapes_to_darkzurich_512x512.py",
-    "../_base_/schedules/adamw.py",
-    "../_base_/schedules/poly10warm.py",
-    "../_base_/uda/dacs_a999_fdthings.py",
+    "../_base_/recipes/default.py",
+    "../_base_/networks/daformer_sepaspp_mitb5.py",
+    "../_base_/domains/cityscapes.py",
+    "../_base_/domains/darkzurich.py",
 ]
-randomness = dict(seed=0)
 train_dataloader = dict(
-    batch_size=2,
     dataset=dict(
-        rare_class_sampling=dict(
-            min_pixels=3000,  # of a class, at native resolution
-            class_temp=0.01,
-            min_crop_ratio=0.5,  # share of min_pixels that a crop must show
-        ),
-    ),
+        source=_base_.source_cityscapes,
+        target=_base_.target_darkzurich,
+        rare_class_sampling=_base_.rcs,
+    )
 )
-uda = dict(
-    # Rows of the crop without pseudo-labels (rectification border, ego car of Cityscapes).
-    # Dark Zurich has neither; the published runs keep them.
-    pseudo_weight_ignore_top=15,
-    pseudo_weight_ignore_bottom=120,
-)
+val_dataloader = dict(dataset=_base_.val_darkzurich)
+test_dataloader = dict(dataset=_base_.test_darkzurich)
+test_evaluator = _base_.predictions_only
+# Dark Zurich has neither border nor ego car; the published runs cut the rows all the same.
+uda = _base_.daformer

@@ -1,4 +1,4 @@
 # DynAlign's closed-set control: HRDA's 19 classes (GTA → Cityscapes) among themselves.
-_base_ = ["./gta2mapillary_dynalign.py"]
+_base_ = ["../_base_/recipes/alignment.py"]
 alignment = dict(taxonomy="cityscapes_closed")
-data = dict(_delete_=True, evaluate=dict(type="Cityscapes", split="val"))
+data = dict(evaluate=dict(type="Cityscapes", split="val"))

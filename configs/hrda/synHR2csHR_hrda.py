@@ -1,31 +1,17 @@
 # HRDA (Hoyer et al., ECCV 2022, arXiv 2204.13132).
 # SYNTHIA → Cityscapes. Published: 65.8 mIoU over 16 classes.
 _base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/models/hrda1_daformer_sepaspp_mitb5.py",
-    "../_base_/datasets/uda_synthiaHR_to_cityscapesHR_1024x1024.py",
-    "../_base_/schedules/adamw.py",
-    "../_base_/schedules/poly10warm.py",
-    "../_base_/uda/dacs_a999_fdthings.py",
+    "../_base_/recipes/default.py",
+    "../_base_/networks/hrda1_daformer_sepaspp_mitb5.py",
+    "../_base_/domains/synthia.py",
+    "../_base_/domains/cityscapes.py",
 ]
-randomness = dict(seed=0)
-model = dict(
-    data_preprocessor=dict(size=(1024, 1024)),
-    hr_crop_size=(512, 512),  # detail crop inside the context crop
-    decode_head=dict(
-        hr_loss_weight=0.1,
-    ),
-    test_cfg=dict(mode="slide", batched_slide=True, crop_size=(1024, 1024), stride=(512, 512)),
-)
 train_dataloader = dict(
-    batch_size=2,
     dataset=dict(
-        rare_class_sampling=dict(
-            min_pixels=3000,  # of a class, at native resolution
-            class_temp=0.01,
-            min_crop_ratio=2.0,  # of min_pixels in a crop: 4 times the pixels of half resolution
-        ),
-        # No pseudo-labels on rectification borders and ego car: top, bottom, left, right.
-        target=dict(crop_pseudo_margins=[30, 240, 30, 30]),
-    ),
+        source=_base_.source_synthiaHR,
+        target=_base_.target_cityscapesHR,
+        rare_class_sampling=_base_.rcsHR,
+    )
 )
+val_dataloader = test_dataloader = dict(dataset=_base_.val_cityscapesHR)
+uda = _base_.hrda

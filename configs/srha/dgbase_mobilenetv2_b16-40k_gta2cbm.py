@@ -1,16 +1,19 @@
 # Baseline of domain generalization (RobustNet, Choi et al., CVPR 2021): MobileNetV2.
 # GTA → Cityscapes, BDD100K, Mapillary Vistas.
 _base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/models/deeplabv3plus_mobilenetv2.py",
-    "../_base_/datasets/gta_unseen_768x768.py",
-    "../_base_/schedules/sgd_dg.py",
-    "../_base_/schedules/poly09_40k.py",
-    "../_base_/uda/supervised.py",
+    "../_base_/recipes/default.py",
+    "../_base_/recipes/generalization.py",
+    "../_base_/networks/deeplabv3plus_r50-os16.py",
+    "../_base_/domains/unseen.py",
 ]
-randomness = dict(seed=0)
 # On several GPUs BatchNorm uses the statistics of all of them.
 sync_bn = True
-# The whole network is trained, without standardisation behind the stem.
-model = dict(backbone=dict(frozen_stages=(), standardize=False))
-train_dataloader = dict(batch_size=16)  # published: 8 on each of 2 GPUs
+model = dict(_base_.mobilenetv2, backbone=dict(_base_.mobilenetv2.backbone, **_base_.baseline))
+# Published: 8 on each of 2 GPUs.
+train_dataloader = dict(batch_size=16, num_workers=8, dataset=_base_.train_gta)
+val_dataloader = test_dataloader = dict(dataset=_base_.val_cityscapes_bdd100k_mapillary)
+val_evaluator = test_evaluator = _base_.per_target
+optim_wrapper = _base_.sgd
+param_scheduler = _base_.poly09_40k
+train_cfg = _base_.loop_40k
+uda = _base_.supervised

@@ -2,15 +2,19 @@
 # GTA → Cityscapes, BDD100K, Mapillary Vistas. The optimizer of the original script, literally; the
 # default is …-adamw.
 _base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/models/mask2former_r50-os16.py",
-    "../_base_/datasets/gta_unseen_768x768.py",
-    "../_base_/schedules/sgd_srha.py",
-    "../_base_/schedules/poly09_120k.py",
-    "../_base_/uda/srha.py",
+    "../_base_/recipes/default.py",
+    "../_base_/recipes/generalization.py",
+    "../_base_/networks/mask2former_r50-os16.py",
+    "../_base_/domains/unseen.py",
+    "../_base_/methods/srha.py",
 ]
-randomness = dict(seed=0)
 # On several GPUs BatchNorm uses the statistics of all of them.
 sync_bn = True
-optim_wrapper = dict(optimizer=dict(lr=1e-4))  # encoder 5e-5
-train_dataloader = dict(batch_size=8)  # published: 2 on each of 4 GPUs
+# Published: 2 on each of 4 GPUs.
+train_dataloader = dict(batch_size=8, num_workers=8, dataset=_base_.train_gta)
+val_dataloader = test_dataloader = dict(dataset=_base_.val_cityscapes_bdd100k_mapillary)
+val_evaluator = test_evaluator = _base_.per_target
+optim_wrapper = dict(_base_.sgd_srha, optimizer=dict(_base_.sgd.optimizer, lr=1e-4))  # encoder 5e-5
+param_scheduler = _base_.poly09_120k
+train_cfg = _base_.loop_120k
+uda = _base_.srha

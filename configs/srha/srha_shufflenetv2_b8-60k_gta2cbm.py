@@ -1,14 +1,20 @@
 # SRHA (Jiao et al., Neural Networks 2025; arXiv 2404.13701) on DeepLabV3+ with ShuffleNetV2.
 # GTA → Cityscapes, BDD100K, Mapillary Vistas. Published: in the article only.
 _base_ = [
-    "../_base_/default_runtime.py",
-    "../_base_/models/deeplabv3plus_shufflenetv2.py",
-    "../_base_/datasets/gta_unseen_768x768.py",
-    "../_base_/schedules/sgd_srha.py",
-    "../_base_/schedules/poly09_60k.py",
-    "../_base_/uda/srha.py",
+    "../_base_/recipes/default.py",
+    "../_base_/recipes/generalization.py",
+    "../_base_/networks/deeplabv3plus_r50-os16.py",
+    "../_base_/domains/unseen.py",
+    "../_base_/methods/srha.py",
 ]
-randomness = dict(seed=0)
 # On several GPUs BatchNorm uses the statistics of all of them.
 sync_bn = True
-train_dataloader = dict(batch_size=8)  # published: 4 on each of 2 GPUs
+model = _base_.shufflenetv2
+# Published: 4 on each of 2 GPUs.
+train_dataloader = dict(batch_size=8, num_workers=8, dataset=_base_.train_gta)
+val_dataloader = test_dataloader = dict(dataset=_base_.val_cityscapes_bdd100k_mapillary)
+val_evaluator = test_evaluator = _base_.per_target
+optim_wrapper = _base_.sgd_srha
+param_scheduler = _base_.poly09_60k
+train_cfg = _base_.loop_60k
+uda = _base_.srha

@@ -41,7 +41,8 @@ TOP_LEVEL = frozenset(
         *("work_dir", "load_from", "resume", "launcher", "randomness", "experiment_name"),
         *("env_cfg", "log_processor", "log_level", "visualizer", "vis_backends"),
         *("sync_bn", "model_wrapper_cfg", "find_unused_parameters"),
-        *("tta_model", "tta_pipeline"),
+        *("compile", "activation_checkpointing", "efficient_conv_bn_eval"),
+        *("tta_model", "tta_pipeline", "test_pipeline"),
     )
 )
 
@@ -92,7 +93,9 @@ def parse_options(
     return values
 
 
-def merge_options(config: Config, values: Mapping[str, Any], path: object) -> None:
+def merge_options(
+    config: Config, values: Mapping[str, Any], path: object, flag: str = FLAG
+) -> None:
     """Put parsed ``--cfg-options`` into ``config``.
 
     A dict changes the keys that it names, or is put in place of a dict with ``_delete_=True``;
@@ -103,6 +106,7 @@ def merge_options(config: Config, values: Mapping[str, Any], path: object) -> No
         config: Changed in place.
         values: By key, its parts joined by dots.
         path: The config, for messages.
+        flag: What gave the values, for messages.
 
     Raises:
         UserError: A value does not fit the config, or its key begins with a name that neither the
@@ -112,7 +116,7 @@ def merge_options(config: Config, values: Mapping[str, Any], path: object) -> No
         first = key.partition(".")[0]
         if first not in config and first not in TOP_LEVEL:
             raise UserError(
-                f"{FLAG} {key}: the config {path} has no {first!r}, and nothing reads it.",
+                f"{flag} {key}: the config {path} has no {first!r}, and nothing reads it.",
                 nearest(first, [*config, *TOP_LEVEL]) or "Keys are those of the config file.",
             )
     for key, value in values.items():
@@ -124,7 +128,7 @@ def merge_options(config: Config, values: Mapping[str, Any], path: object) -> No
             _assign(node, _name(node, parts[-1]), value)
         except (LookupError, TypeError) as error:
             raise UserError(
-                f"{FLAG} {key} does not fit the config {path}: {error.args[0]}.",
+                f"{flag} {key} does not fit the config {path}: {error.args[0]}.",
                 f"Give {'.'.join(parts[:-1])} as a whole." if parts[1:] else None,
             ) from error
 

@@ -65,9 +65,9 @@ def locations(args: argparse.Namespace) -> Iterator[DataLocation]:
             "Give one of them, for example --config configs/cdda/gta2cs_cdda_daformer.py.",
         )
     if args.config is not None:
-        from mmseg_uda.experiments.plan import read_config
+        from mmseg_uda.experiments.configs import plain_config
 
-        data = read_config(Path(args.config))["train_dataloader"]["dataset"]
+        data = plain_config(args.config)["train_dataloader"]["dataset"]
         for role in ("source", "target"):
             if data.get(role):
                 yield DataLocation.create(**{**data[role], "images_only": True})

@@ -11,7 +11,7 @@ train_dataloader = dict(
     dataset=dict(
         source=dict(
             _base_.aligned,
-            images=dict(type="IDD", split="train"),
+            images=dict(type="IDD"),
             results="work_dirs/gta2idd_labels/train",
             taxonomy_map="idd_v5",
         )

@@ -15,5 +15,4 @@ val_dataloader = test_dataloader = dict(dataset=_base_.val_cityscapes_bdd100k_ma
 val_evaluator = test_evaluator = _base_.per_target
 optim_wrapper = _base_.sgd
 param_scheduler = _base_.poly09_40k
-train_cfg = _base_.loop_40k
 uda = _base_.supervised

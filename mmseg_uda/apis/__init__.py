@@ -1,6 +1,7 @@
-"""Inference from Python: build a segmentor, predict and align images, publish a student."""
+"""From Python: build a segmentor, predict and align images, publish a student, read a config."""
 
 from mmseg_uda.apis.alignment import Aligner, AlignmentSettings, align
+from mmseg_uda.apis.config_view import explain_config
 from mmseg_uda.apis.prediction import Prediction, Predictor, predict
 from mmseg_uda.apis.publishing import publish
 from mmseg_uda.apis.segmentor import init_segmentor, taxonomy_of
@@ -13,6 +14,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "align",
+    "explain_config",
     "init_segmentor",
     "predict",
     "publish",

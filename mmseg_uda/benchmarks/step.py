@@ -101,18 +101,15 @@ def scale_config(cfg: Config, crop: tuple[int, int] | None, encoder: str | None)
         cfg.model.backbone.variant = encoder
         cfg.model.decode_head.in_channels = MIT_CHANNELS[encoder]
     if crop is not None:
-        cfg.crop_size = crop
+        cfg.model.data_preprocessor.size = crop
         if "hr_crop_size" in cfg.model:
             cfg.model.hr_crop_size = tuple(side // 2 for side in crop)
-        for owner in (cfg, cfg.model):
-            if "data_preprocessor" in owner:
-                owner.data_preprocessor.size = crop
     return cfg
 
 
 def crop_of(cfg: Config) -> tuple[int, int]:
-    """Height and width of training crops; of ``run_experiments.py``'s configs, too."""
-    return tuple(cfg.get("crop_size") or cfg.model.data_preprocessor.size)
+    """Height and width of training crops."""
+    return tuple(cfg.model.data_preprocessor.size)
 
 
 def random_batch(crop: Sequence[int], batch_size: int, classes: int, with_target: bool) -> dict:

@@ -8,24 +8,24 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_uda.cfg_options import merge_options, parse_options
+from mmseg_uda.config_files import find_config, read_config
 from mmseg_uda.engine.data_config import checked_model, registered_types_only, tell_imports
 from mmseg_uda.engine.released_config import from_released_config
-from mmseg_uda.errors import UserError
-from mmseg_uda.released import JSON, is_released, read_json, refuse_released
+from mmseg_uda.released import JSON, is_released, refuse_released
 
 
 def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     """Load a config file of a training and apply ``key=value`` options.
 
     Args:
-        path: Python config file.
+        path: Python config file, with or without ``.py``, also below ``configs/``.
         options: As on the command line: ``uda.masking.mask_ratio=0.5``.
 
     Raises:
-        UserError: If the file is missing or cannot be parsed, or is a config of mmsegmentation
-            0.x, or an option is no key=value or does not fit the config.
+        UserError: If the file is missing (the nearest one is named) or cannot be parsed, or is a
+            config of mmsegmentation 0.x, or an option is no key=value or does not fit the config.
     """
-    cfg = _read(Path(path))
+    cfg = read_config(path)
     refuse_released(cfg, path)
     merge_options(cfg, parse_options(options), path)
     return cfg
@@ -46,8 +46,8 @@ def load_network_config(path: str | Path, options: Sequence[str] = ()) -> Config
     Raises:
         UserError: See :func:`load_config`; or a part of a released config has no counterpart.
     """
-    path = Path(path)
-    cfg = _read(path)
+    path = find_config(path)
+    cfg = read_config(path)
     if not is_released(cfg):
         return load_config(path, options)
     values = parse_options(options)
@@ -62,16 +62,3 @@ def load_network_config(path: str | Path, options: Sequence[str] = ()) -> Config
         translated = from_released_config(cfg, path)
     merge_options(translated, {k: v for k, v in values.items() if k not in old}, path)
     return translated
-
-
-def _read(path: Path) -> Config:
-    if not path.is_file():
-        raise UserError(
-            f"There is no config {path}.", "Configs are under configs/; check the path."
-        )
-    if path.suffix == JSON:
-        return Config(read_json(path))
-    try:
-        return Config.fromfile(path)
-    except (SyntaxError, LookupError, TypeError, OSError, AttributeError, ImportError) as error:
-        raise UserError(f"The config {path} cannot be read: {error}") from error

@@ -14,11 +14,11 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_uda.cfg_options import nearest
+from mmseg_uda.config_files import runtime_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.reference_config import from_reference_config
 from mmseg_uda.taxonomy import LAYOUTS
 
-RUNTIME = Path(__file__).parents[2] / "configs" / "_base_" / "default_runtime.py"
 _DATASETS = {name.lower(): name for name in ("GTA", "SYNTHIA", "Cityscapes", "ACDC", "DarkZurich")}
 _DATASETS["bdd100k"] = "BDD100K"
 # Their labels are trainIds of Cityscapes beside the published ids.
@@ -56,9 +56,8 @@ def from_released_config(cfg: Mapping[str, Any], source: str | Path) -> Config:
 
 
 def _translated(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    runtime = Config.fromfile(RUNTIME).to_dict() if RUNTIME.is_file() else {}
     model = from_reference_config(cfg["model"])
-    result = {**runtime, "default_scope": "mmseg", "model": model}
+    result = {**runtime_config(), "default_scope": "mmseg", "model": model}
     data = cfg.get("data") or {}
     part = next((name for name in ("test", "val") if data.get(name)), None)
     steps = data[part].get("pipeline") if part else cfg.get("test_pipeline")

@@ -127,7 +127,7 @@ def set_inference(cfg: Config, mode: str = "same", sequential: bool = False) -> 
         if crop is None:
             raise UserError(
                 "--inference-mode slide needs the size of its windows.",
-                "Set crop_size, for example with --cfg-options crop_size=512,512.",
+                "Set that of the training: --cfg-options model.data_preprocessor.size=512,512.",
             )
         test_cfg.update(mode="slide", crop_size=crop, stride=tuple(side // 2 for side in crop))
         test_cfg.batched_slide = True

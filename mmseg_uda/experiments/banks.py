@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmseg_uda.config_files import ROOT
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.configs import ROOT
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.taxonomy import resolve_data_root
 

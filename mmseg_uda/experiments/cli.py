@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mmseg_uda.config_files import ROOT
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 from mmseg_uda.experiments import disk, preflight, profiles
 from mmseg_uda.experiments.arguments import (
@@ -24,7 +25,6 @@ from mmseg_uda.experiments.arguments import (
 from mmseg_uda.experiments.banks import build_missing_banks
 from mmseg_uda.experiments.cluster import make_cluster
 from mmseg_uda.experiments.cluster_executor import ClusterExecutor
-from mmseg_uda.experiments.configs import ROOT
 from mmseg_uda.experiments.display import make_display
 from mmseg_uda.experiments.executors import LocalExecutor, Task
 from mmseg_uda.experiments.grid import Experiment, find_experiment

@@ -186,7 +186,7 @@ def alignment_bytes(config: Mapping[str, Any]) -> float:
     """Returns about how much regions, features and labels of an alignment take."""
     total = 0.0
     for data in filter(None, (config.get("data") or {}).values()):
-        key = (data.get("type"), data.get("split"))
+        key = (data.get("type"), data.get("split", "train"))
         images, each = ALIGNED_IMAGES.get(key, VALIDATION_IMAGES), ALIGNED_BYTES
         if data.get("data_root") == profiles.DATA_ROOTS.get(data.get("type"), ""):
             images = profiles_dynalign.ALIGNED_IMAGES.get(key, images)

@@ -39,7 +39,7 @@ def clock(seconds: float | None) -> str:
 def title(task: Task) -> str:
     """Returns the short name of a task: row, label, seed."""
     job = task.job
-    seed = "" if job.setup.seed is None else f", seed {job.setup.seed}"
+    seed = f", seed {job.seed}"
     return f"{job.row_number} {job.row.label}{seed}"
 
 

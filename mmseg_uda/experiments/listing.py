@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from mmseg_uda.experiments.configs import origin
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.experiments.plan import PlannedJob
@@ -47,6 +48,8 @@ def show_plan(experiment: Experiment, planned: Sequence[PlannedJob], console: Co
         if one.job.row_number != last:
             last = one.job.row_number
             say(f"\nrow {last}: {one.job.row.label}")
+            for line in origin(one.job.row):
+                say(f"  {line}")
         state = one.folder.status().state
         say(f"  {one.job.name}" + ("" if state is State.PENDING else f"  [{state.value}]"))
         say(f"    config {short(one.config_path)}")

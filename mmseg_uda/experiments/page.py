@@ -156,7 +156,7 @@ def _job(
             legend = [(line.color % 10, line.label) for line in lines]
             charts.append({"name": name, "svg": Markup(svg), "legend": legend})
     failed = job.state in (State.FAILED, State.INTERRUPTED)
-    seed = job.job.setup.seed
+    seed = job.job.seed
     return {
         "number": row.number,
         "label": row.row.label,

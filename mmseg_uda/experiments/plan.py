@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mmseg_uda.cfg_options import merge_options, parse_options
+from mmseg_uda.cfg_options import FLAG, parse_options
 from mmseg_uda.cli import run_name
+from mmseg_uda.config_files import find_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import profiles, variants
-from mmseg_uda.experiments.configs import base_path, job_config, nested, render
+from mmseg_uda.experiments.configs import change, origin, render
 from mmseg_uda.experiments.executors import Task
-from mmseg_uda.experiments.grid import Experiment, Job, Row, Setup
+from mmseg_uda.experiments.grid import Experiment, Job, Row
 from mmseg_uda.experiments.jobs import JobFolder, fingerprint
-from mmseg_uda.files import temporary_prefix, write_text
-from mmseg_uda.released import JSON, read_json, refuse_released
+from mmseg_uda.files import write_text
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -110,18 +109,15 @@ class PlannedJob:
         )
 
 
-def file_experiment(path: Path) -> Experiment:
+def file_experiment(path: str | Path) -> Experiment:
     """Returns a table with the single row 'train this config file'.
 
     Raises:
         UserError: When there is no such file, or its name is of no use.
     """
-    if not path.is_file():
-        raise UserError(
-            f"There is no config file {path}.", fix="Check --config; configs/ has the final ones."
-        )
+    path = find_config(path)
     name = run_name(path)
-    row = Row(label=name, setup=Setup(seed=None), config_file=path.resolve())
+    row = Row(label=name, config=path.resolve(), name=name)
     return Experiment(
         id=name,
         paper="",
@@ -134,11 +130,12 @@ def file_experiment(path: Path) -> Experiment:
 
 
 def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[PlannedJob]:
-    """Makes the config of every job, without writing anything but a temporary file.
+    """Makes the config of every job, without writing anything.
 
     Raises:
         UserError: When a config cannot be read or an option does not fit it.
     """
+    _check_names(jobs)
     folder = options.folder(experiment)
     changes = parse_options(options.cfg_options)
     extra: tuple[str, ...] = (f"amp={options.amp}",) if options.amp else ()
@@ -155,17 +152,21 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
         transforms = options.transforms()
         if options.variant == "startup" and job.row.label in needed:
             transforms.append(variants.keep_last)
-        text, resolved = _config(experiment, job, folder / "configs", transforms, folders)
         name = f"of {job.name}"
-        effective = _merged(resolved, changes, name)
+        given = {**folders, "randomness.seed": job.seed}
+        resolved = change(job.row.resolved, given, name, "Row's input")
+        for transform in transforms:
+            resolved = transform(resolved)
+        effective = change(resolved, changes, name, FLAG)
         # What made the inputs counts, not where they lie.
-        marked = _merged(effective, {key: one.fingerprint for key, one in inputs.items()}, name)
+        marks = {key: one.fingerprint for key, one in inputs.items()}
+        marked = change(effective, marks, name, FLAG)
         planned.append(
             PlannedJob(
                 job,
                 JobFolder(folder / job.name),
                 folder / "configs" / f"{job.name}.py",
-                text,
+                render(resolved, _header(experiment, job)),
                 resolved,
                 effective,
                 fingerprint(marked, extra),
@@ -175,13 +176,30 @@ def plan(experiment: Experiment, jobs: Sequence[Job], options: Options) -> list[
     return planned
 
 
+def _check_names(jobs: Sequence[Job]) -> None:
+    """Refuses jobs that would share a folder.
+
+    Raises:
+        UserError: Names the rows.
+    """
+    found: dict[str, Job] = {}
+    for job in jobs:
+        other = found.setdefault(job.name, job)
+        if other is not job:
+            raise UserError(
+                f"Rows {other.row_number} and {job.row_number} of experiment {job.experiment} give "
+                f"one name to their jobs, {job.name}.",
+                "What tells them apart has no place in a name: give one of them Row(name='...').",
+            )
+
+
 def _inputs(
     experiment: Experiment, job: Job, planned: Sequence[PlannedJob]
 ) -> dict[str, PlannedJob]:
     """The jobs that a job reads from, by config key; they are planned before it."""
-    made = {(one.job.row_number, one.job.setup.seed): one for one in planned}
+    made = {(one.job.row_number, one.job.seed): one for one in planned}
     needed = experiment.needed(job.row_number)
-    return {key: made[number, job.setup.seed] for key, number in needed.items()}
+    return {key: made[number, job.seed] for key, number in needed.items()}
 
 
 def batch_note(planned: Sequence[PlannedJob], gpus_per_job: int) -> str:
@@ -228,65 +246,8 @@ def check_fingerprints(planned: Sequence[PlannedJob]) -> None:
         )
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Returns a config file with its bases as plain dicts, without importing its modules.
-
-    Raises:
-        UserError: When the file cannot be read as a config.
-    """
-    from mmengine.config import Config
-
-    if path.suffix == JSON:
-        refuse_released(read_json(path), path)
-    try:
-        config = Config.fromfile(str(path), import_custom_modules=False).to_dict()
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"{path} cannot be read as a config: {type(error).__name__}: {error}",
-            fix="Correct the file; python tools/doctor.py CONFIG checks it.",
-        ) from error
-    refuse_released(config, path)
-    return config
-
-
-def _merged(resolved: dict[str, Any], changes: dict[str, Any], path: object) -> dict[str, Any]:
-    if not changes:
-        return resolved
-    from mmengine.config import Config
-
-    config = Config(resolved)
-    merge_options(config, changes, path)
-    return config.to_dict()
-
-
-def _config(
-    experiment: Experiment,
-    job: Job,
-    folder: Path,
-    transforms: Sequence[Transform],
-    inputs: Mapping[str, str],
-) -> tuple[str, dict[str, Any]]:
-    header = f"{experiment.paper} {experiment.table}, row {job.row_number}: {job.row.label}".strip()
-    header += f"\nMade by run_experiments.py for {job.name}; do not edit."
-    text = _own_text(job, folder, header, inputs)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=temporary_prefix("resolve"), dir=folder) as temporary:
-        # One level deeper than the final place, so relative bases are written for this folder.
-        path = Path(temporary) / "job.py"
-        path.write_text(_own_text(job, Path(temporary), header, inputs), encoding="utf-8")
-        resolved = read_config(path)
-    if not transforms:
-        return text, resolved
-    for transform in transforms:
-        resolved = transform(resolved)
-    return render(resolved, header), resolved
-
-
-def _own_text(job: Job, folder: Path, header: str, inputs: Mapping[str, str]) -> str:
-    file = job.row.config_file
-    if file is None:
-        return job_config(job.setup, folder, header)
-    changes = nested((*job.row.changes, *inputs.items(), ("randomness.seed", job.setup.seed)))
-    return render({"_base_": [base_path(file, folder)], **changes}, header)
+def _header(experiment: Experiment, job: Job) -> str:
+    """What the top of a job's config says about its origin."""
+    row = f"{experiment.paper} {experiment.table}, row {job.row_number}: {job.row.label}".strip()
+    made = f"Made by run_experiments.py for {job.name}; do not edit."
+    return "\n".join([row, made, *origin(job.row)])

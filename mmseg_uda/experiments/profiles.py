@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.cfg_options import TOP_LEVEL
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import profiles_dynalign, profiles_srha
-from mmseg_uda.experiments.configs import MARGINS_V1
-from mmseg_uda.experiments.grid import Experiment, Row
+from mmseg_uda.experiments.grid import Base, Experiment, Row
+from mmseg_uda.experiments.naming import DATA_SETS, domain
 
 # --- What is scaled ---
 
@@ -118,18 +119,6 @@ DEPTH_SCALED = ("reweight_threshold", "relabel_threshold", "threshold_decay")
 
 # --- How it is applied ---
 
-# Variables of the base files that the resolved config no longer refers to.
-LEFTOVERS = (
-    "crop_size",
-    "data_preprocessor",
-    "test_pipeline",
-    "norm_cfg",
-    "source_pipeline",
-    *("native_pipeline", "mapillary_pipeline", "gta_pipeline"),
-    "target_pipeline",
-    "vis_backends",
-)
-
 # Ends of phases in the papers' learning-rate schedules; mmengine reaches an end one step earlier,
 # hence the pairs.
 SCHEDULE_ENDS = {
@@ -146,7 +135,8 @@ def mini(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: When the config uses a data set that the miniworld does not have.
     """
-    config = _walk({k: v for k, v in deepcopy(config).items() if k not in LEFTOVERS}, _scale_data)
+    # What is no known key at the top was only a help to write the config.
+    config = _walk({k: v for k, v in deepcopy(config).items() if k in TOP_LEVEL}, _scale_data)
     if profiles_dynalign.is_alignment(config):
         profiles_dynalign.scale_alignment(config)
         return config
@@ -191,16 +181,31 @@ def mini_experiment(experiment: Experiment) -> Experiment:
     baseline is a row of its own.
     """
     first = experiment.rows[0]
-    if first.config_file is not None:
+    if first.name:  # not of the lineage: its tables bring baselines of their own
         return replace(experiment, seeds=SEEDS)
-    plain = replace(first.setup, margins=None, masking=None, relabelling=None, depth=None)
-    plain = replace(plain, subdomains=())
-    references = (
-        Row("source-only", replace(plain, uda="dacs_srconly"), counts=False),
-        Row("target-only", replace(plain, uda="target-only", source=""), counts=False),
-        Row("source-only + colour distortion", replace(plain, uda="source-only"), counts=False),
+    data, parts = "train_dataloader.dataset", first.resolved["train_dataloader"]["dataset"]
+    alone = {"uda": Base("recipes/default", "supervised"), f"{data}.target": None}
+    references = {
+        "source-only": {
+            "uda": Base("recipes/default", "source_only"),
+            f"{data}.target.crop_pseudo_margins": None,
+        },
+        "target-only": {f"{data}.source": _coloured(parts["target"]), **alone},
+        "source-only + colour distortion": {f"{data}.source": _coloured(parts["source"]), **alone},
+    }
+    rows = (
+        Row(label, first.config, {**first.changes, **changes}, counts=False)
+        for label, changes in references.items()
     )
-    return replace(experiment, seeds=SEEDS, rows=experiment.rows + references)
+    return replace(experiment, seeds=SEEDS, rows=(*experiment.rows, *rows))
+
+
+def _coloured(part: Mapping[str, Any]) -> Base:
+    """The labelled fragment of a data set with distorted colours, at the same resolution."""
+    name = domain(part)
+    resolution = "HR" if name.endswith("HR") else ""
+    fragment = f"source_{name.removesuffix('HR')}CAug{resolution}"
+    return Base(f"domains/{DATA_SETS[part['type']]}", fragment)
 
 
 def _scale_adaptation(config: dict[str, Any]) -> None:
@@ -293,11 +298,9 @@ def _scale_uda(uda: dict[str, Any]) -> None:
     if uda["type"] in ("Supervised", "Retraining"):
         return
     uda |= {"alpha": ALPHA, "pseudo_threshold": PSEUDO_THRESHOLD, "target_start": TARGET_START}
-    if any(uda.get(key) for key in MARGINS_V1):
-        uda |= {
-            "pseudo_weight_ignore_top": MARGIN_TOP,
-            "pseudo_weight_ignore_bottom": MARGIN_BOTTOM,
-        }
+    rows = {"pseudo_weight_ignore_top": MARGIN_TOP, "pseudo_weight_ignore_bottom": MARGIN_BOTTOM}
+    if any(uda.get(key) for key in rows):
+        uda |= rows
     if uda.get("masking"):
         uda["masking"]["block_size"] = MASK_BLOCK
     if uda.get("depth"):

@@ -105,7 +105,7 @@ def csv_text(experiment: Experiment, rows: Sequence[RowResult]) -> str:
             values += [job.best.get("mIoU"), job.best.get("iter")]
             values += [job.last.get("IoU", {}).get(name) for name in classes]
             write(
-                [row.number, row.row.label, job.job.setup.seed, job.job.name, job.state.value]
+                [row.number, row.row.label, job.job.seed, job.job.name, job.state.value]
                 + [job.last.get("iter", ""), f"{job.seconds:.1f}", _empty(job.seconds_per_iter)]
                 + [_empty(value) for value in values]
             )
@@ -138,7 +138,7 @@ def _row_json(row: RowResult, metrics: Sequence[str], profile: str) -> dict[str,
         "jobs": [
             {
                 "name": job.job.name,
-                "seed": job.job.setup.seed,
+                "seed": job.job.seed,
                 "state": job.state.value,
                 "iteration": job.iteration,
                 "seconds": job.seconds,

@@ -203,7 +203,7 @@ def jobs_table(rows: Sequence[RowResult]) -> Table:
         [
             [
                 str(row.number),
-                str(job.job.setup.seed),
+                str(job.job.seed),
                 job.state.value + (f" ({job.message})" if job.message else ""),
                 UNKNOWN if job.iteration is None else str(job.iteration),
                 job_miou(job),

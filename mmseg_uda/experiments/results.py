@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmseg_uda.experiments.grid import Experiment, Job, Row, make_job
+from mmseg_uda.experiments.grid import Experiment, Job, Row
 from mmseg_uda.experiments.jobs import JobFolder, State
 
 
@@ -135,8 +135,8 @@ def read_results(experiment: Experiment, folder: Path) -> list[RowResult]:
             number,
             row,
             tuple(
-                read_job(make_job(experiment.id, number, row, seed), folder)
-                for seed in sorted({*experiment.seeds, *_seeds_on_disk(experiment, row, folder)})
+                read_job(Job(experiment.id, number, row, seed), folder)
+                for seed in sorted({*experiment.seeds, *_seeds_on_disk(row, folder)})
             ),
         )
         for number, row in enumerate(experiment.rows, start=1)
@@ -157,10 +157,9 @@ def shown_classes(rows: Sequence[RowResult]) -> list[str]:
     return [name for name in class_names(rows) if any(row.class_iou(name) for row in rows)]
 
 
-def _seeds_on_disk(experiment: Experiment, row: Row, folder: Path) -> set[int]:
-    stem = make_job(experiment.id, 0, replace(row), 0).name.removesuffix("0")
+def _seeds_on_disk(row: Row, folder: Path) -> set[int]:
     if not folder.is_dir():
         return set()
-    pattern = re.compile(re.escape(stem) + r"(\d+)")
+    pattern = re.compile(re.escape(f"{row.stem}_s") + r"(\d+)")
     found = (pattern.fullmatch(path.name) for path in folder.iterdir() if path.is_dir())
     return {int(match[1]) for match in found if match}

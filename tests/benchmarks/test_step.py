@@ -86,7 +86,7 @@ def test_scaling_leaves_out_weights_and_keeps_the_original():
     cfg = Config.fromfile(ROOT / "configs/mic/gtaHR2csHR_mic_hrda.py")
     small = scale_config(cfg, (128, 128), "b0")
     assert "init_cfg" not in small.model.backbone and "init_cfg" in cfg.model.backbone
-    assert small.model.hr_crop_size == (64, 64) and small.crop_size == (128, 128)
+    assert small.model.hr_crop_size == (64, 64) and small.model.data_preprocessor.size == (128, 128)
     assert small.model.decode_head.in_channels == [32, 64, 160, 256]
     cfg.model.backbone.type = "ResNetV1c"
     with pytest.raises(UserError, match="--encoder b0 does not fit ResNetV1c"):

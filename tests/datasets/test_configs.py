@@ -1,3 +1,5 @@
+"""The fragments of configs/_base_/domains: geometry, labels, order of transforms; they load."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,58 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
-from mmseg.registry import DATASETS, METRICS
+from mmseg.registry import DATASETS, TRANSFORMS
 from tiny_data import write_image, write_label
 
-import mmseg_uda.datasets
-import mmseg_uda.evaluation  # noqa: F401
-
-FOLDER = Path(__file__).parents[2] / "configs/_base_/datasets"
-# Those of domain generalization: test_unseen_configs.py.
-CONFIGS = sorted(p.stem for p in FOLDER.glob("*.py") if "_unseen_" not in p.stem)
-
-# (source scale, target scale, evaluation scale, crop)
-PAIRS = {
-    "uda_gta_to_cityscapes_512x512": ((1280, 720), (1024, 512), (1024, 512), 512),
-    "uda_synthia_to_cityscapes_512x512": ((1280, 760), (1024, 512), (1024, 512), 512),
-    "uda_gta16_to_cityscapes_512x512": ((1280, 720), (1024, 512), (1024, 512), 512),
-    "uda_cityscapes_to_acdc_512x512": ((1024, 512), (960, 540), (960, 540), 512),
-    "uda_cityscapes_to_darkzurich_512x512": ((1024, 512), (960, 540), (960, 540), 512),
-    "uda_synthia_to_acdc_512x512": ((1280, 760), (960, 540), (960, 540), 512),
-    "uda_gtaHR_to_cityscapesHR_1024x1024": ((2560, 1440), (2048, 1024), (2048, 1024), 1024),
-    "uda_synthiaHR_to_cityscapesHR_1024x1024": ((2560, 1520), (2048, 1024), (2048, 1024), 1024),
-    "uda_gta16HR_to_cityscapesHR_1024x1024": ((2560, 1440), (2048, 1024), (2048, 1024), 1024),
-    "uda_cityscapesHR_to_acdcHR_1024x1024": ((2048, 1024), (1920, 1080), (1920, 1080), 1024),
-    "uda_cityscapesHR_to_darkzurichHR_1024x1024": ((2048, 1024), (1920, 1080), (1920, 1080), 1024),
-    "uda_synthiaHR_to_acdcHR_1024x1024": ((2560, 1520), (1920, 1080), (1920, 1080), 1024),
-    "uda_gtaCAug_to_cityscapes_512x512": ((1280, 720), (1024, 512), (1024, 512), 512),
-    "uda_gtaCAugHR_to_cityscapesHR_1024x1024": ((2560, 1440), (2048, 1024), (2048, 1024), 1024),
-    "uda_cityscapes_to_cityscapes_512x512": ((1024, 512), (1024, 512), (1024, 512), 512),
-    "uda_cityscapesCAug_to_cityscapesCAug_512x512": ((1024, 512), (1024, 512), (1024, 512), 512),
-}
-# CDDA's pairs add depth and change nothing else.
-WITH_DEPTH = [
-    f"uda_{source}{resolution}"
-    for source in ("gta", "synthia")
-    for resolution in ("_to_cityscapes_512x512", "HR_to_cityscapesHR_1024x1024")
-]
+FOLDER = Path(__file__).parents[2] / "configs/_base_/domains"
+# Width and height at half and at native resolution.
 SCALES = {
-    **PAIRS,
-    **{f"{name}_depth": PAIRS[name] for name in WITH_DEPTH},
-    "gtaHR_to_cityscapesHR_1024x1024": ((2560, 1440), None, (2048, 1024), 1024),
-    "gta_to_cityscapes_512x512": ((1280, 720), None, (1024, 512), 512),
-    "gta16_to_cityscapes_512x512": ((1280, 720), None, (1024, 512), 512),
-    "synthia_to_cityscapes_512x512": ((1280, 760), None, (1024, 512), 512),
-    "synthia_to_acdc_512x512": ((1280, 760), None, (960, 540), 512),
-    "cityscapes_to_acdc_512x512": ((1024, 512), None, (960, 540), 512),
-    "acdc_512x512": ((960, 540), None, (960, 540), 512),
-    "cityscapes_to_darkzurich_512x512": ((1024, 512), None, (960, 540), 512),
-    **{f"cityscapes_{c}x{c}": ((1024, 512), None, (1024, 512), c) for c in (128, 256, 384, 512)},
-    **{
-        f"cityscapesHR_{c}x{c}": ((2048, 1024), None, (2048, 1024), c)
-        for c in (256, 512, 768, 1024)
-    },
+    "gta": ((1280, 720), (2560, 1440)),
+    "synthia": ((1280, 760), (2560, 1520)),
+    "cityscapes": ((1024, 512), (2048, 1024)),
+    "acdc": ((960, 540), (1920, 1080)),
+    "darkzurich": ((960, 540), (1920, 1080)),
 }
+# Without those of domain generalization: test_unseen_configs.py.
+FILES = {name: Config.fromfile(FOLDER / f"{name}.py") for name in SCALES}
+ROLES = ("source", "target", "val", "test")
+FRAGMENTS = {
+    name: (domain, part)
+    for domain, file in FILES.items()
+    for name, part in file.items()
+    if name.partition("_")[0] in ROLES
+}
+TRAINING = [name for name in FRAGMENTS if name.startswith(("source", "target"))]
 
 
 def step(pipeline, name):
@@ -99,76 +71,91 @@ def data_root(tmp_path_factory):
     return root
 
 
-def test_every_config_is_in_the_table():
-    assert set(SCALES) == set(CONFIGS)
+def test_every_domain_has_what_the_benchmarks_use():
+    kinds = {name: {key.partition("_")[0] for key in file} for name, file in FILES.items()}
+    assert kinds["gta"] >= {"source"} and kinds["synthia"] >= {"source"}
+    assert kinds["cityscapes"] >= {"source", "target", "val"}
+    assert kinds["acdc"] >= {"source", "target", "val", "test"}
+    assert kinds["darkzurich"] >= {"target", "val", "test"}
+    for name in FRAGMENTS:  # each at both resolutions
+        other = name.replace("HR", "") if "HR" in name else f"{name}HR"
+        assert other in FRAGMENTS or name.endswith(("_depth", "_cut"))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FRAGMENTS)
 def test_scales_and_crops(name):
-    cfg = Config.fromfile(FOLDER / f"{name}.py")
-    source_scale, target_scale, eval_scale, crop = SCALES[name]
-    data = cfg.train_dataloader.dataset
-    assert step(data.source.pipeline, "ResizeFields")["scale"] == source_scale
-    source_crop = step(data.source.pipeline, "CropFields")
-    assert source_crop["crop_size"] == cfg.crop_size == (crop, crop)
-    assert source_crop["cat_max_ratio"] == 0.75
-    if target_scale is None:
-        assert "target" not in data
+    domain, part = FRAGMENTS[name]
+    native = "HR" in name
+    assert step(part.pipeline, "ResizeFields")["scale"] == SCALES[domain][native]
+    if name in TRAINING:
+        crop = step(part.pipeline, "CropFields")
+        assert crop["crop_size"] == ((1024, 1024) if native else (512, 512))
+        assert crop.get("cat_max_ratio") == (0.75 if name.startswith("source") else None)
     else:
-        assert step(data.target.pipeline, "ResizeFields")["scale"] == target_scale
-        assert step(data.target.pipeline, "CropFields")["crop_size"] == (crop, crop)
-    evaluation = cfg.val_dataloader.dataset.pipeline
-    assert step(evaluation, "ResizeFields")["scale"] == eval_scale
-    assert names(evaluation).index("LoadTrainIds") > names(evaluation).index("ResizeFields")
+        order = names(part.pipeline)
+        assert order.index("LoadTrainIds") > order.index("ResizeFields")
 
 
-@pytest.mark.parametrize("name", [n for n in CONFIGS if n.startswith("uda_")])
-def test_targets_use_no_labels(name):
-    """But for the supervised pair, which is no adaptation."""
-    target = Config.fromfile(FOLDER / f"{name}.py").train_dataloader.dataset.target
-    supervised = name.count("cityscapes") == 2
-    assert target.get("images_only", False) is not supervised
-    assert ("LoadTrainIds" in names(target.pipeline)) is supervised
-    assert ("cat_max_ratio" in step(target.pipeline, "CropFields")) is supervised
+@pytest.mark.parametrize("name", TRAINING)
+def test_order_of_the_transforms(name):
+    _, part = FRAGMENTS[name]
+    # CDDA's depth has a test of its own.
+    steps = {t["type"]: t for t in part.pipeline if "Depth" not in t["type"]}
+    second = "MarkValid" if name.startswith("target") else "LoadTrainIds"
+    order = ["LoadFrame", second, "ResizeFields", "CropFields", "FlipFields"]
+    order += ["PhotoMetricDistortion"] if "CAug" in name else []
+    assert list(steps) == [*order, "PackFields"]
+    assert steps["FlipFields"] == dict(type="FlipFields", prob=0.5)
+    assert steps["ResizeFields"].get("keep_ratio", True)
+    distortion = steps.get("PhotoMetricDistortion")
+    assert not distortion or distortion == dict(type="PhotoMetricDistortion")
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_photometric_distortion_only_where_listed(name):
-    data = Config.fromfile(FOLDER / f"{name}.py").train_dataloader.dataset
-    distorted = "CAug" in name or not name.startswith("uda_")
-    assert ("PhotoMetricDistortion" in names(data.source.pipeline)) is distorted
+def test_photometric_distortion_has_the_published_strengths():
+    """They are mmseg's defaults, so the configs do not repeat them."""
+    transform = TRANSFORMS.build(dict(type="PhotoMetricDistortion"))
+    assert (transform.brightness_delta, transform.hue_delta) == (32, 18)
+    for name in ("contrast", "saturation"):
+        limits = (getattr(transform, f"{name}_{end}") for end in ("lower", "upper"))
+        assert tuple(limits) == (0.5, 1.5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_builds_and_loads(name, data_root, monkeypatch):
+@pytest.mark.parametrize("name", [n for n in FRAGMENTS if n.startswith(("target", "test"))])
+def test_targets_and_test_images_use_no_labels(name):
+    assert FRAGMENTS[name][1].images_only
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_every_fragment_builds_and_loads(name, data_root, monkeypatch):
     monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data_root))
-    cfg = Config.fromfile(FOLDER / f"{name}.py")
-    item = DATASETS.build(cfg.train_dataloader.dataset)[0, 0]
-    for domain in item.values():
-        assert domain["inputs"].shape[1:] <= cfg.crop_size
-    assert len(DATASETS.build(cfg.test_dataloader.dataset)) == 1
-    validation = DATASETS.build(cfg.val_dataloader.dataset)[0]
-    assert validation["data_samples"].gt_sem_seg.data.shape == (1, 36, 64)
-    METRICS.build(cfg.val_evaluator)
+    part = dict(FRAGMENTS[name][1])
+    if "crop_pseudo_margins" in part:  # of full-size images
+        part["crop_pseudo_margins"] = [1, 1, 1, 1]
+    dataset = DATASETS.build(part)
+    assert len(dataset) == 1
+    item = dataset[0]
+    if name in TRAINING:
+        assert tuple(item["inputs"].shape[1:]) <= (1024, 1024)
+    elif name.startswith("val"):
+        assert item["data_samples"].gt_sem_seg.data.shape == (1, 36, 64)
 
 
-@pytest.mark.parametrize("name", WITH_DEPTH)
-def test_depth_comes_after_the_resize(name, data_root, monkeypatch):
+@pytest.mark.parametrize("resolution", ["", "HR"])
+def test_depth_comes_after_the_resize(resolution, data_root, monkeypatch):
     monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data_root))
-    with_depth = Config.fromfile(FOLDER / f"{name}_depth.py").train_dataloader.dataset
-    without = Config.fromfile(FOLDER / f"{name}.py").train_dataloader.dataset
-    pipeline = list(with_depth.target.pipeline)
+    without = FILES["cityscapes"][f"target_cityscapes{resolution}"]
+    with_depth = FILES["cityscapes"][f"target_cityscapes{resolution}_depth"]
+    pipeline = list(with_depth.pipeline)
     loader = step(pipeline, "LoadRemappedDepth")
     assert pipeline.pop(names(pipeline).index("ResizeFields") + 1) == loader
-    assert pipeline == without.target.pipeline and with_depth.source == without.source
+    assert dict(with_depth, pipeline=pipeline) == dict(without)
     assert loader.get("remap") == "exp" and loader.get("rate") == 6.0
-    target = DATASETS.build(with_depth)[0, 0]["target"]
+    target = DATASETS.build(dict(with_depth, crop_pseudo_margins=None))[0]
     assert target["data_samples"].gt_depth_map.data.shape[1:] == target["inputs"].shape[1:]
 
 
 def test_gta16_is_a_remap(data_root, monkeypatch):
     monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data_root))
-    cfg = Config.fromfile(FOLDER / "uda_gta16_to_cityscapes_512x512.py")
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    present = set(dataset[0, 0]["source"]["data_samples"].gt_sem_seg.data.unique().tolist())
+    dataset = DATASETS.build(FRAGMENTS["source_gta16"][1])
+    present = set(dataset[0]["data_samples"].gt_sem_seg.data.unique().tolist())
     assert not present & {9, 14, 16}

@@ -207,8 +207,8 @@ def test_a_missing_depth_folder_is_found_before_the_training(aligned):
 def test_nothing_else_needs_depth(aligned):
     for file in (aligned / "depth_any").iterdir():
         file.unlink()
-    cfg = Config.fromfile("configs/_base_/datasets/uda_gta_to_cityscapes_512x512.py")
-    source = dict(cfg.train_dataloader.dataset.source, data_root=str(aligned))
+    gta = Config.fromfile("configs/_base_/domains/gta.py").source_gta
+    source = dict(gta, data_root=str(aligned))
     assert "gt_depth_map" not in DATASETS.build(source)[0]["data_samples"]
 
 

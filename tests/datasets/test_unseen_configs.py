@@ -13,7 +13,7 @@ from tiny_data import write_image, write_label
 import mmseg_uda.datasets
 import mmseg_uda.evaluation  # noqa: F401
 
-FOLDER = Path(__file__).parents[2] / "configs/_base_/datasets"
+FOLDER = Path(__file__).parents[2] / "configs/srha"
 
 # Target -> (size of the file, size that is scored), (height, width).
 SIZES = {
@@ -24,8 +24,8 @@ SIZES = {
     "gta": ((1046, 1914), (1052, 1914)),
 }
 TARGETS = {
-    "gta_unseen_768x768": ["cityscapes", "bdd100k", "mapillary"],
-    "cityscapes_unseen_768x768": ["bdd100k", "synthia", "gta"],
+    "srha_r50-os16_b8-60k_gta2cbm": ["cityscapes", "bdd100k", "mapillary"],
+    "srha_r50-os16_b8-120k_city2bsg": ["bdd100k", "synthia", "gta"],
 }
 
 

@@ -43,7 +43,7 @@ def nano_mit():
 @pytest.fixture(scope="module")
 def groups_by_name():
     model = nano_mit()
-    cfg = Config.fromfile("configs/_base_/schedules/adamw.py").optim_wrapper
+    cfg = Config.fromfile("configs/_base_/recipes/default.py").optim_wrapper
     cfg.pop("constructor")
     paramwise = cfg.pop("paramwise_cfg")
     optimizer = ReferenceNameConstructor(cfg, paramwise)(model).optimizer

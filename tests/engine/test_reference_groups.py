@@ -28,7 +28,7 @@ def numbered(network):
 @pytest.mark.parametrize("case", ["daformer", "hrda_daformer", "segformer", "dlv2"])
 def test_settings_of_every_parameter(case):
     network = build_reference(case, pinned=False)
-    cfg = Config.fromfile("configs/_base_/schedules/adamw.py").optim_wrapper
+    cfg = Config.fromfile("configs/_base_/recipes/default.py").optim_wrapper
     cfg.pop("constructor")
     paramwise = cfg.pop("paramwise_cfg")
     optimizer = ReferenceNameConstructor(cfg, paramwise)(network).optimizer

@@ -14,7 +14,7 @@ from mmseg_uda.apis import init_segmentor, predict
 from mmseg_uda.engine.config_file import load_config, load_network_config
 from mmseg_uda.engine.testing import test_checkpoint as evaluate
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.plan import read_config
+from mmseg_uda.experiments.configs import plain_config
 from mmseg_uda.released import is_released
 
 
@@ -149,7 +149,7 @@ def test_options_of_the_released_and_of_the_translated_config(tmp_path):
 @pytest.mark.parametrize("suffix", [".json", ".py"])
 def test_it_is_not_trained(suffix, tmp_path):
     path = write(tmp_path / f"released{suffix}", dump(reference_case("segformer")[0], "data/cs"))
-    for read in (load_config, read_config):  # as trainings read it, and as the doctor does
+    for read in (load_config, plain_config):  # as trainings read it, and as the doctor does
         with pytest.raises(UserError, match=r"released.* is a config of mmsegmentation 0") as error:
             read(path)
         assert "tools/test.py" in error.value.fix

@@ -8,6 +8,12 @@ from mmseg.registry import PARAM_SCHEDULERS
 
 import mmseg_uda.engine  # noqa: F401
 
+BASES = "configs/_base_"
+SCHEDULES = {
+    "poly10warm": (f"{BASES}/recipes/default.py", "param_scheduler"),
+    "poly10warm_csi": (f"{BASES}/methods/csi.py", "csi_schedule"),
+    "poly10": (f"{BASES}/recipes/default.py", "poly10"),
+}
 CURVES = {
     "poly10warm": {
         0: 6e-11,
@@ -37,13 +43,13 @@ CURVES = {
 
 @pytest.mark.parametrize("name", CURVES)
 def test_learning_rate(name):
-    cfg = Config.fromfile(f"configs/_base_/schedules/{name}.py")
+    schedule = Config.fromfile(SCHEDULES[name][0])[SCHEDULES[name][1]]
     parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     optimizer = torch.optim.AdamW(
         [dict(params=parameters[:1], lr=6e-5), dict(params=parameters[1:], lr=6e-4)], lr=6e-5
     )
     wrapper = OptimWrapper(optimizer)
-    schedulers = [PARAM_SCHEDULERS.build({**s, "optimizer": wrapper}) for s in cfg.param_scheduler]
+    schedulers = [PARAM_SCHEDULERS.build({**s, "optimizer": wrapper}) for s in schedule]
     optimizer.step()
     for step in range(40000):
         if step in CURVES[name]:
@@ -66,13 +72,12 @@ def test_learning_rate(name):
     ],
 )
 def test_learning_rate_of_domain_generalization(name, steps, factors):
-    cfg = Config.fromfile(f"configs/_base_/schedules/{name}.py")
-    assert cfg.train_cfg.max_iters == steps
+    recipe = Config.fromfile(f"{BASES}/recipes/generalization.py")
+    loop = recipe.get(name.replace("poly09", "loop"))
+    assert (loop or Config.fromfile(f"{BASES}/recipes/default.py").train_cfg).max_iters == steps
     groups = [dict(params=[torch.nn.Parameter(torch.zeros(1))], lr=lr) for lr in (0.005, 0.01)]
     optimizer = torch.optim.SGD(groups, lr=0.01)
-    (scheduler,) = [
-        PARAM_SCHEDULERS.build({**s, "optimizer": optimizer}) for s in cfg.param_scheduler
-    ]
+    (scheduler,) = [PARAM_SCHEDULERS.build({**s, "optimizer": optimizer}) for s in recipe[name]]
     optimizer.step()
     for step in range(steps):
         if step in factors:

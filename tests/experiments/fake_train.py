@@ -49,8 +49,10 @@ print("a line of the log")
 if matches("FAKE_FAIL"):
     print("out of cheese")
     sys.exit(3)
-until = Path(os.environ.get("FAKE_UNTIL", "/nowhere"))
-while matches("FAKE_HANG") and not (resumed and os.environ.get("FAKE_ONCE")) and not until.exists():
+until = os.environ.get("FAKE_UNTIL")
+while matches("FAKE_HANG") and not (resumed and os.environ.get("FAKE_ONCE")):
+    if until and Path(until).exists():
+        break
     time.sleep(0.05)
 if os.environ.get("FAKE_EXIT") and not resumed:
     sys.exit(int(os.environ["FAKE_EXIT"]))

@@ -49,8 +49,8 @@ def take_a_crop(trainer):
 
 def taxonomy_of(part):
     """The label space of a data set."""
-    if "taxonomy_map" in part:
-        return load_taxonomy_map(part.taxonomy_map).target
+    if part.type == "AlignedDataset":
+        return load_taxonomy_map(part.get("taxonomy_map", "mapillary_v5")).target
     return part.get("taxonomy", "cityscapes19")
 
 

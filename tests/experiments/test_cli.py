@@ -209,10 +209,8 @@ def test_startup_test_takes_seed_0_of_each_row(run, tmp_path):
 
 def test_a_config_file_trains_as_a_table_of_one_row(run, tmp_path):
     config = tmp_path / "mine.py"
-    base = ROOT / "configs" / "_base_"
-    files = ["default_runtime", "schedules/adamw", "schedules/poly10warm", "uda/supervised"]
-    files += ["models/daformer_sepaspp_mitb5", "datasets/gta_to_cityscapes_512x512"]
-    config.write_text(f"_base_ = {[f'{base}/{file}.py' for file in files]}\n")
+    base = ROOT / "configs/daformer/gta2cs_daformer.py"
+    config.write_text(f"_base_ = [{str(base)!r}]\nuda = _base_.supervised\n")
     status, _ = run("--config", str(config), "--seeds", "3", "--gpus", "cpu")
     assert status == 0
     assert state(tmp_path / "mine" / "mine_s3") == "done"
@@ -225,7 +223,7 @@ def test_a_config_file_trains_as_a_table_of_one_row(run, tmp_path):
         (("--exp", "7"), "no experiment 7", "90, 91, 92, 93, 94"),
         (("--exp", "90", "--rows", "9"), "no row 9", "1 to 6"),
         (("--exp", "90", "--rows", "all"), "'all' is no number", "--rows 1 3-4"),
-        (("--config", "configs/nowhere.py"), "no config file", "configs/"),
+        (("--config", "configs/nowhere.py"), "no config configs/nowhere.py", "configs/"),
         ((), "--exp ID", "--list"),
         (("--exp", "90", "--config", "x.py"), "Exactly one", "--list"),
         (("--exp", "90", "--executor", "k8s"), "no executor 'k8s'", "local, slurm, submitit-local"),

@@ -1,19 +1,13 @@
-from dataclasses import replace
 from itertools import groupby
 
 import pytest
 from mmengine.config import Config
 
+from mmseg_uda.cfg_options import TOP_LEVEL
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.configs import job_config, literal, overrides
-from mmseg_uda.experiments.grid import Masking, Setup, find_experiment
+from mmseg_uda.experiments.configs import literal, plain_config
+from mmseg_uda.experiments.grid import Base, Row
 from mmseg_uda.experiments.plan import Options, plan
-
-
-def resolve(setup, folder):
-    path = folder / "job.py"
-    path.write_text(job_config(setup, folder))
-    return Config.fromfile(str(path), import_custom_modules=False).to_dict()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +54,7 @@ def test_daformer_row(planned):
     assert config["uda"]["pseudo_weight_ignore_top"] == 15
     assert config["uda"]["pseudo_weight_ignore_bottom"] == 120
     assert "masking" not in config["uda"]
-    assert "relabel" not in config["uda"]
+    assert config["uda"]["relabel"] is None
     data = config["train_dataloader"]["dataset"]
     assert data["rare_class_sampling"] == {
         "min_pixels": 3000,
@@ -109,9 +103,10 @@ def test_mic_and_csi_row(planned):
 def test_plain_dacs_has_neither_margins_nor_rare_class_sampling(planned):
     config = planned[91, 1].resolved
     assert config["uda"]["alpha"] == 0.99
-    assert "feature_distance" not in config["uda"]
-    assert "pseudo_weight_ignore_top" not in config["uda"]
-    assert "rare_class_sampling" not in config["train_dataloader"]["dataset"]
+    assert config["uda"]["feature_distance"] is None
+    assert config["uda"]["pseudo_weight_ignore_top"] == 0
+    assert config["uda"]["pseudo_weight_ignore_bottom"] == 0
+    assert config["train_dataloader"]["dataset"]["rare_class_sampling"] is None
     # CSI's DeepLabV2 runs keep the average over all pixels
     assert config["model"]["decode_head"]["loss_decode"]["avg_non_ignore"] is False
 
@@ -121,98 +116,78 @@ def test_gta16_is_a_remap_of_gta(planned):
     assert (source["type"], source["label_map"]) == ("GTA", "gta16")
 
 
-def test_the_core_recipe_keeps_daformers_curve_and_average(tmp_path):
-    setup = Setup(uda="dacs_a999_fdthings", rcs_temperature=0.01, margins="v1")
-    config = resolve(setup, tmp_path)
-    assert [s["end"] for s in config["param_scheduler"]] == [1501, 40001]
-    assert config["model"]["decode_head"]["loss_decode"]["avg_non_ignore"] is False
+def test_a_jobs_config_stands_alone_and_says_what_it_changes(planned):
+    text = planned[90, 5].text
+    assert "_base_ =" not in text
+    assert text.startswith(
+        "# CSI Table 1, row 5: MIC\n"
+        "# Made by run_experiments.py for synHR2csHR_1024x1024_dacs_a999_fdthings_rcs001-20_cpl2_"
+        "m64-07-sep_hrda1-512-01_daformer_sepaspp_sl_mitb5_poly10warm_rl_-1_to_-1_s1; "
+        "do not edit.\n"
+        "# configs/csi/synHR2csHR_csi_mic.py with\n"
+        "#   uda.relabel = None\n"
+    )
+    assert set(planned[90, 5].resolved) <= TOP_LEVEL
+
+
+def test_changes_merge_replace_and_switch_off():
+    row = Row(
+        "",
+        "mic/gtaHR2csHR_mic_hrda",
+        {
+            "uda.masking": {"mask_ratio": 0.5},
+            "uda.feature_distance": None,
+            "model": Base("networks/segformer_mitb5", "model"),
+            "model.backbone.drop_path_rate": 0.2,
+            "train_dataloader.dataset.source.pipeline.3.crop_size": (512, 512),
+            "uda.diagnosis.type": "PseudoLabelQuality",
+        },
+    )
+    before = plain_config(row.config)
+    config = row.resolved
+    assert config["uda"]["masking"] == {**before["uda"]["masking"], "mask_ratio": 0.5}
+    assert config["uda"]["feature_distance"] is None
+    assert config["uda"]["diagnosis"] == {"type": "PseudoLabelQuality"}
+    assert config["model"]["decode_head"]["type"] == "SegFormerHead"
+    assert config["model"]["backbone"]["drop_path_rate"] == 0.2
+    assert "hr_crop_size" not in config["model"] and "_delete_" not in config["model"]
+    source, old = (one["train_dataloader"]["dataset"]["source"] for one in (config, before))
+    assert source["pipeline"][3] == {**old["pipeline"][3], "crop_size": (512, 512)}
+    assert "_delete_" not in repr(config)
 
 
 @pytest.mark.parametrize(
-    ("architecture", "model", "head"),
+    ("config", "changes", "message", "fix"),
     [
+        ("mic/gtaHR2csHR_mic", {}, "no config mic/gtaHR2csHR_mic", "gtaHR2csHR_mic_hrda.py"),
+        ("hrda/gtaHR2csHR_hrda", {"uda.alpha.x": 1}, "Row 'mine': uda.alpha.x does not fit", ""),
         (
-            "hrda1-512-0-fixedatt-nooverlap",
-            {"hr_slide_overlapping": False},
-            {"fixed_attention": 0.5},
+            "hrda/gtaHR2csHR_hrda",
+            {"train_dataloader.dataset.source.pipeline.9.prob": 1},
+            "pipeline.9.prob does not fit",
+            "",
         ),
-        ("hrda1-512-0.1-singleatt", {}, {"attention_classwise": False}),
-        ("hrda1-512-0.1-blurhr", {"blur_hr_crop": True}, {}),
-        ("hrda1-256-0.1-samescale", {"scales": [1, 1], "feature_scale": 1}, {}),
-        ("hrda1-512-0.1-sc0.75", {"scales": [1, 0.75], "feature_scale": 0.75}, {}),
-        ("hrda1-1024-0.2", {"feature_scale": "all"}, {"lr_loss_weight": 0.2}),
+        (
+            "hrda/gtaHR2csHR_hrda",
+            {"uda.masking": Base("methods/mic", "mik")},
+            "mic.py has no 'mik'",
+            "mic, mic_separate",
+        ),
+        (
+            "hrda/gtaHR2csHR_hrda",
+            {"model": Base("networks/segformer_mitb6", "model")},
+            "no config",
+            "segformer_mitb5.py",
+        ),
     ],
 )
-def test_hrda_options_of_the_name(architecture, model, head):
-    setup = Setup(
-        source="gtaHR",
-        target="cityscapesHR",
-        crop="1024x1024",
-        uda="dacs_a999_fdthings",
-        architecture=f"{architecture}_daformer_sepaspp",
-    )
-    config = overrides(setup)["model"]
-    assert model.items() <= config.items()
-    assert head.items() <= config["decode_head"].items()
+def test_a_row_that_does_not_fit_is_named(config, changes, message, fix):
+    with pytest.raises(UserError) as error:
+        assert Row("mine", config, changes).resolved
+    assert message in error.value.message
+    assert fix in (error.value.fix or "")
 
 
-@pytest.mark.parametrize(
-    ("crop", "sync", "architecture", "size", "slide"),
-    [
-        ("512x512", None, "daformer_sepaspp", (512, 512), (512, 512)),
-        ("512x512", (256, 384), "daformer_sepaspp", (256, 384), (256, 384)),
-        ("1024x1024", None, "hrda1-512-0.1_daformer_sepaspp", (1024, 1024), (1024, 1024)),
-        ("1024x1024", (512, 512), "hrda1-512-0.1_daformer_sepaspp", (512, 512), (512, 512)),
-        ("512x512", None, "hrda1-256-0.1_daformer_sepaspp", (512, 512), (512, 512)),
-    ],
-)
-def test_nothing_is_padded_beyond_the_crop_that_the_network_sees(
-    tmp_path, crop, sync, architecture, size, slide
-):
-    high = "HR" if crop == "1024x1024" else ""
-    setup = Setup(
-        source=f"gta{high}",
-        target=f"cityscapes{high}",
-        crop=crop,
-        sync_crop=sync,
-        architecture=architecture,
-        inference="slide",
-    )
-    config = resolve(setup, tmp_path)
-    assert tuple(config["model"]["data_preprocessor"]["size"]) == size
-    assert config["model"]["test_cfg"]["crop_size"] == slide
-    assert config["train_dataloader"]["dataset"].get("sync_crop_size") == sync
-    if sync == (512, 512):  # the detail crop is all there is
-        assert config["model"]["decode_head"]["lr_loss_weight"] == 0.1
-
-
-def test_an_unknown_hrda_option_is_named():
-    with pytest.raises(UserError, match="'upsidedown'"):
-        overrides(Setup(architecture="hrda1-512-0.1-upsidedown_daformer_sepaspp"))
-
-
-def test_a_missing_base_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="models/nosuchnet_mitb5.py"):
-        job_config(Setup(architecture="nosuchnet"), tmp_path)
-
-
-def test_own_teacher_of_the_masking(tmp_path):
-    setup = Setup(masking=Masking("separatetrgaug", 0.7, 32, alpha=0, threshold=None))
-    masking = resolve(setup, tmp_path)["uda"]["masking"]
-    assert (masking["alpha"], masking["pseudo_threshold"]) == (0, None)
-
-
-def test_configs_work_outside_the_repository_and_keep_values_exact(tmp_path):
-    config = resolve(replace(Setup(), rcs_temperature=float("inf")), tmp_path)
-    assert config["train_dataloader"]["dataset"]["rare_class_sampling"]["class_temp"] == float(
-        "inf"
-    )
-    value = {"a": (1,), "b-c": [None, {"d": 6e-5}], "t": ((1, 2), "x" * 100)}
+def test_literals_keep_values_exact():
+    value = {"a": (1,), "b-c": [None, {"d": 6e-5}], "t": ((1, 2), "x" * 100), "i": float("inf")}
     assert eval(literal(value), {"__builtins__": {"dict": dict, "float": float}}) == value
-
-
-def test_tables_of_other_papers_are_only_rows(tables):
-    """A row outside 90-94 needs no code: HRDA's final row on GTA, in the core recipe."""
-    hrda = find_experiment(tables, 90).rows[2].setup
-    row = replace(hrda, source="gtaHR", relabelling=None, recipe="core")
-    assert overrides(row)["model"]["decode_head"] == {"hr_loss_weight": 0.1}

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from mmseg_uda.experiments import cli, disk, profiles
+from mmseg_uda.experiments.configs import plain_config
 from mmseg_uda.experiments.executors import Task, take_ready
 from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.jobs import Action, State
-from mmseg_uda.experiments.plan import Options, check_fingerprints, plan, read_config
+from mmseg_uda.experiments.plan import Options, check_fingerprints, plan
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parents[1] / "configs" / "dynalign"
@@ -227,7 +228,7 @@ def test_the_demand_on_the_disk(tables, tmp_path):
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
 def test_every_config_reads_and_is_annotated(path):
     assert path.read_text().startswith("# ")
-    config = read_config(path)
+    config = plain_config(path)
     assert ("alignment" in config) != ("uda" in config)
 
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from mmseg_uda.experiments.configs import plain_config
 from mmseg_uda.experiments.grid import find_experiment
-from mmseg_uda.experiments.plan import Options, plan, read_config
+from mmseg_uda.experiments.plan import Options, plan
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NUMBERS = {"daformer": 4, "hrda": 4, "mic": 4, "csi": 9, "cdda": 6}
@@ -33,7 +34,7 @@ def test_there_is_one_per_method_and_benchmark():
 @pytest.mark.parametrize("path", FINAL, ids=lambda path: path.stem)
 def test_it_reads_and_is_annotated(path):
     assert path.read_text().startswith("# ")
-    config = read_config(path)
+    config = plain_config(path)
     assert config["uda"]["type"] == "SelfTraining"
     assert config["uda"]["alpha"] == 0.999
     assert ("masking" in config["uda"]) == ("_mic" in path.stem)
@@ -50,7 +51,7 @@ def test_it_is_the_tables_row(name, tables, tmp_path):
     number, row, seed = ROWS[name]
     experiment = find_experiment(tables, number)
     (job,) = plan(experiment, experiment.jobs([row], [seed]), Options(work_dir=tmp_path))
-    assert read_config(CONFIGS / f"{name}.py") == job.resolved
+    assert plain_config(CONFIGS / f"{name}.py") == job.resolved
 
 
 # Thresholds, decay and bank as published.
@@ -66,7 +67,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("stem", PUBLISHED)
 def test_cdda_has_its_published_values(stem):
-    config = read_config(CONFIGS / f"cdda/{stem}.py")
+    config = plain_config(CONFIGS / f"cdda/{stem}.py")
     depth = config["uda"]["depth"]
     names = ("reweight_threshold", "relabel_threshold", "threshold_decay", "bank")
     found = [depth[name] for name in names] + [depth["build"]["count"]]
@@ -89,7 +90,7 @@ def test_cdda_has_its_published_values(stem):
     ],
 )
 def test_mic_masks_and_margins_depend_on_the_benchmark(path, mode, margins):
-    config = read_config(CONFIGS / path)
+    config = plain_config(CONFIGS / path)
     assert config["uda"]["masking"]["mode"] == mode
     target = config["train_dataloader"]["dataset"]["target"]
     assert target.get("crop_pseudo_margins") == margins

@@ -99,7 +99,7 @@ def test_startup_draws_a_small_bank_of_its_own(cdda):
 def test_reference_rows_do_without_the_method(tables):
     for number in (300, 301):
         rows = profiles.mini_experiment(find_experiment(tables, number)).rows[6:]
-        assert [row.setup.depth for row in rows] == [None] * 3
+        assert not any(row.resolved["uda"].get("depth") for row in rows)
 
 
 def test_reference_rows_do_not_count(tables):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmseg_uda.experiments.plan import read_config
+from mmseg_uda.experiments.configs import plain_config
 from mmseg_uda.methods.csi import TaxonomyRelabeling
 from mmseg_uda.methods.daformer import FeatureDistance
 from mmseg_uda.methods.mic import MaskedConsistency
@@ -24,22 +24,22 @@ DACS = dict(
     blur_probability=0.5,
 )
 DISTANCE = dict(type="FeatureDistance", loss_weight=0.005, classes=THINGS, min_ratio=0.75)
-BASES = {
+DAFORMER = DACS | dict(alpha=0.999, feature_distance=DISTANCE)
+V1 = dict(pseudo_weight_ignore_top=15, pseudo_weight_ignore_bottom=120)
+HOSTS = {
     "dacs": DACS,
-    "dacs_fd": DACS | dict(feature_distance=DISTANCE | dict(classes=None)),
-    "dacs_fdthings": DACS | dict(feature_distance=DISTANCE),
-    "dacs_a999_fdthings": DACS | dict(alpha=0.999, feature_distance=DISTANCE),
-    "dacs_srconly": DACS | dict(source_only=True),
+    "hrda": DAFORMER,
+    "daformer": DAFORMER | V1,
+    "source_only": DACS | dict(source_only=True),
     "supervised": dict(type="Supervised"),
 }
-DAFORMER = BASES["dacs_a999_fdthings"]
-V1 = dict(pseudo_weight_ignore_top=15, pseudo_weight_ignore_bottom=120)
 V2 = [30, 240, 30, 30]
 
 
-@pytest.mark.parametrize("name", BASES)
-def test_adaptation_bases(name):
-    assert Config.fromfile(CONFIGS / f"_base_/uda/{name}.py").uda.to_dict() == BASES[name]
+@pytest.mark.parametrize("name", HOSTS)
+def test_hosts_of_the_default_recipe(name):
+    recipe = Config.fromfile(CONFIGS / "_base_/recipes/default.py")
+    assert recipe[name].to_dict() == HOSTS[name]
 
 
 def defaults(function):
@@ -117,7 +117,7 @@ FINAL = {
 @pytest.mark.parametrize("name", FINAL)
 def test_final_configs(name):
     rows, margins, mode, min_crop = FINAL[name]
-    config = read_config(CONFIGS / f"{name}.py")
+    config = plain_config(CONFIGS / f"{name}.py")
     uda = dict(config["uda"])
     relabel = uda.pop("relabel", None)
     uda.pop("taxonomy", None)

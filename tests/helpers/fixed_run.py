@@ -2,9 +2,9 @@
 
 import json
 
-from mmengine.config import Config
 from mmseg.registry import DATASETS
 from nano import nano_config, random_batch
+from runtime import runtime
 from torch.utils.data import Dataset
 
 import mmseg_uda.register_all  # noqa: F401
@@ -61,7 +61,7 @@ def with_validation(folder, changes=None, every=4):
 
 
 def config(work_dir, steps=4, **changes):
-    base = Config.fromfile("configs/_base_/default_runtime.py")
+    base = runtime()
     base.merge_from_dict(
         dict(
             model=nano_config(),

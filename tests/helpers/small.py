@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 import mmseg_uda.datasets
 import mmseg_uda.models  # noqa: F401
 
-MODEL_CONFIGS = Path(__file__).parents[2] / "configs" / "_base_" / "models"
+MODEL_CONFIGS = Path(__file__).parents[2] / "configs" / "_base_" / "networks"
 CHANNELS = [8, 16, 24, 32]
 
 

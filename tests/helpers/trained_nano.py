@@ -1,20 +1,18 @@
 """A nano segmentor as a training leaves it behind: config, checkpoint, and frames to test it on."""
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmseg.registry import MODELS
 from nano import nano_config, nano_hrda_config
+from runtime import runtime
 from tiny_data import write_image, write_label
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.testing import test_config as segmentor_config
 
 SLIDE = dict(mode="slide", crop_size=(64, 64), stride=(32, 32), batched_slide=True)
-RUNTIME = Path(__file__).parents[2] / "configs/_base_/default_runtime.py"
 
 
 def write_frames(root, count=3):
@@ -29,7 +27,7 @@ def write_frames(root, count=3):
 
 def trained_config(kind, frames, **changes):
     """Config of a training that is evaluated on ``frames``; ``kind`` is daformer or hrda."""
-    cfg = Config.fromfile(RUNTIME)
+    cfg = runtime()
     model = nano_config(19) if kind == "daformer" else nano_hrda_config(19)
     if kind == "hrda":
         model["test_cfg"] = dict(SLIDE)

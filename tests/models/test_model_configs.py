@@ -14,7 +14,7 @@ COUNTS = {
     "segformer_mitb3": (44_072_128, 3_164_947),
     "segformer_mitb4": (60_842_688, 3_164_947),
     "segformer_mitb5": (81_443_008, 3_164_947),
-    "deeplabv2red_r101v1c": (42_519_392, 700_454),
+    "dlv2red_r101v1c": (42_519_392, 700_454),
     "hrda1_daformer_sepaspp_mitb5": (81_443_008, 4_242_982),
 }
 
@@ -56,8 +56,8 @@ DECODERS = {
     "daformer_sepaspp_bottleneck_mitb5": CONTEXT,
     "daformer_isa_mitb5": [],
     "segformer_mitb5": [],
-    "deeplabv2_r101v1c": [(3, d, d, False) for d in (6, 12, 18, 24)],
-    "deeplabv2red_r101v1c": [(3, d, d, False) for d in (6, 12)],
+    "dlv2_r101v1c": [(3, d, d, False) for d in (6, 12, 18, 24)],
+    "dlv2red_r101v1c": [(3, d, d, False) for d in (6, 12)],
     "hrda1_daformer_sepaspp_mitb5": CONTEXT,
     "hrda1_dlv2red_r101v1c": [(3, d, d, False) for d in (6, 12)] * 2,
 }
@@ -83,7 +83,7 @@ def test_encoders_have_the_published_layers():
     assert (mit.sr_ratios, mit.num_layers) == ((8, 4, 2, 1), (3, 6, 40, 3))
     embeds = [stage[0].projection for stage in mit.layers]
     assert [(e.kernel_size[0], e.stride[0]) for e in embeds] == [(7, 4), (3, 2), (3, 2), (3, 2)]
-    resnet = published("deeplabv2red_r101v1c").backbone
+    resnet = published("dlv2red_r101v1c").backbone
     assert (resnet.depth, resnet.deep_stem, resnet.norm_eval) == (101, True, False)
     assert tuple(resnet.strides) == (1, 2, 1, 1)
     assert tuple(resnet.dilations) == (1, 1, 2, 4)

@@ -25,6 +25,6 @@ def poly09(steps):
     return [dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=steps + 1)]
 
 
-poly09_40k, loop_40k = poly09(40000), dict(max_iters=40000, val_interval=4000)
+poly09_40k = poly09(40000)  # as long as the default recipe
 poly09_60k, loop_60k = poly09(60000), dict(max_iters=60000, val_interval=6000)
 poly09_120k, loop_120k = poly09(120000), dict(max_iters=120000, val_interval=12000)

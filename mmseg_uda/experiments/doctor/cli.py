@@ -13,12 +13,13 @@ from pathlib import Path
 from rich.console import Console
 
 from mmseg_uda.cli import worker_count
+from mmseg_uda.config_files import find_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
+from mmseg_uda.experiments.configs import plain_config
 from mmseg_uda.experiments.doctor.data import check_data
 from mmseg_uda.experiments.doctor.installation import check_installation
 from mmseg_uda.experiments.doctor.weights import check_weights
-from mmseg_uda.experiments.plan import read_config
 from mmseg_uda.findings import Finding, Level, problem
 from mmseg_uda.inspection import check_shape
 from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
@@ -78,10 +79,9 @@ def _diagnose(options: argparse.Namespace) -> list[Finding]:
     findings = check_installation()
     configs = []
     for path in options.configs:
-        if not path.is_file():
-            raise UserError(f"There is no config file {path}.", fix="check the path")
+        path = find_config(path)
         try:
-            config = read_config(path)
+            config = plain_config(path)
         except UserError as error:
             findings.append(problem("config", error))
             continue

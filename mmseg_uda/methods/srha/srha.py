@@ -64,7 +64,7 @@ class SRHA(Trainer):
             raise UserError(
                 f"SRHA works between stem and stages of an encoder, which "
                 f"{type(self.model.backbone).__name__} does not offer.",
-                "Use a model of configs/_base_/models whose backbone is a StagedBackbone, such "
+                "Use a model of configs/_base_/networks whose backbone is a StagedBackbone, such "
                 "as deeplabv3plus_r50-os16.py.",
             )
         options = self.options

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmseg_uda.experiments.configs import ROOT
-from mmseg_uda.experiments.grid import Experiment, Row, Setup
+from mmseg_uda.experiments.grid import Experiment, Row
 
-FOLDER = ROOT / "configs" / "dynalign"
 METRICS = ("mIoU", "mIoU_known", "mIoU_new", "mIoU_upstream", "aAcc")
 
 SOURCE, COMPLETE, LABELS = "source model", "direct inference", "labels for retraining"
@@ -54,28 +52,21 @@ def row(
         counts: Whether it is a result of the method.
         **changes: Options with ``__`` in place of dots.
     """
-    dotted = tuple((name.replace("__", "."), value) for name, value in changes.items())
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    name = f"{stem}_{tag}" if tag else stem
     return Row(
-        label,
-        Setup(seed=None),
-        note=note,
-        counts=counts,
-        config_file=FOLDER / f"{stem}.py",
-        changes=dotted,
-        tag=tag,
-        inputs=inputs,
+        label, f"dynalign/{stem}", dotted, note=note, counts=counts, name=name, inputs=inputs
     )
 
 
 def source_model(stem: str = "gtaHR2csHR_hrda") -> Row:
     """The adapted model whose predictions are aligned."""
-    path = ROOT / "configs" / "hrda" / f"{stem}.py"
     return Row(
         SOURCE,
-        Setup(seed=None),
+        f"hrda/{stem}",
         note=SOURCE_NOTE,
         counts=False,
-        config_file=path,
+        name=stem,
         metrics=("mIoU", "aAcc"),  # known and new classes are those of the other taxonomy
     )
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmseg_uda.experiments.configs import ROOT
-from mmseg_uda.experiments.grid import Experiment, Reported, Row, Setup
-
-FOLDER = ROOT / "configs" / "srha"
+from mmseg_uda.experiments.grid import Experiment, Reported, Row
 
 R50 = "srha_r50-os16_b8-60k_gta2cbm"
 GTA_METRICS = ("mIoU", "cityscapes/mIoU", "bdd100k/mIoU", "mapillary/mIoU")
@@ -45,16 +42,9 @@ def row(
         tag: What tells a changed file's jobs apart in their names.
         **changes: Options with ``__`` in place of dots.
     """
-    dotted = tuple((name.replace("__", "."), value) for name, value in changes.items())
-    return Row(
-        label,
-        Setup(seed=None),
-        reported,
-        note,
-        config_file=FOLDER / f"{stem}.py",
-        changes=dotted,
-        tag=tag,
-    )
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    name = f"{stem}_{tag}" if tag else stem
+    return Row(label, f"srha/{stem}", dotted, reported, note, name=name)
 
 
 def ablation(label: str, tag: str, **changes: Any) -> Row:

@@ -1,0 +1,1 @@
+"""The papers' tables as data, one file per paper; ``experiments.py`` at the top is their index."""

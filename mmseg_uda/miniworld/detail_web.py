@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmseg_uda.miniworld.canvas import Ids
+from mmseg_uda.miniworld.catalogue import get_domain
 from mmseg_uda.miniworld.detail_classes import Detail, idd_table, vistas_table
-from mmseg_uda.miniworld.domains import Frame, get_domain, render, stream
+from mmseg_uda.miniworld.domains import Frame, render, stream
 from mmseg_uda.miniworld.unseen import WEB_DETAILS
 from mmseg_uda.miniworld.web import CROP_SIZE, Crop, write_crops
 from mmseg_uda.miniworld.world import modules_of

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mmseg_uda.errors import UserError
 from mmseg_uda.miniworld.canvas import VOID, Canvas, Ids
 from mmseg_uda.miniworld.effects import WEATHERS, finish, paint_sky
 from mmseg_uda.miniworld.layout import Layout, Plan, draw_scene
@@ -153,21 +152,6 @@ class Frame:
     inverse: NDArray[np.float32]
     border: NDArray[np.uint8]
     weather: str | None
-
-
-def get_domain(name: str) -> Domain:
-    """The domain of that name.
-
-    Raises:
-        UserError: There is none.
-    """
-    # The other module builds on this one.
-    from mmseg_uda.miniworld.unseen import UNSEEN
-
-    known = {**DOMAINS, **UNSEEN}
-    if name not in known:
-        raise UserError(f"The miniature world has no domain '{name}'", f"Use {', '.join(known)}")
-    return known[name]
 
 
 def stream(seed: int, domain: str, split: str, index: int) -> np.random.Generator:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_text
+from mmseg_uda.miniworld.catalogue import get_domain
 from mmseg_uda.miniworld.detail_web import render_detail_web
-from mmseg_uda.miniworld.domains import get_domain
 from mmseg_uda.miniworld.formats import frame_stem
 from mmseg_uda.miniworld.stamps import fingerprint, read_stamp, write_stamp
 from mmseg_uda.miniworld.unseen import WEB_DETAILS

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mmseg_uda.miniworld.catalogue import get_domain
 from mmseg_uda.miniworld.detail_classes import vistas_palette, vistas_table
-from mmseg_uda.miniworld.domains import Domain, Frame, get_domain, render
+from mmseg_uda.miniworld.domains import Domain, Frame, render
 from mmseg_uda.miniworld.formats import TAXONOMY, quantize_depth
 from mmseg_uda.miniworld.web import CROP_SIZE, read_web
 from mmseg_uda.miniworld.world import WorldOptions

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmseg_uda.miniworld.canvas import Ids
-from mmseg_uda.miniworld.domains import Frame, get_domain, render, stream
+from mmseg_uda.miniworld.catalogue import get_domain
+from mmseg_uda.miniworld.domains import Frame, render, stream
 from mmseg_uda.miniworld.formats import TAXONOMY, write_atomically, write_rgb
 from mmseg_uda.miniworld.stamps import close_folder, fingerprint, is_complete, open_folder
 from mmseg_uda.miniworld.world import RENDER_MODULES, parallel

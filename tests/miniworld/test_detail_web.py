@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmseg_uda.miniworld.canvas import Ids
+from mmseg_uda.miniworld.catalogue import get_domain
 from mmseg_uda.miniworld.detail_classes import Detail, idd_table, vistas_table
 from mmseg_uda.miniworld.detail_web import (
     class_ids,
@@ -14,7 +15,7 @@ from mmseg_uda.miniworld.detail_web import (
     render_detail_web,
     texts_of,
 )
-from mmseg_uda.miniworld.domains import get_domain, render
+from mmseg_uda.miniworld.domains import render
 from mmseg_uda.miniworld.unseen import WEB_DETAILS
 from mmseg_uda.miniworld.web import read_web
 from mmseg_uda.taxonomy import load_taxonomy_map

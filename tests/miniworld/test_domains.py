@@ -5,7 +5,8 @@ import pytest
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.miniworld.canvas import Camera, Canvas, Ids
-from mmseg_uda.miniworld.domains import DOMAINS, get_domain, render
+from mmseg_uda.miniworld.catalogue import get_domain
+from mmseg_uda.miniworld.domains import DOMAINS, render
 from mmseg_uda.miniworld.shapes import Brush
 from mmseg_uda.miniworld.style import blend, cityscapes_style, neutral_style, synthia_style
 from mmseg_uda.miniworld.vehicles import draw_articulated_bus, draw_van

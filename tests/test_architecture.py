@@ -1,0 +1,96 @@
+"""Imports go one way, as docs/architecture.md shows them."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "mmseg_uda"
+PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+FLOORS = {room: int(floor) for floor, room in re.findall(r"^\| (\d+) \| `(\w+)` \|", PAGE, re.M)}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imported(name, path):
+    """Modules of the package that a module imports, also inside functions and for types alone."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield from (m for m in (full if full in MODULES else base,) if m in MODULES)
+
+
+GRAPH = {name: set(imported(name, path)) - {name} for name, path in MODULES.items()}
+
+
+def floor(name):
+    """Of a module; those beside the rooms are on the lowest, the one that loads all on the top."""
+    parts = name.split(".")
+    if name == "mmseg_uda.register_all":
+        return max(FLOORS.values())
+    is_room = len(parts) > 1 and (PACKAGE / parts[1]).is_dir()
+    return FLOORS[parts[1]] if is_room else 0
+
+
+def test_every_room_is_on_the_page():
+    rooms = {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").is_file()}
+    assert rooms == set(FLOORS)
+
+
+def test_a_room_uses_what_is_below_it():
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in others
+        if name.split(".")[:2] != other.split(".")[:2]
+        and other not in ("mmseg_uda", "mmseg_uda.register_all")
+        and floor(other) >= max(floor(name), 1)
+    ]
+    assert wrong == []
+
+
+def test_there_is_no_circle():
+    state = {}
+
+    def visit(name, way):
+        state[name] = "open"
+        for other in sorted(GRAPH[name]):
+            # A module runs its package's __init__ first; naming the package is no circle of its own.
+            if name.startswith(f"{other}."):
+                continue
+            if state.get(other) == "open":
+                pytest.fail(" -> ".join([*way[way.index(other) :], other]))
+            if other not in state:
+                visit(other, [*way, other])
+        state[name] = "done"
+
+    for name in sorted(GRAPH):
+        if name not in state:
+            visit(name, [name])
+
+
+def test_the_page_names_files_and_functions_that_exist():
+    for path in re.findall(r"\b(?:engine|self_training)/\w+\.py", PAGE):
+        assert (PACKAGE / path).is_file(), path
+    step = (PACKAGE / "self_training/self_training.py").read_text(encoding="utf-8")
+    for method in ("read_batches", "label_target", "source_losses", "compose", "mix_losses"):
+        assert f"def {method}" in step and method in PAGE
+    from mmseg_uda.self_training import Component
+
+    stages = set(re.findall(r"components: ([\w, ]+)", PAGE.replace("\n" + " " * 58, " ")))
+    named = {name.strip() for stage in stages for name in stage.split(",")}
+    assert named and all(callable(getattr(Component, name)) for name in named)

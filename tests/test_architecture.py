@@ -69,7 +69,7 @@ def test_there_is_no_circle():
     def visit(name, way):
         state[name] = "open"
         for other in sorted(GRAPH[name]):
-            # A module runs its package's __init__ first; naming the package is no circle of its own.
+            # A module runs the __init__ of its package first: to name it is no circle of its own.
             if name.startswith(f"{other}."):
                 continue
             if state.get(other) == "open":

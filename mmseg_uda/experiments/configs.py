@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import DELETE, merge_options
 from mmseg_uda.config_files import BASES, ROOT, find_config, read_config
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments.grid import Base, Row
 from mmseg_uda.released import refuse_released
 
 
-def resolve(row: Row) -> dict[str, Any]:
-    """Returns a row's complete config as plain dicts: that of its file, with its changes.
+@dataclass(frozen=True)
+class Base:
+    """A value that a base file has under a name; it replaces what a row's config has.
 
-    Raises:
-        UserError: The file cannot be read, or a change does not fit it.
+    A config writes ``model = _base_.model`` with the file among its bases.
+
+    Attributes:
+        file: Below ``configs/_base_``, without ``.py``: 'networks/dlv2red_r101v1c'.
+        name: 'model', 'source_gta', 'mic', ...
     """
-    return change(plain_config(row.config), row.changes, row.config, f"Row '{row.label}':")
+
+    file: str
+    name: str
 
 
 def plain_config(path: Any) -> dict[str, Any]:
@@ -40,7 +47,9 @@ def change(
 
     Args:
         config: Resolved config.
-        changes: See ``Row``. A number in a key is a position in a list.
+        changes: Values by dotted key: {'uda.masking.mask_ratio': 0.5}. A dict is merged into the
+            config's, a ``Base`` replaces it, None switches a component off. A number in a key is
+            a position in a list.
         path: The config, for messages.
         who: Who changes it, for messages.
 
@@ -71,12 +80,12 @@ def base_value(base: Base) -> Any:
     return {**value, DELETE: True} if isinstance(value, dict) else value
 
 
-def origin(row: Row) -> Iterator[str]:
-    """Yields lines that say of which file a row is, and what it changes there."""
-    path = find_config(row.config)
+def origin(config: str | Path, changes: Mapping[str, Any]) -> Iterator[str]:
+    """Yields lines that say which file is changed, and how; see :func:`change`."""
+    path = find_config(config)
     name = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-    yield f"{name} with" if row.changes else name
-    for key, value in row.changes.items():
+    yield f"{name} with" if changes else name
+    for key, value in changes.items():
         if isinstance(value, Base):
             yield f"  {key} = _base_.{value.name}  # {value.file}.py"
         else:

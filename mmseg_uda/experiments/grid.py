@@ -9,21 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.experiments.configs import Base, change, plain_config
+from mmseg_uda.experiments.naming import config_name
 
-
-@dataclass(frozen=True)
-class Base:
-    """A value that a base file has under a name; it replaces what a row's config has.
-
-    A config writes ``model = _base_.model`` with the file among its bases.
-
-    Attributes:
-        file: Below ``configs/_base_``, without ``.py``: 'networks/dlv2red_r101v1c'.
-        name: 'model', 'source_gta', 'mic', ...
-    """
-
-    file: str
-    name: str
+__all__ = ["Base", "Experiment", "Job", "Reported", "Row", "find_experiment"]
 
 
 @dataclass(frozen=True)
@@ -69,16 +58,17 @@ class Row:
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
-        """The complete config, as plain dicts; reading it loads mmengine. Not to be changed."""
-        from mmseg_uda.experiments.configs import resolve
+        """The complete config, as plain dicts; reading it loads mmengine. Not to be changed.
 
-        return resolve(self)
+        Raises:
+            UserError: The file cannot be read, or a change does not fit it.
+        """
+        who = f"Row '{self.label}':"
+        return change(plain_config(self.config), self.changes, self.config, who)
 
     @cached_property
     def stem(self) -> str:
         """The name of its jobs, without their seed."""
-        from mmseg_uda.experiments.naming import config_name
-
         return self.name or config_name(self.resolved, self.changes)
 
 

@@ -48,7 +48,7 @@ def show_plan(experiment: Experiment, planned: Sequence[PlannedJob], console: Co
         if one.job.row_number != last:
             last = one.job.row_number
             say(f"\nrow {last}: {one.job.row.label}")
-            for line in origin(one.job.row):
+            for line in origin(one.job.row.config, one.job.row.changes):
                 say(f"  {line}")
         state = one.folder.status().state
         say(f"  {one.job.name}" + ("" if state is State.PENDING else f"  [{state.value}]"))

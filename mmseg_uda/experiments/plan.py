@@ -250,4 +250,4 @@ def _header(experiment: Experiment, job: Job) -> str:
     """What the top of a job's config says about its origin."""
     row = f"{experiment.paper} {experiment.table}, row {job.row_number}: {job.row.label}".strip()
     made = f"Made by run_experiments.py for {job.name}; do not edit."
-    return "\n".join([row, made, *origin(job.row)])
+    return "\n".join([row, made, *origin(job.row.config, job.row.changes)])

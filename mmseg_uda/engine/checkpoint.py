@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import load_segmentor_weights
+from mmseg_uda.models.weights.finite import require_finite
 
 FORMAT_VERSION = 1
 
@@ -71,7 +72,8 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
         source: Where it came from, for messages.
 
     Raises:
-        UserError: If the checkpoint belongs to another trainer configuration or network.
+        UserError: If the checkpoint belongs to another trainer configuration or network, or
+            holds NaN or infinity.
     """
     state = checkpoint.get("state_dict", checkpoint)
     version = (
@@ -96,6 +98,7 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
             "Resume with the config that wrote it, or start in a new work directory and give "
             "it as load_from.",
         )
+    require_finite(state, source)
     trainer.load_state_dict(state, strict=False)
 
 

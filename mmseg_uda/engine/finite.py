@@ -1,4 +1,4 @@
-"""Stops a run whose loss or gradient is no longer a number, without waiting for the device."""
+"""Stops a run with a loss, gradient or state that is no number, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -14,19 +14,10 @@ from mmengine.logging import MessageHub
 from torch import Tensor
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
-from mmseg_uda.errors import UserError
+from mmseg_uda.engine.state_watch import NOT_SAVED, NonFiniteError, StateWatch
+from mmseg_uda.models.weights.finite import listed
 
-ADVICE = (
-    "  The parameters are those before that step. A lower learning rate, gradient clipping "
-    "(optim_wrapper.clip_grad) or --amp bf16 instead of fp16 may help."
-)
-
-
-class NonFiniteError(UserError):
-    """A loss or the gradient is NaN or infinite.
-
-    The message says all that there is to say, so tools end with it instead of a traceback.
-    """
+ADVICE = f"  The parameters are those before that step.\n{NOT_SAVED}"
 
 
 @dataclass(frozen=True)
@@ -42,15 +33,16 @@ class _Batch:
 @dataclass(frozen=True)
 class _Verdict:
     """On the host, once ``event`` is over: the losses of ``batches`` one after another, the
-    gradient norm, any process' losses."""
+    tensors ``state``, the gradient norm, any process' losses and state."""
 
     batches: list[_Batch]
+    state: list[str]
     bad: Tensor
     event: torch.cuda.Event | None
 
 
 class FiniteCheck:
-    """Watches losses and the gradient norm.
+    """Watches losses, the gradient norm, and the state beside the parameters.
 
     The verdict is computed on the device and handed to the optimizer, which leaves the
     parameters alone from the first bad step on. The host reads each verdict as soon as its
@@ -61,10 +53,14 @@ class FiniteCheck:
     Args:
         keep: Steps whose batches are kept for the report while their verdict is on its way.
         shared_delay: Steps until several processes on GPUs read a verdict.
+
+    Attributes:
+        state: What is judged beside losses and gradients.
     """
 
     def __init__(self, keep: int = 8, shared_delay: int = 2) -> None:
         self.found: Tensor | None = None
+        self.state: StateWatch | None = None
         self._batches: list[_Batch] = []
         self._pending: deque[_Verdict] = deque()
         self._keep = keep
@@ -77,7 +73,7 @@ class FiniteCheck:
         optim_wrapper: StepOptimWrapper,
         data: Mapping[str, Any],
     ) -> None:
-        """Judge this step's losses and gradients; raise if an earlier verdict was bad.
+        """Judge this step's losses, gradients and state; raise if an earlier verdict was bad.
 
         Raises:
             NonFiniteError: Names the terms, the step and the sample paths, and says where the
@@ -93,13 +89,17 @@ class FiniteCheck:
         if shared and not optim_wrapper.updates_next:
             return  # the processes meet at the update
         batches, self._batches = self._batches, []
-        bad = torch.cat([batch.bad for batch in batches])
+        judged = [batch.bad for batch in batches]
+        if self.state is not None:
+            judged.append(self.state.judge(optim_wrapper.device))
+        bad = torch.cat(judged)
         anywhere = optim_wrapper.exchange_gradients(bad.any().float().reshape(1)) > 0
         bad_norm = self._bad_norm(optim_wrapper)
         found = (anywhere | bad_norm).float().squeeze(0)
         self.found = found if self.found is None else torch.maximum(self.found, found)
         bad = torch.cat([bad, bad_norm, anywhere])
-        self._pending.append(_Verdict(batches, *to_host(bad)))
+        names = [] if self.state is None else self.state.names
+        self._pending.append(_Verdict(batches, names, *to_host(bad)))
         while self._pending and self._is_due(self._pending[0], shared):
             self._read(self._pending.popleft())
 
@@ -127,8 +127,7 @@ class FiniteCheck:
             return len(self._pending) > self._shared_delay
         return verdict.event.query() or len(self._pending) >= self._keep
 
-    @staticmethod
-    def _read(verdict: _Verdict) -> None:
+    def _read(self, verdict: _Verdict) -> None:
         if verdict.event is not None:
             verdict.event.synchronize()
         if not bool(verdict.bad.any()):
@@ -140,6 +139,12 @@ class FiniteCheck:
             terms = [name for name, is_bad in zip(batch.names, here, strict=False) if is_bad]
             if terms:
                 reports.append((batch, terms))
+        tensors = [name for name, is_bad in zip(verdict.state, bad, strict=True) if is_bad]
+        if self.state is not None:
+            tensors = self.state.bad_parameters() + tensors
+        if tensors:
+            _, terms = reports.pop() if reports else (None, [])
+            reports.append((verdict.batches[-1], [*terms, listed(tensors)]))
         # A bad loss in one process makes the gradient bad in all; only that one is to blame.
         if not any(all_gather_object(bool(reports))):
             reports = [(batch, ["gradient norm"]) for batch in verdict.batches]

@@ -35,10 +35,12 @@ from mmseg_uda.engine.interruption import InterruptionHook, StopRequest, quiet_w
 from mmseg_uda.engine.job_files import read_evaluations
 from mmseg_uda.engine.options import check_options
 from mmseg_uda.engine.processes import from_main_process, join_processes
+from mmseg_uda.engine.state_watch import require_finite_state
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
 from mmseg_uda.locks import training_in
 from mmseg_uda.models.weights import meta_of, read_checkpoint
+from mmseg_uda.models.weights.finite import require_finite, tensors_in
 
 PARTIAL = ".partial"
 
@@ -163,11 +165,14 @@ class Runner(mmengine.runner.Runner):
         A reader sees the old file or the whole new one, whenever the process is killed.
 
         Raises:
+            NonFiniteError: If anything in it would be NaN or infinite.
             UserError: If the disk is full; earlier checkpoints are as they were.
         """
         model = self.model.module if is_model_wrapper(self.model) else self.model
         if isinstance(model, Trainer):
             model.before_save()
+        optimizer = getattr(self.optim_wrapper, "optimizer", None)
+        require_finite_state(model, optimizer, (meta or {}).get("iter", self.iter))
         meta = {**(meta or {}), "format_version": FORMAT_VERSION}
         written = Path(out_dir) / f"{filename}{PARTIAL}"
         try:
@@ -222,7 +227,7 @@ class Runner(mmengine.runner.Runner):
         problems = []
         for path in newest_first(Path(self.work_dir)):
             try:
-                read_checkpoint(path)
+                require_finite(tensors_in(read_checkpoint(path)), path)
             except UserError as error:
                 problems.append(str(error))
                 self.logger.warning(f"{error}\nTrying the checkpoint before it.")

@@ -20,6 +20,7 @@ from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.options import NoOptions, Options, sign
 from mmseg_uda.engine.panels import Panel
 from mmseg_uda.engine.processes import copy_from_main
+from mmseg_uda.engine.state_watch import StateWatch
 from mmseg_uda.engine.step_seed import seed_step
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.head_outputs import main_head
@@ -149,8 +150,9 @@ class Trainer(BaseModel):
 
         Raises:
             UserError: If the optimizer wrapper is not ours.
-            NonFiniteError: If a loss or gradient of this step (on a GPU: of one shortly
-                before) was not finite; the parameters are those before that step.
+            NonFiniteError: If a loss, a gradient, a teacher's weight or a buffer of this step (on
+                a GPU: of one shortly before) was not finite; the parameters are those before
+                that step.
         """
         if not isinstance(optim_wrapper, StepOptimWrapper):
             raise UserError(
@@ -160,6 +162,8 @@ class Trainer(BaseModel):
             )
         if not self._started:
             self.execution.start(self)
+            groups = optim_wrapper.optimizer.param_groups
+            self._finite.state = StateWatch(self, (p for g in groups for p in g["params"]))
             self._started = True
         self._scalars = {}
         self.panels = []

@@ -19,6 +19,7 @@ from mmseg_uda.models.weights.files import (
     read_checkpoint,
     state_dict_of,
 )
+from mmseg_uda.models.weights.finite import require_finite
 from mmseg_uda.models.weights.reference_names import from_reference_names, to_reference_names
 from mmseg_uda.models.weights.srha_names import check_srha_command, from_srha_names
 
@@ -99,7 +100,7 @@ def fill_segmentor(
     """Load weights that cover a segmentor exactly, or raise.
 
     Raises:
-        UserError: They belong to another network.
+        UserError: They belong to another network, or some are NaN or infinite.
     """
     expected = segmentor.state_dict()
     problems = coverage_problems(expected, weights)
@@ -108,6 +109,7 @@ def fill_segmentor(
             f"{source} is a checkpoint of another network:\n  {describe_problems(problems)}",
             fix="use the config that the checkpoint was trained with",
         )
+    require_finite(weights, source)
     segmentor.load_state_dict({**expected, **weights})
 
 

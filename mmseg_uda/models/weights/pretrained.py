@@ -20,6 +20,7 @@ from mmseg_uda.models.weights.files import (
     read_checkpoint,
     state_dict_of,
 )
+from mmseg_uda.models.weights.finite import require_finite
 from mmseg_uda.models.weights.reference_names import from_reference_names
 
 HUB_REPOSITORIES = {f"mit_b{i}": f"nvidia/mit-b{i}" for i in range(6)}
@@ -214,6 +215,7 @@ def load_backbone_weights(
             f"{describe_problems(fatal)}",
             fix="choose the weights of this variant, or set init_cfg.allow_partial=True",
         )
+    require_finite({n: value for n, value in weights.items() if n in expected}, path)
     backbone.load_state_dict({name: weights.get(name, value) for name, value in expected.items()})
     return path
 

@@ -42,7 +42,7 @@ TOP_LEVEL = frozenset(
         *("env_cfg", "log_processor", "log_level", "visualizer", "vis_backends"),
         *("sync_bn", "model_wrapper_cfg", "find_unused_parameters"),
         *("compile", "activation_checkpointing", "efficient_conv_bn_eval"),
-        *("tta_model", "tta_pipeline", "test_pipeline"),
+        *("tta_model", "tta_pipeline", "test_pipeline", "crop_size"),
     )
 )
 
@@ -213,8 +213,29 @@ def unknown_argument(error: TypeError) -> UserError | None:
 
 def config_mistake(error: Exception) -> UserError | None:
     """The mistake in a config behind an error, None if a config is not at fault."""
-    wrong = unknown_argument(error) if isinstance(error, TypeError) else None
+    wrong = None
+    if isinstance(error, TypeError):
+        wrong = unknown_argument(error)
+    elif isinstance(error, KeyError):
+        wrong = unknown_type(error)
     return wrong or failed_construction(error)
+
+
+def unknown_type(error: KeyError) -> UserError | None:
+    """The ``type`` in a config that no imported module registers, None for another error."""
+    found = re.match(r"(\S+) is not in the \S+ registry", str(error.args[0] if error.args else ""))
+    if found is None:
+        return None
+    known: set[str] = set()
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        registry: Any = frame.f_locals.get("registry")
+        while hasattr(registry, "module_dict"):
+            known |= set(registry.module_dict)
+            registry = registry.parent
+    return UserError(
+        f"type={found[1]!r} in the config is registered by no module.",
+        f"{nearest(found[1], known)}Own classes belong into a module that custom_imports names.",
+    )
 
 
 def failed_construction(error: Exception) -> UserError | None:

@@ -98,6 +98,20 @@ def check_class_scores(segmentor: Any, trainer: str) -> None:
         )
 
 
+def check_pixel_weights(segmentor: Any) -> None:
+    """Raise unless every head of a segmentor can weight pixels, as far as its parts are known.
+
+    Raises:
+        UserError: A head or one of its losses cannot.
+    """
+    for head in (main_head(segmentor), *further_heads(segmentor).values()):
+        if hasattr(head, "predict_masks"):
+            raise no_pixel_weights(head)
+        for module in head.modules():
+            if type(module).__name__ in UNWEIGHTED_LOSSES:
+                raise no_pixel_weights(module)
+
+
 def main_logits(head: nn.Module, output: Any) -> Tensor:
     """The prediction (B, C, h, w) in what a head's forward pass returned.
 
@@ -191,7 +205,12 @@ def own_losses(
             ) from error
     if weight is not None and not any(sampler.used for sampler in samplers):
         raise no_pixel_weights(head)
-    return losses
+    return {name: _scalar(value) for name, value in losses.items()}
+
+
+def _scalar(value: Tensor | Sequence[Tensor]) -> Tensor:
+    """Of one loss or a list of them, as mmengine adds them up."""
+    return value.mean() if isinstance(value, Tensor) else sum(one.mean() for one in value)  # type: ignore[return-value]
 
 
 def no_pixel_weights(head: nn.Module) -> UserError:

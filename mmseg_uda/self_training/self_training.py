@@ -23,7 +23,7 @@ from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.panels import source_panels
 from mmseg_uda.engine.records import Normalization, source_batch, target_batch
 from mmseg_uda.engine.trainer import Trainer, batch_norm_advice
-from mmseg_uda.models.head_outputs import check_class_scores
+from mmseg_uda.models.head_outputs import check_class_scores, check_pixel_weights
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.augmentation import strong_augmentation
 from mmseg_uda.self_training.class_mix import choose_half, class_mask, mix, present_ids
@@ -60,7 +60,9 @@ class SelfTraining(Trainer):
         known = signature(SelfTraining).parameters
         components = {key: config.pop(key) for key in list(config) if key not in known}
         super().__init__(segmentor, seed=seed, **config)
-        check_class_scores(self.model, "self-training")
+        if not self.options.source_only:
+            check_class_scores(self.model, "SelfTraining")
+            check_pixel_weights(self.model)
         self.random = StepRandom(seed, get_rank())
         self.teacher: EmaTeacher | None = None
         if not self.options.source_only:

@@ -36,6 +36,8 @@ def test_deeplab_is_covered(arch):
         ("shufflenet_v2_x1_0", r"^(layer[04])\.", r"\1.layer."),  # RobustNet's
         ("shufflenet_v2_x1_0", r"^layer4\.", "layer4.0."),
         ("mobilenet_v2", r"^layer4\.0\.", "layer4."),
+        ("resnet50", r"^dsn\.4\.", "dsn.3."),  # without dropout
+        ("resnet50", r"^final2\.0\.", "final2."),
     ],
 )
 def test_variants_of_the_layout_are_covered(arch, pattern, name):
@@ -187,6 +189,16 @@ def test_instance_norms_with_weights_are_refused_by_name():
         network.layer1[4].instance_norm_layer = nn.InstanceNorm2d(32, affine=True)
     with pytest.raises(UserError, match=r"IBN-Net .* layer1.4.instance_norm_layer.weight"):
         load_segmentor_weights(published("deeplabv3plus_mobilenetv2"), network.state_dict())
+
+
+def test_another_stem_is_refused_by_name():
+    """RobustNet's ResNet-101."""
+    with torch.device("meta"):
+        state = DeepLab("resnet101").state_dict()
+        for index, channels in ((0, 64), (3, 64), (6, 128)):
+            state[f"layer0.{index}.weight"] = torch.empty(channels, 64 if index else 3, 3, 3)
+    with pytest.raises(UserError, match="three convolutions in its stem"):
+        load_segmentor_weights(published("deeplabv3plus_r101-os16"), state)
 
 
 def test_optimizer_and_numbers_of_numpy_are_read(tmp_path):

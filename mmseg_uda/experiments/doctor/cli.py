@@ -19,6 +19,7 @@ from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.configs import plain_config
 from mmseg_uda.experiments.doctor.data import check_data
 from mmseg_uda.experiments.doctor.installation import check_installation
+from mmseg_uda.experiments.doctor.networks import check_networks
 from mmseg_uda.experiments.doctor.weights import check_weights
 from mmseg_uda.findings import Finding, Level, problem
 from mmseg_uda.inspection import check_shape
@@ -92,6 +93,7 @@ def _diagnose(options: argparse.Namespace) -> list[Finding]:
     broken = any(f.area == "installation" and f.level is Level.PROBLEM for f in findings)
     if configs and not broken:  # weights are read with the packages that may be broken
         findings += check_weights(configs)
+        findings += check_networks(configs)
     return findings
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
+from mmseg_uda.experiments.doctor.networks import not_built
 from mmseg_uda.findings import Finding, Level
 
 AREA = "weights"
@@ -102,7 +103,7 @@ def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:
         with torch.device("meta"):  # names and shapes, no memory
             network = MODELS.build({k: v for k, v in backbone.items() if k != "init_cfg"})
     except Exception as error:
-        yield _not_built("model.backbone", error)
+        yield not_built("model.backbone", error)
         return
     try:
         load_backbone_weights(network, str(path), bool(init.get("allow_partial", False)))
@@ -151,7 +152,7 @@ def _fits(key: str, config: Mapping[str, Any], checkpoint: Any) -> Iterator[Find
         with torch.device("meta"):
             network = MODELS.build(deployed_model(Config(dict(config))))
     except Exception as error:
-        yield _not_built("model", error)
+        yield not_built("model", error)
         return
     try:
         load_segmentor_weights(network, checkpoint, adapt=key != "load_from")
@@ -159,16 +160,6 @@ def _fits(key: str, config: Mapping[str, Any], checkpoint: Any) -> Iterator[Find
         yield Finding(AREA, Level.PROBLEM, f"{key}: {error.message}", error.fix or f"correct {key}")
     else:
         yield Finding(AREA, Level.OK, f"{checkpoint} fits the network")
-
-
-def _not_built(key: str, error: Exception) -> Finding:
-    text = str(error).strip().splitlines()
-    return Finding(
-        "config",
-        Level.PROBLEM,
-        f"{key} cannot be built: {type(error).__name__}: {text[0] if text else ''}",
-        f"correct {key}, or name the module of its classes in custom_imports",
-    )
 
 
 def _suggest(name: str) -> str:

@@ -28,9 +28,11 @@ _DEEPLAB = {
     "final1.3.": "decode_head.decoder.1.0.",
     "final1.4.": "decode_head.decoder.1.1.",
     "final2.0.": "decode_head.conv_seg.",
+    "final2.": "decode_head.conv_seg.",
     "dsn.0.": "auxiliary_head.conv.0.",
     "dsn.1.": "auxiliary_head.conv.1.",
     "dsn.4.": "auxiliary_head.conv_seg.",
+    "dsn.3.": "auxiliary_head.conv_seg.",  # without the dropout between
 }
 # Mask2Former's head: published pattern → ours; the head itself has a name of its own in each code
 _HEAD = r"(?:[\w.]+\.)?"
@@ -97,7 +99,12 @@ _JOINT = re.compile(r"(.+\.self_attn)\.in_proj_(weight|bias)")
 _NO_WEIGHTS = ("criterion.",)
 _BLOCK = re.compile(r"^(layer[1-4])\.(\d+)\.")
 _INSTANCE_NORM = "instance_norm_layer."
-_LOADABLE = "SRHA's networks load, and of RobustNet's those without instance normalisation"
+# Three 3×3 convolutions in place of one of 7×7.
+_DEEP_STEM = "layer0.6.weight"
+_LOADABLE = (
+    "SRHA's networks load, and of RobustNet's those with a 7x7 stem and without instance "
+    "normalisation"
+)
 
 
 def from_srha_names(
@@ -117,6 +124,12 @@ def from_srha_names(
     if not isinstance(backbone, StagedBackbone):
         return dict(state_dict)
     own = segmentor.state_dict().keys()
+    if _DEEP_STEM in state_dict:
+        raise UserError(
+            f"{source} belongs to a network with three convolutions in its stem (RobustNet's "
+            "ResNet-101), which is not offered.",
+            fix=_LOADABLE,
+        )
     state_dict = _counted_from_zero(state_dict)
     encoder = _encoder_names(backbone, state_dict)
     result: dict[str, Tensor] = {}

@@ -117,6 +117,15 @@ class TestOwnFiles:
         for path in missing_paths({**case, "data_root": str(tmp_path / "world")}):
             assert not any(word in path.fix for word in DOWNLOADS), path.fix
 
+    @pytest.mark.parametrize("there", ["images/1.png", "images/1.JPG"])
+    def test_own_folders_below_a_published_name(self, tmp_path, there):
+        touch(tmp_path / "cityscapes" / there)
+        own = dict(img_dir="images", label_dir="labels", img_suffix=".png")
+        case = dict(type="Cityscapes", data_root=f"{tmp_path}/cityscapes", **own)
+        missing = missing_paths(case)
+        assert missing
+        assert not any(word in path.fix for word in DOWNLOADS for path in missing)
+
     def test_a_label_that_is_called_otherwise(self, tmp_path):
         touch(tmp_path / "images/1.png")
         touch(tmp_path / "labels/1.PNG")

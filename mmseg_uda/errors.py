@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 REQUEUE_STATUS = 75
@@ -11,6 +12,8 @@ REQUEUE_STATUS = 75
 
 It is EX_TEMPFAIL of sysexits.h.
 """
+SHOWN = 10
+"""Files that one message names."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -61,6 +64,21 @@ def no_space(path: str | Path, needed: int | None = None, fix: str | None = None
         f"No space left to write {path}.{size} {free} are free there (or a quota is used up).",
         fix=fix or "Free some space, or give a folder on another disk.",
     )
+
+
+def of_many(failures: Sequence[UserError], total: int, what: str, rest: str = "") -> UserError:
+    """Returns one error for a job over many files that went on past those that failed.
+
+    Args:
+        failures: What is wrong with each of them.
+        total: Number of all files.
+        what: What became of them, 'files could not be converted'.
+        rest: What became of the others.
+    """
+    lines = [f"{len(failures)} of {total} {what}{rest}:"]
+    lines += [f"  • {failure.message}" for failure in failures[:SHOWN]]
+    lines += [f"  • and {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
+    return UserError("\n".join(lines), failures[0].fix)
 
 
 def size_text(size: float) -> str:

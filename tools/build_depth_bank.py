@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
@@ -47,6 +48,8 @@ def main() -> None:
         os.environ[DATA_ROOT_VARIABLE] = args.data_root
 
     from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.findings import warnings_of
+    from mmseg_uda.inspection import inspect_source
     from mmseg_uda.methods.cdda import build_bank
     from mmseg_uda.methods.cdda.command import bank_folder, build_options, draws_of_config
 
@@ -54,6 +57,9 @@ def main() -> None:
     out = args.out or bank_folder(cfg)
     if out is None:
         raise UserError(f"{args.config} names no uda.depth.bank.", "Give --out DIR.")
+    # Drawing takes hours: what the files show is told before.
+    for finding in warnings_of(inspect_source(cfg)):
+        print(f"Warning: {finding}", file=sys.stderr)
     workers = build_options(cfg).get("workers", 4) if args.workers is None else args.workers
     draws = draws_of_config(cfg, count=args.count, sampling=args.sampling, seed=args.seed)
     build_bank(draws, out, workers, force=args.force)

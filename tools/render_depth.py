@@ -111,11 +111,20 @@ def main() -> None:
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = DepthAnything(args.checkpoint, args.input_side, args.dtype)
+    failed = []
     for place in places:
-        written = render_depth(
-            place, model, args.batch_size, args.workers, device, args.bits, args.overwrite
-        )
+        try:
+            written = render_depth(
+                place, model, args.batch_size, args.workers, device, args.bits, args.overwrite
+            )
+        except UserError as error:
+            if len(places) == 1:
+                raise
+            failed.append(error)  # of one place; the other is rendered all the same
+            continue
         print(f"{place.title}: {written} depth files written to {place.depth_folder}")
+    if failed:
+        raise UserError("\n".join(error.message for error in failed), failed[0].fix)
 
 
 if __name__ == "__main__":

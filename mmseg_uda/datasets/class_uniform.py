@@ -6,13 +6,16 @@ the same list, and a resumed training reads on where it stopped.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.inspection import IdSpace
 from mmseg_uda.labels import LabelIds, read_train_ids
 
 from .label_cache import cached_per_label
@@ -145,7 +148,22 @@ class ClassUniformSampling:
                 f"{tile}x{tile} pixels fits into an image, or no pixel has a label.",
                 fix="use a tile that is not larger than the images, for SYNTHIA at most 760",
             )
+        self._tell_absent()
         self.length = len(self.epoch_list(0, 0))
+
+    def _tell_absent(self) -> None:
+        dataset = self.dataset
+        kind = type(dataset).__name__
+        space = IdSpace(dataset.location.title, dataset.taxonomy, dataset.label_map, kind)
+        absent = [c for c in space.expected if not len(self.centroids[c])]
+        if absent:
+            names = ", ".join(dataset.taxonomy.classes[c] for c in absent)
+            print_log(
+                f"class_uniform_sampling: no tile of {dataset.location.title} shows {names}; these "
+                "classes are seen by chance only",
+                logger="current",
+                level=logging.WARNING,
+            )
 
     def _centroids(self) -> list[np.ndarray]:
         """Per class, (number of centroids, 3): image, x, y."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import barrier, is_main_process
 
+from mmseg_uda.errors import UserError, of_many
 from mmseg_uda.files import read_json, write_json
 from mmseg_uda.labels import cache_files, fingerprint_of
 from mmseg_uda.progress import track
@@ -48,12 +50,18 @@ def cached_per_label(
         compute: Label path -> something that JSON can hold; may run in other processes.
         description: For the progress bar; '{}' stands for the number of files.
         options: What else the values depend on.
+
+    Raises:
+        UserError: Labels are damaged or wrong; names all of them.
     """
     paths, names = label_names(dataset)
     root = Path(dataset.location.root)
     candidates = cache_files(root, fingerprint_of(paths, names, options), kind)
     if is_main_process() and _read(candidates, key, names) is None:
         values = list(_compute(paths, compute, description.format(len(paths))))
+        failures = [value for value in values if isinstance(value, UserError)]
+        if failures:
+            raise of_many(failures, len(paths), "label files cannot be used")
         content = {key: dict(zip(names, values, strict=True))}
         try:
             write_json(candidates[0], content, indent=None)
@@ -77,8 +85,16 @@ def _read(candidates: Sequence[Path], key: str, names: Sequence[str]) -> list[An
 def _compute(
     paths: Sequence[str], compute: Callable[[str], Any], description: str
 ) -> Iterator[Any]:
+    attempt = partial(_attempt, compute)
     if len(paths) < MIN_PARALLEL:
-        yield from map(compute, track(paths, description))
+        yield from map(attempt, track(paths, description))
         return
     with multiprocessing.Pool(min(os.cpu_count() or 1, 16)) as pool:
-        yield from track(pool.imap(compute, paths, chunksize=16), description, len(paths))
+        yield from track(pool.imap(attempt, paths, chunksize=16), description, len(paths))
+
+
+def _attempt(compute: Callable[[str], Any], path: str) -> Any:
+    try:
+        return compute(path)
+    except UserError as error:  # one of thousands: the others are wrong, too, or are not
+        return error

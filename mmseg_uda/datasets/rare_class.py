@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.inspection import no_frames
 
 from .statistics import class_pixel_counts
 from .transforms import CropFields
@@ -93,11 +94,8 @@ class RareClassSampling:
         # A class that occurs only in specks has no frame to draw (a part of a data set, say).
         kept = np.array([self.files[int(c)].size > 0 for c in classes], bool)
         if not kept.any():
-            raise UserError(
-                f"Rare class sampling finds no frame of {dataset.location.title} with enough "
-                f"pixels of one class ({self._limit()}; {len(counts)} label files).",
-                fix="lower rare_class_sampling.min_pixels, or set rare_class_sampling=None",
-            )
+            options = {"min_pixels": min_pixels, "min_share": min_share}
+            raise no_frames(dataset.location.title, options, len(counts))
         self.classes = classes[kept]
         self.probabilities = probabilities[kept] / probabilities[kept].sum()
         self._cumulative = np.cumsum(self.probabilities, dtype=np.float64)
@@ -155,11 +153,6 @@ class RareClassSampling:
             with Image.open(self.dataset.label_path(i)) as image:  # reads the header only
                 sizes[i] = math.prod(image.size)
         return self.min_share * sizes
-
-    def _limit(self) -> str:
-        if self.min_share is None:
-            return f"min_pixels={self.min_pixels}"
-        return f"min_share={self.min_share}"
 
 
 def _split_pipeline(dataset: TaxonomyDataset) -> tuple[list, CropFields, list]:

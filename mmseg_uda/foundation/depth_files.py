@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mmseg_uda.errors import UserError, of_many
 from mmseg_uda.files import replacing
 from mmseg_uda.foundation.depth_anything import DepthAnything, Preparation, quantize
 from mmseg_uda.labels import read_image
@@ -45,9 +46,15 @@ class _Images(Dataset):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> _Item:
-        image = read_image(str(self.folder / self.names[index]))
-        pixels = torch.from_numpy(self.prepare(image))
+    def __getitem__(self, index: int) -> _Item | UserError:
+        path = str(self.folder / self.names[index])
+        try:
+            image = read_image(path)
+            pixels = torch.from_numpy(self.prepare(image))
+        except UserError as error:
+            return error
+        except Exception as error:  # an image of an impossible shape
+            return UserError(f"{path}: {type(error).__name__}: {error}.")
         return _Item(self.names[index], pixels, (image.shape[0], image.shape[1]))
 
 
@@ -63,7 +70,8 @@ def render_depth(
     """Write one depth file per image, at the place and under the name that trainings expect.
 
     A file holds one channel of relative inverse depth, scaled per image (near = largest). Files
-    appear whole or not at all; an interrupted call goes on with those that are missing.
+    appear whole or not at all; an interrupted call goes on with those that are missing. Images that
+    cannot be read are left out and named at the end.
 
     Args:
         location: The images.
@@ -78,7 +86,7 @@ def render_depth(
         The number of files written.
 
     Raises:
-        UserError: There are no images, one is damaged, or the model cannot be loaded.
+        UserError: There are no images, some are damaged, or the model cannot be loaded.
     """
     names = location.images()
     files = {name: Path(location.depth_folder, location.depth_name(name)) for name in names}
@@ -92,8 +100,9 @@ def render_depth(
         collate_fn=list,
     )
     title = f"Rendering depth of {location.title}"
+    failures: list[UserError] = []
     with ThreadPoolExecutor(WRITERS) as pool:
-        results = _predict(loader, model, device)
+        results = _predict(loader, model, device, failures)
         writing: list[Future[None]] = []
         for name, depth in track(results, title, len(pending)):
             writing.append(pool.submit(_write, files[name], depth, bits))
@@ -101,13 +110,20 @@ def render_depth(
                 writing.pop(0).result()
         for future in writing:
             future.result()
+    if failures:
+        done = len(pending) - len(failures)
+        raise of_many(
+            failures, len(pending), "images have got no depth", f", the other {done} have"
+        )
     return len(pending)
 
 
 def _predict(
-    loader: DataLoader, model: DepthAnything, device: str
+    loader: DataLoader, model: DepthAnything, device: str, failures: list[UserError]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    for items in loader:
+    for batch in loader:
+        failures += [item for item in batch if isinstance(item, UserError)]
+        items = [item for item in batch if isinstance(item, _Item)]
         for _, group in groupby(sorted(items, key=lambda i: i.key), key=lambda i: i.key):
             same = list(group)
             inputs = torch.stack([item.pixels for item in same])

@@ -18,8 +18,14 @@ from .data_sets import (
 from .ids import IdSpace, judge_ids
 from .releases import wrong_names
 from .shape import check_shape
-from .start import inspect_config, inspect_data_set, inspect_start, inspect_test_files
-from .statistics import check_statistics
+from .start import (
+    inspect_config,
+    inspect_data_set,
+    inspect_source,
+    inspect_start,
+    inspect_test_files,
+)
+from .statistics import check_statistics, no_frames
 
 __all__ = [
     "AREA",
@@ -35,9 +41,11 @@ __all__ = [
     "entries_of",
     "inspect_config",
     "inspect_data_set",
+    "inspect_source",
     "inspect_start",
     "inspect_test_files",
     "judge_ids",
+    "no_frames",
     "steps_of",
     "wrong_names",
 ]

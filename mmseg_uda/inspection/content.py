@@ -43,7 +43,7 @@ def check_images(one: DataSet) -> list[Finding]:
 
 def check_depth(one: DataSet) -> list[Finding]:
     """Looks for depth files that are damaged, blank, or of another range."""
-    names = [one.images[i] for i in chosen(one.depth_headers)] if one.needs_depth else []
+    names = [one.images[i] for i in chosen(one.depth_headers)]
     looked = look_at([one.depth_of(name) for name in names], depth_values)
     return [
         *_damaged(one, looked, "depth files"),

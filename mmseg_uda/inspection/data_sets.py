@@ -36,6 +36,7 @@ class DataSet:
         location: Where its files lie.
         key: Where in the first config, for example ``train_dataloader.dataset.source``.
         roles: What it is read for, ``TRAINING`` or ``EVALUATION`` or both.
+        may_read_depth: Whether a bank of its crops, which takes depth files, may have to be drawn.
         rare_class_sampling: Options of the rare class sampling that reads its statistics.
         reports: What its files told, if they were decoded.
     """
@@ -44,6 +45,7 @@ class DataSet:
     location: DataLocation
     key: str
     roles: set[str] = field(default_factory=set)
+    may_read_depth: bool = False
     rare_class_sampling: Mapping[str, Any] | None = None
     reports: list[FileReport] = field(default_factory=list)
 
@@ -136,7 +138,8 @@ class DataSet:
     @cached_property
     def depth_headers(self) -> list[Header | UserError]:
         """Of every image's depth file, in order; [] where no depth is loaded."""
-        paths = list(map(self.depth_of, self.images)) if self.needs_depth else []
+        wanted = self.needs_depth or self.may_read_depth
+        paths = list(map(self.depth_of, self.images)) if wanted else []
         return self._headers(paths, "depth files")
 
     @cached_property
@@ -192,6 +195,7 @@ def collect(configs: Iterable[Mapping[str, Any]], findings: list[Finding]) -> li
             if key == "train_dataloader.dataset.source":
                 pair = config["train_dataloader"]["dataset"]
                 one.rare_class_sampling = pair.get("rare_class_sampling")
+                one.may_read_depth = bool((config.get("uda") or {}).get("depth"))
     return list(found.values())
 
 

@@ -25,7 +25,7 @@ def check_headers(one: DataSet) -> list[Finding]:
     """Looks at every header: what is no image, sizes, pixel types, orientation."""
     images = dict(zip(one.images, one.image_headers, strict=True))
     labels = dict(zip(one.images, one.label_headers, strict=bool(one.labels)))
-    depths = dict(zip(one.images, one.depth_headers, strict=one.needs_depth))
+    depths = dict(zip(one.images, one.depth_headers, strict=bool(one.depth_headers)))
     return [
         *_unreadable(one, images, labels, depths),
         *_sizes(one, _sound(images), _sound(labels)),

@@ -18,7 +18,7 @@ from .overlap import check_overlap
 from .pipelines import check_pipelines
 from .releases import check_names
 from .shape import check_shape
-from .statistics import check_used_statistics
+from .statistics import check_rare_classes, check_used_statistics
 
 CONFIG_CHECKS: tuple[Callable[[Mapping[str, Any]], list[Finding]], ...] = (
     check_idle,
@@ -35,6 +35,7 @@ DATA_CHECKS: tuple[Callable[[DataSet], list[Finding]], ...] = (
     check_labels,
     check_depth,
     check_used_statistics,
+    check_rare_classes,
 )
 """Of a data set whose first files are there: headers, and the content of a few files."""
 
@@ -51,6 +52,17 @@ def inspect_start(configs: Iterable[Mapping[str, Any]]) -> list[Finding]:
     for one in collect(configs, findings):
         if not one.location.missing(one.needs_depth):
             findings += inspect_data_set(one)
+    return unique(findings)
+
+
+def inspect_source(config: Mapping[str, Any]) -> list[Finding]:
+    """Returns what speaks against drawing samples from the source of an adaptation alone."""
+    data = (config.get("train_dataloader") or {}).get("dataset")
+    findings: list[Finding] = []
+    if isinstance(data, Mapping):
+        pair = {"dataset": {**data, "target": None}}
+        for one in collect([{"uda": config.get("uda"), "train_dataloader": pair}], findings):
+            findings += inspect_data_set(one) if not one.location.missing() else []
     return unique(findings)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.findings import Finding, Level
+from mmseg_uda.findings import Finding, Level, problem
 from mmseg_uda.labels import (
     PUBLISHED_FILE,
     Counts,
+    LabelIds,
     cache_files,
     cached_counts,
     fingerprint_of,
@@ -21,6 +25,39 @@ from .data_sets import AREA, DataSet
 def check_used_statistics(one: DataSet) -> list[Finding]:
     """As :func:`check_statistics`, for a data set whose rare classes are sampled."""
     return check_statistics(one) if one.rare_class_sampling is not None else []
+
+
+def check_rare_classes(one: DataSet) -> list[Finding]:
+    """Looks for a frame with enough pixels of one class, where all labels are known."""
+    options, counts = one.rare_class_sampling, one.counts
+    if options is None or not counts or len(counts) < len(one.labels):
+        return []
+    ids = LabelIds.of(one.taxonomy, one.label_map)
+    share = options.get("min_share")
+    for pixels in counts.values():
+        classes: Counter[int] = Counter()
+        for number, count in pixels.items():
+            classes[int(ids.lookup[number])] += count
+        limit = options.get("min_pixels", 3000) if share is None else share * classes.total()
+        if any(n > limit for c, n in classes.items() if c < ids.classes):
+            return []
+    return [problem(AREA, no_frames(one.location.title, options, len(counts)))]
+
+
+def no_frames(title: str, options: Mapping[str, Any], files: int) -> UserError:
+    """Returns the error that rare class sampling has no frame to draw.
+
+    Args:
+        title: Name of the data set.
+        options: Of the sampling.
+        files: Number of label files.
+    """
+    limit = ("min_pixels", 3000) if options.get("min_share") is None else ("min_share", None)
+    return UserError(
+        f"Rare class sampling finds no frame of {title} with enough pixels of one class "
+        f"({limit[0]}={options.get(*limit)}; {files} label files).",
+        fix="lower rare_class_sampling.min_pixels, or set rare_class_sampling=None",
+    )
 
 
 def check_statistics(one: DataSet) -> list[Finding]:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, of_many
 from mmseg_uda.progress import track
 
 from .conversion import Counts
 from .headers import read_header
 
 HOPELESS = 20  # files after which a job ends if none could be converted
-SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,10 @@ class Batch:
         if not failures:
             return
         done = len(self.converted)
-        rest = f"the other {done} are" if done else "none was"
-        lines = [f"{len(failures)} of {self.total} files could not be converted, {rest}:"]
-        lines += [f"  • {failure.message}" for failure in failures[:SHOWN]]
-        lines += [f"  • and {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
+        rest = f", the other {done} are" if done else ", none was"
+        error = of_many(failures, self.total, "files could not be converted", rest)
         again = "; the same command then converts all files anew" if done else ""
-        raise UserError("\n".join(lines), fix=f"{failures[0].fix or 'correct the files'}{again}")
+        raise UserError(error.message, fix=f"{error.fix or 'correct the files'}{again}")
 
 
 def run(

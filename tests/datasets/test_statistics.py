@@ -119,6 +119,19 @@ def test_parallel_counting_gives_the_same(gta_root, monkeypatch):
     assert (class_pixel_counts(GTA(data_root=str(gta_root))) == expected_counts()).all()
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+def test_all_damaged_labels_are_named_at_once(gta_root, monkeypatch, parallel):
+    monkeypatch.setattr(label_cache, "MIN_PARALLEL", 2 if parallel else 200)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for number in (0, 2):
+        (gta_root / f"labels/0000{number}_labelTrainIds.png").write_bytes(b"no label")
+    with pytest.raises(UserError, match="2 of 4 label files cannot be used") as error:
+        class_pixel_counts(GTA(data_root=str(gta_root)))
+    for number in (0, 2):
+        assert f"0000{number}_labelTrainIds.png" in error.value.message
+    assert not list(gta_root.glob("class_stats*"))
+
+
 def test_id_outside_the_taxonomy_is_named(gta_root):
     write_label(gta_root / "labels/00001_labelTrainIds.png", np.full((40, 60), 99))
     with pytest.raises(UserError, match=r"00001_labelTrainIds\.png holds id 99"):

@@ -148,12 +148,17 @@ def test_only_missing_files_are_rendered(model, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_damaged_image_is_named(model, tmp_path, workers):
+def test_damaged_images_are_left_out_and_named(model, tmp_path, workers):
     location = cityscapes(tmp_path)
-    bad = tmp_path / "leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png"
-    bad.write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"ulm_000001_000019_leftImg8bit\.png cannot be decoded"):
+    folder = tmp_path / "leftImg8bit/train/ulm"
+    for i in (1, 4):
+        (folder / f"ulm_{i:06d}_000019_leftImg8bit.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"2 of 5 images have got no depth") as error:
         render_depth(location, model, workers=workers)
+    for i in (1, 4):
+        assert f"ulm_{i:06d}_000019_leftImg8bit.png cannot be decoded" in error.value.message
+    written = sorted(p.name for p in (tmp_path / "depth_any/train/ulm").iterdir())
+    assert written == [f"ulm_{i:06d}_000019_depth.png" for i in (0, 2, 3)]
 
 
 def test_other_models_are_refused(clip_folder, tmp_path):

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from two_classes import label_of
+from two_classes import LOAD, label_of
 
 from mmseg_uda.findings import Level
 from mmseg_uda.inspection import data_sets
@@ -42,3 +42,26 @@ def test_of_many_labels_the_newest_are_compared(counted, monkeypatch):
     statistics = counted.root / "sample_class_stats.json"
     os.utime(statistics, ns=(0, counted.path("src", "labels", 3).stat().st_mtime_ns - 1))
     counted.only(Level.PROBLEM, "belongs to other labels", "3.png", **SAMPLING)
+
+
+class TestRareClasses:
+    """Rare class sampling needs a frame with enough pixels of one class."""
+
+    @pytest.mark.parametrize("limit", [dict(min_pixels=230), dict(min_share=0.95)])
+    def test_no_frame(self, world, limit):
+        world.only(Level.PROBLEM, "finds no frame", rare_class_sampling=limit)
+
+    @pytest.mark.parametrize("limit", [dict(min_pixels=200), dict(min_share=0.5)])
+    def test_some_frame(self, world, limit):
+        assert world.told(rare_class_sampling=limit) == []
+
+    def test_a_training_says_the_same(self, world):
+        from mmseg_uda.datasets import RareClassSampling, TaxonomyDataset
+        from mmseg_uda.errors import UserError
+
+        steps = [*LOAD[:2], dict(type="CropFields", crop_size=(4, 4)), LOAD[2]]
+        options = {k: v for k, v in world.data("src", pipeline=steps).items() if k != "type"}
+        with pytest.raises(UserError) as error:
+            RareClassSampling(TaxonomyDataset(**options), min_pixels=230)
+        ((_, told),) = world.told(rare_class_sampling=dict(min_pixels=230))
+        assert told == str(error.value)

@@ -76,7 +76,7 @@ def check_keys(configs: Mapping[str, Mapping[str, Any]]) -> None:
         warnings.simplefilter("ignore")
         for row, config in configs.items():
             try:
-                _check_keys(config)
+                check_config_keys(config)
             except UserError as error:
                 raise UserError(
                     f"Row {row}: {error.message}",
@@ -84,7 +84,12 @@ def check_keys(configs: Mapping[str, Mapping[str, Any]]) -> None:
                 ) from error
 
 
-def _check_keys(config: Mapping[str, Any]) -> None:
+def check_config_keys(config: Mapping[str, Any]) -> None:
+    """Checks the keys of ``uda`` and ``alignment`` of one config; see :func:`check_keys`.
+
+    Raises:
+        UserError: A key is unknown; names the nearest known key.
+    """
     from inspect import signature
 
     from mmengine.config import Config

@@ -65,7 +65,8 @@ def tiny(tmp_path, monkeypatch):
     data = dict(type="TaxonomyDataset", data_root=str(tmp_path), img_dir="rgb", label_dir="ids")
     data["pipeline"] = [dict(type=name) for name in ("LoadFrame", "LoadTrainIds", "PackFields")]
     path = tmp_path / "tiny.py"
-    Config(dict(train_dataloader=dict(dataset=dict(source=data)), model={})).dump(str(path))
+    pair = dict(type="DomainPairDataset", source=data)
+    Config(dict(train_dataloader=dict(dataset=pair), model={})).dump(str(path))
     monkeypatch.setattr(cli, "check_installation", lambda: [Finding("installation", Level.OK, "")])
     monkeypatch.setattr(preflight, "settle_for_cache_when_offline", lambda: None)
     return path

@@ -17,6 +17,7 @@ from mmseg_uda.config_files import find_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.configs import plain_config
+from mmseg_uda.experiments.doctor.build import check_build
 from mmseg_uda.experiments.doctor.data import check_data
 from mmseg_uda.experiments.doctor.installation import check_installation
 from mmseg_uda.experiments.doctor.networks import check_networks
@@ -94,6 +95,8 @@ def _diagnose(options: argparse.Namespace) -> list[Finding]:
     if configs and not broken:  # weights are read with the packages that may be broken
         findings += check_weights(configs)
         findings += check_networks(configs)
+    if configs and not any(f.level is Level.PROBLEM for f in findings):
+        findings += check_build(configs)
     return findings
 
 

@@ -4,6 +4,8 @@ They are put together of torch's and torchvision's parts. Only names and shapes 
 DeepLabV3+ the forward pass, written from the papers' description.
 """
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -16,12 +18,14 @@ CHANNELS = {
     "mobilenet_v2": (32, 320, 1280),
     "shufflenet_v2_x1_0": (116, 464, 1024),
 }
+SRHA = Path(__file__).parents[2] / "configs" / "srha"
 CONFIGS = {
-    "resnet50": "deeplabv3plus_r50-os16",
-    "resnet101": "deeplabv3plus_r101-os16",
-    "mobilenet_v2": "deeplabv3plus_mobilenetv2",
-    "shufflenet_v2_x1_0": "deeplabv3plus_shufflenetv2",
+    "resnet50": SRHA / "srha_r50-os16_b8-60k_gta2cbm.py",
+    "resnet101": SRHA / "srha_r101-os16_b9-60k_gta2cbm.py",
+    "mobilenet_v2": SRHA / "srha_mobilenetv2_b8-60k_gta2cbm.py",
+    "shufflenet_v2_x1_0": SRHA / "srha_shufflenetv2_b8-60k_gta2cbm.py",
 }
+MASK2FORMER = SRHA / "srha_r50-m2f_b8-120k_gta2cbm-adamw.py"
 
 
 def block(before, channels, kernel=1, dilation=1):

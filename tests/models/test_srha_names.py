@@ -5,15 +5,28 @@ import re
 import numpy as np
 import pytest
 import torch
-from released_networks import CONFIGS, DeepLab, Mask2Former, released
-from small import MODEL_CONFIGS, published
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from released_networks import CONFIGS, MASK2FORMER, DeepLab, Mask2Former, released
 from torch import nn
 
+import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.checkpoint import load_trainer_state
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import load_segmentor_weights, read_checkpoint
 from mmseg_uda.models.weights.files import coverage_problems
 from mmseg_uda.models.weights.srha_names import from_srha_names
+
+
+def ours(path):
+    """The segmentor of a config, on the meta device."""
+    with torch.device("meta"):
+        return MODELS.build(Config.fromfile(path).model)
+
+
+def zeros(state):
+    """Values that need no memory to speak of, in place of meta tensors."""
+    return {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in state.items()}
 
 
 def complete(segmentor, state):
@@ -25,7 +38,7 @@ def complete(segmentor, state):
 def test_deeplab_is_covered(arch):
     with torch.device("meta"):
         state = DeepLab(arch).state_dict()
-    complete(published(CONFIGS[arch]), state)
+    complete(ours(CONFIGS[arch]), state)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +58,7 @@ def test_variants_of_the_layout_are_covered(arch, pattern, name):
         state = DeepLab(arch).state_dict()
     changed = {re.sub(pattern, name, key): value for key, value in state.items()}
     assert changed.keys() != state.keys()
-    complete(published(CONFIGS[arch]), changed)
+    complete(ours(CONFIGS[arch]), changed)
 
 
 def test_counters_may_be_missing_and_blocks_counted_in_the_whole_network():
@@ -60,15 +73,15 @@ def test_counters_may_be_missing_and_blocks_counted_in_the_whole_network():
         if not key.endswith("num_batches_tracked")
     }
     assert "layer3.11.conv.0.0.weight" in state
-    complete(published(CONFIGS["mobilenet_v2"]), state)
+    complete(ours(CONFIGS["mobilenet_v2"]), state)
 
 
 @pytest.mark.parametrize("levels", [1, 3])
 def test_mask2former_is_covered(levels):
     with torch.device("meta"):
         state = Mask2Former(levels).state_dict()
-    state = {name: torch.empty(value.shape) for name, value in state.items()}
-    segmentor = published("mask2former_r50-os16")
+    state = zeros(state)
+    segmentor = ours(MASK2FORMER)
     assert segmentor.decode_head.top_down_levels == 1
     load_segmentor_weights(segmentor, state)
     assert segmentor.decode_head.top_down_levels == levels
@@ -96,7 +109,7 @@ def test_a_released_network_predicts_as_released(tmp_path, prefix):
     content = released(network, mean_iu=np.float64(0.4))
     state = {prefix + k.removeprefix("module."): v for k, v in content["state_dict"].items()}
     torch.save({**content, "state_dict": state}, tmp_path / "last_gtav_epoch_38.pth")
-    config = MODEL_CONFIGS / "deeplabv3plus_shufflenetv2.py"
+    config = CONFIGS["shufflenet_v2_x1_0"]
     segmentor = init_segmentor(config, tmp_path / "last_gtav_epoch_38.pth", "cpu")
     image = torch.randn(2, 3, 96, 128)
     expected, found = network(image), segmentor.encode_decode(image, [])
@@ -108,10 +121,7 @@ def test_a_released_network_predicts_as_released(tmp_path, prefix):
 def test_parts_of_mask2former_go_where_they_belong():
     tiny = dict(width=32, queries=5, encoder=1, decoder=2, ffn=(64, 64))
     network = randomised(Mask2Former(**tiny)).eval()
-    from mmengine.config import Config
-    from mmseg.registry import MODELS
-
-    cfg = Config.fromfile(MODEL_CONFIGS / "mask2former_r50-os16.py").model
+    cfg = Config.fromfile(MASK2FORMER).model
     cfg.backbone.pop("init_cfg")
     cfg.decode_head.update(
         channels=32, mask_channels=32, num_queries=5, encoder_layers=1, decoder_layers=2,
@@ -137,7 +147,7 @@ def test_parts_of_mask2former_go_where_they_belong():
 def test_training_does_not_exchange_parameters_that_an_optimizer_has():
     with torch.device("meta"):
         state = Mask2Former(3).state_dict()
-    segmentor = published("mask2former_r50-os16")
+    segmentor = ours(MASK2FORMER)
     before = segmentor.decode_head.pixel_decoder
     with pytest.raises(UserError, match="3 top-down levels.*the network 1") as caught:
         load_trainer_state(segmentor, {"state_dict": state}, "m2f.pth")
@@ -162,25 +172,21 @@ def test_what_no_parameter_shows_is_read_from_the_command(command, message, fix)
     with torch.device("meta"):
         content = released(DeepLab("resnet50"), command=command)
     with pytest.raises(UserError, match=message) as caught:
-        load_segmentor_weights(published("deeplabv3plus_r50-os16"), content, source="r50.pth")
+        load_segmentor_weights(ours(CONFIGS["resnet50"]), content, source="r50.pth")
     assert "r50.pth" in caught.value.message
     assert fix in caught.value.fix
 
 
 def test_a_baseline_of_robustnet_loads_without_standardisation():
-    from mmengine.config import Config
-    from mmseg.registry import MODELS
-
-    cfg = Config.fromfile(MODEL_CONFIGS / "deeplabv3plus_r50-os16.py").model
+    cfg = Config.fromfile(CONFIGS["resnet50"]).model
     cfg.backbone.standardize = False
     with torch.device("meta"):
-        network = DeepLab("resnet50")
-        load_segmentor_weights(
-            MODELS.build(cfg), released(network, command="--wt_layer 0 0 0 0 0 0 0")
-        )
-        content = released(network)
-        with pytest.raises(UserError, match="standardises the stem's output"):
-            load_segmentor_weights(MODELS.build(cfg), content)
+        network, segmentor = DeepLab("resnet50"), MODELS.build(cfg)
+    content = released(network, command="--wt_layer 0 0 0 0 0 0 0")
+    content["state_dict"] = zeros(content["state_dict"])
+    load_segmentor_weights(segmentor, content)
+    with pytest.raises(UserError, match="standardises the stem's output"):
+        load_segmentor_weights(segmentor, released(network))
 
 
 def test_instance_norms_with_weights_are_refused_by_name():
@@ -188,7 +194,7 @@ def test_instance_norms_with_weights_are_refused_by_name():
         network = DeepLab("mobilenet_v2")
         network.layer1[4].instance_norm_layer = nn.InstanceNorm2d(32, affine=True)
     with pytest.raises(UserError, match=r"IBN-Net .* layer1.4.instance_norm_layer.weight"):
-        load_segmentor_weights(published("deeplabv3plus_mobilenetv2"), network.state_dict())
+        load_segmentor_weights(ours(CONFIGS["mobilenet_v2"]), network.state_dict())
 
 
 def test_another_stem_is_refused_by_name():
@@ -198,7 +204,7 @@ def test_another_stem_is_refused_by_name():
         for index, channels in ((0, 64), (3, 64), (6, 128)):
             state[f"layer0.{index}.weight"] = torch.empty(channels, 64 if index else 3, 3, 3)
     with pytest.raises(UserError, match="three convolutions in its stem"):
-        load_segmentor_weights(published("deeplabv3plus_r101-os16"), state)
+        load_segmentor_weights(ours(CONFIGS["resnet101"]), state)
 
 
 def test_optimizer_and_numbers_of_numpy_are_read(tmp_path):
@@ -213,12 +219,9 @@ def test_optimizer_and_numbers_of_numpy_are_read(tmp_path):
 
 
 def test_a_published_mask2former_says_its_levels(tmp_path):
-    from mmengine.config import Config
-    from mmseg.registry import MODELS
-
     from mmseg_uda.apis import init_segmentor, publish
 
-    cfg = Config.fromfile(MODEL_CONFIGS / "mask2former_r50-os16.py")
+    cfg = Config.fromfile(MASK2FORMER)
     cfg.model.backbone.update(width=0.125, depth=0.25, init_cfg=None)
     cfg.model.decode_head.update(
         in_channels=[32, 64, 128, 256], channels=32, mask_channels=32, num_queries=5,

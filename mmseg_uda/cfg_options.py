@@ -46,6 +46,16 @@ TOP_LEVEL = frozenset(
     )
 )
 
+# Keys and hooks that change no number of a training.
+SILENT_KEYS = (
+    *("work_dir", "log_level", "filename", "launcher", "resume"),
+    *("visualizer", "vis_backends", "log_processor"),
+)
+SILENT_HOOKS = (
+    *("checkpoint", "logger", "job_files", "timer"),
+    *("visualization", "examples", "debug_panels"),
+)
+
 
 def add_config_flag(
     parser: argparse._ActionsContainer, description: str = "change config values"

@@ -18,7 +18,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a config.")
     parser.add_argument("config", help="config file with 'model' and 'uda'")
     parser.add_argument(
-        "--resume", action="store_true", help="continue from the newest checkpoint in the work dir"
+        "--resume",
+        action="store_true",
+        help="continue from the newest checkpoint in the work dir; learning rate, schedule and "
+        "length are those of the config",
+    )
+    parser.add_argument(
+        "--allow-changes",
+        action="store_true",
+        help="--resume even if data, method, batch, seed, precision or number of processes have "
+        "changed since the checkpoint",
     )
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision (default: fp32)")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
@@ -34,8 +43,14 @@ def main() -> None:
     require_loggers(args.log)
 
     from mmseg_uda.engine.config_file import load_config
-    from mmseg_uda.engine.processes import check_launcher, from_main_process, leave_processes
-    from mmseg_uda.engine.runner import build_runner, configure_threads
+    from mmseg_uda.engine.processes import (
+        check_launcher,
+        from_main_process,
+        join_processes,
+        leave_processes,
+    )
+    from mmseg_uda.engine.runner import build_runner, configure_threads, wrap_model
+    from mmseg_uda.engine.start import begin_training
     from mmseg_uda.experiments import preflight
 
     check_launcher(args.launcher)
@@ -53,19 +68,19 @@ def main() -> None:
         cfg.optim_wrapper.amp = args.amp
     if args.seed is not None:
         cfg.randomness = {**cfg.get("randomness", {}), "seed": args.seed}
-    add_loggers(cfg, args.log)
     # Before mmengine prints the config: who has no data wants to read that alone.
     hint = "correct the paths in the config, or --data-root DIR, if all data sets are elsewhere"
     preflight.require([cfg], hint, weights=False)
-    alone = args.launcher == "none"
-    told = preflight.inspect([cfg]) if alone else []
     configure_threads()
-    runner = build_runner(cfg)
-    if not alone:  # one process looks, all of them stop
-        told = from_main_process(lambda: preflight.inspect([cfg]))
-    for finding in told:
-        runner.logger.warning(str(finding))
-    runner.train()
+    if args.launcher != "none":
+        join_processes(args.launcher, (cfg.get("env_cfg") or {}).get("dist_cfg") or {})
+    told = from_main_process(lambda: preflight.inspect([cfg]))
+    with begin_training(wrap_model(cfg), args.allow_changes) as start:
+        add_loggers(cfg, args.log)
+        runner = build_runner(cfg, start)
+        for finding in told:
+            runner.logger.warning(str(finding))
+        runner.train()
     leave_processes()
 
 

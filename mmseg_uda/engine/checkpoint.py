@@ -59,7 +59,9 @@ def checkpoint_bytes(runner: Any) -> int:
     return sum(found.values())
 
 
-def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: str | Path) -> None:
+def load_trainer_state(
+    trainer: nn.Module, checkpoint: dict[str, Any], source: str | Path, whole: bool = True
+) -> None:
     """Load a checkpoint into a trainer.
 
     A checkpoint of the same trainer (student, teacher, buffers) must cover it exactly. Any
@@ -70,6 +72,7 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
         trainer: Model of the runner.
         checkpoint: As ``read_checkpoint`` returns.
         source: Where it came from, for messages.
+        whole: Refuse the checkpoint of another trainer; else it gives its student.
 
     Raises:
         UserError: If the checkpoint belongs to another trainer configuration or network, or
@@ -90,6 +93,9 @@ def load_trainer_state(trainer: nn.Module, checkpoint: dict[str, Any], source: s
     own = trainer.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    if (missing or unexpected or shapes) and not whole:
+        load_segmentor_weights(getattr(trainer, "model", trainer), checkpoint)
+        return
     if missing or unexpected or shapes:
         raise UserError(
             f"{source} does not fit the config: {len(missing)} entries are missing"

@@ -13,6 +13,8 @@ from mmseg_uda.engine.checkpoint import newest_first, step_of
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_text
 
+NAMES = "iter_{}.pth"
+
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
@@ -29,7 +31,7 @@ class SafeCheckpointHook(CheckpointHook):
         kwargs: Those of mmengine's ``CheckpointHook``; ``by_epoch`` is False.
 
     Raises:
-        UserError: If ``save_best`` lists several metrics.
+        UserError: If ``save_best`` lists several metrics, or for ``filename_tmpl``.
     """
 
     best_ckpt_path: str | None
@@ -46,6 +48,12 @@ class SafeCheckpointHook(CheckpointHook):
                 f"default_hooks.checkpoint.save_best={save_best!r} is no name of a metric.",
                 "Give one, such as 'mIoU'.",
             )
+        if kwargs.get("filename_tmpl", NAMES) != NAMES:
+            raise UserError(
+                f"default_hooks.checkpoint.filename_tmpl={kwargs['filename_tmpl']!r}: no resume "
+                "finds checkpoints of another name than iter_N.pth.",
+                "Leave it out.",
+            )
         kwargs["by_epoch"] = False
         # The stock class gets no max_keep_ckpts, so it deletes nothing.
         super().__init__(*args, save_best=save_best, **kwargs)
@@ -57,6 +65,10 @@ class SafeCheckpointHook(CheckpointHook):
         if not self._ready:
             super().before_train(runner)
             self._ready = True
+            best = getattr(self, "best_ckpt_path", None)
+            if best is not None:  # noted at the place where the run was then
+                self.best_ckpt_path = str(Path(self.out_dir) / Path(best).name)
+                runner.message_hub.update_info("best_ckpt", self.best_ckpt_path)
 
     def after_val_epoch(self, runner: Any, metrics: dict) -> None:
         """Save the best checkpoint, if this is it."""

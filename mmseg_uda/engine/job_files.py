@@ -46,10 +46,6 @@ class JobFilesHook(Hook):
         self._since = (0, 0.0)
         self._seconds = 0.0
 
-    def before_run(self, runner: Any) -> None:
-        """Tell the rest of the process where the run writes."""
-        runner.message_hub.update_info("work_dir", str(runner.work_dir))
-
     def before_train(self, runner: Any) -> None:
         """Drop evaluations of steps that a resumed run has yet to reach."""
         self._since = (runner.iter, time.time())

@@ -13,7 +13,7 @@ from typing import Any
 import mmengine.runner
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_distributed, is_main_process
+from mmengine.dist import get_world_size, is_distributed, is_main_process
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner.loops import IterBasedTrainLoop
 from mmseg.registry import LOOPS, MODELS, RUNNERS
@@ -25,9 +25,9 @@ from mmseg_uda.engine.checkpoint import (
     FORMAT_VERSION,
     checkpoint_bytes,
     load_trainer_state,
-    newest_first,
     sync_folder,
 )
+from mmseg_uda.engine.config_changes import PROCESSES
 from mmseg_uda.engine.distributed import choose_sync_bn, wrapper_config
 from mmseg_uda.engine.execution import spread_execution
 from mmseg_uda.engine.flat_keys import reject_flat_keys
@@ -35,14 +35,12 @@ from mmseg_uda.engine.interruption import InterruptionHook, StopRequest, quiet_w
 from mmseg_uda.engine.job_files import read_evaluations
 from mmseg_uda.engine.options import check_options
 from mmseg_uda.engine.processes import from_main_process, join_processes
+from mmseg_uda.engine.resume import GROUPS, parameter_groups, restore
+from mmseg_uda.engine.start import PARTIAL, Start, begin_training
 from mmseg_uda.engine.state_watch import require_finite_state
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import DISK_FULL, UserError, no_space
-from mmseg_uda.locks import training_in
-from mmseg_uda.models.weights import meta_of, read_checkpoint
-from mmseg_uda.models.weights.finite import require_finite, tensors_in
-
-PARTIAL = ".partial"
+from mmseg_uda.models.weights import read_checkpoint
 
 
 def wrap_model(cfg: Config) -> Config:
@@ -89,9 +87,21 @@ def wrap_model(cfg: Config) -> Config:
     return cfg
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Build the runner of a config with ``model`` and ``uda``; see :func:`wrap_model`."""
-    return Runner.from_cfg(wrap_model(cfg))
+def build_runner(cfg: Config, start: Start | None = None) -> Runner:
+    """Build the runner of a config with ``model`` and ``uda``; see :func:`wrap_model`.
+
+    Args:
+        cfg: Full config. It is not changed.
+        start: Where the training starts, if that is known (``begin_training``); else
+            ``Runner.train`` finds it out.
+    """
+    cfg = wrap_model(cfg)
+    randomness = dict(cfg.get("randomness") or {})
+    if start is not None and randomness.get("seed") is None:
+        cfg.randomness = {**randomness, "seed": start.seed}  # data are drawn by it
+    runner = Runner.from_cfg(cfg)
+    runner.start = start
+    return runner
 
 
 @RUNNERS.register_module(name="AdaptationRunner")
@@ -102,7 +112,14 @@ class Runner(mmengine.runner.Runner):
     (``mmseg_uda.engine.interruption``). Started with ``launcher``, several processes share a
     training (``mmseg_uda.engine.distributed``); ``sync_bn=True`` in the config then makes
     BatchNorm use the statistics of all their batches. Everything else is stock.
+
+    Attributes:
+        start: Where the training starts; found out when it begins.
+        allow_changes: Whether a checkpoint may be resumed as another experiment.
     """
+
+    start: Start | None = None
+    allow_changes = False
 
     def setup_env(self, env_cfg: dict) -> None:
         """Connect the processes, then as mmengine."""
@@ -134,10 +151,10 @@ class Runner(mmengine.runner.Runner):
         """
         request = StopRequest()
         with ExitStack() as stack:
-            if is_main_process():
-                stack.enter_context(training_in(Path(self.work_dir)))
-                for partial_file in Path(self.work_dir).glob(f"*{PARTIAL}"):
-                    partial_file.unlink()  # of a run that was killed while it saved
+            if self.start is None:
+                self.start = stack.enter_context(begin_training(self.cfg, self.allow_changes))
+            # A bad step is written there.
+            self.message_hub.update_info("work_dir", self.work_dir)
             stack.callback(request.close)
             self.register_hook(InterruptionHook(request))
             return super().train()
@@ -172,11 +189,16 @@ class Runner(mmengine.runner.Runner):
         if isinstance(model, Trainer):
             model.before_save()
         optimizer = getattr(self.optim_wrapper, "optimizer", None)
-        require_finite_state(model, optimizer, (meta or {}).get("iter", self.iter))
-        meta = {**(meta or {}), "format_version": FORMAT_VERSION}
-        written = Path(out_dir) / f"{filename}{PARTIAL}"
+        require_finite_state(model, optimizer, int((meta or {}).get("iter", self.iter)))
+        known = {
+            **(meta or {}),
+            "format_version": FORMAT_VERSION,
+            PROCESSES: get_world_size(),
+            GROUPS: parameter_groups(model, self.optim_wrapper),
+        }
+        written = Path(out_dir) / Path(filename).with_suffix(PARTIAL)
         try:
-            super().save_checkpoint(out_dir, written.name, *args, meta=meta, **kwargs)
+            super().save_checkpoint(out_dir, written.name, *args, meta=known, **kwargs)
             if is_main_process():
                 with open(written, "r+b") as file:
                     seal(file)
@@ -205,40 +227,52 @@ class Runner(mmengine.runner.Runner):
     ) -> dict:
         """Load trainer or segmentor weights; see :func:`load_trainer_state`."""
         checkpoint = read_checkpoint(filename)
-        # mmengine's resume would execute the config text of an old checkpoint.
-        checkpoint["meta"] = {k: v for k, v in meta_of(checkpoint).items() if k != "config"}
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        load_trainer_state(model, checkpoint, filename)
+        load_trainer_state(model, checkpoint, filename, whole=strict)
         self._has_loaded = True
         self.logger.info(f"Loaded {filename}")
         return checkpoint
 
     def load_or_resume(self) -> None:
-        """Resume from the newest checkpoint that can be read; older ones stand in."""
-        if self._has_loaded or not self._resume or self._load_from is not None:
-            super().load_or_resume()
-            return
-        path = from_main_process(self._newest_checkpoint)
-        if path is not None:
-            self.resume(path)
+        """Resume, or load initial weights, as ``start`` says; then record the config.
 
-    def _newest_checkpoint(self) -> str | None:
-        problems = []
-        for path in newest_first(Path(self.work_dir)):
-            try:
-                require_finite(tensors_in(read_checkpoint(path)), path)
-            except UserError as error:
-                problems.append(str(error))
-                self.logger.warning(f"{error}\nTrying the checkpoint before it.")
-                continue
-            return str(path)
-        if problems:
-            raise UserError(
-                f"No checkpoint in {self.work_dir} can be read.",
-                "Delete the broken files to start again from the beginning.",
-            )
-        return None
+        An evaluation, which has no start, takes ``load_from``.
+        """
+        if self._has_loaded:
+            return
+        start = self.start or Start()
+        for note in start.notes:
+            self.logger.warning(note)
+        if start.checkpoint is not None:
+            self.resume(start.checkpoint)
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+            model = self.model.module if is_model_wrapper(self.model) else self.model
+            if self.start is not None and isinstance(model, Trainer):
+                model.restart()
+        if self.start is not None:
+            super().dump_config()
+
+    def dump_config(self) -> None:
+        """Nothing yet: a training that is refused leaves the recorded config as it is."""
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Restore the state of a training.
+
+        Rates and schedule are the config's (``mmseg_uda.engine.resume``); where the run writes,
+        and all else that it has found out by itself, is not overwritten.
+
+        Args:
+            filename: Checkpoint.
+            args: Not used, as all that mmengine lets one choose.
+            kwargs: Not used.
+
+        Raises:
+            UserError: The checkpoint belongs to another network, optimizer or label space.
+        """
+        restore(self, self.load_checkpoint(filename, strict=True))
+        self.logger.info(f"Resumed step {self.iter} of {filename}")
 
 
 @LOOPS.register_module()

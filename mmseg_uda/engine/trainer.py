@@ -197,6 +197,11 @@ class Trainer(BaseModel):
         """
         self._finite.settle()
 
+    def restart(self) -> None:
+        """Count the steps from 0: the weights of another training begin a new one."""
+        self.step.zero_()
+        self._step = 0
+
     def check_sync_bn(self) -> None:
         """Raise a ``UserError`` if forward passes may happen in some processes only."""
 

@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.cfg_options import SILENT_HOOKS, SILENT_KEYS
 from mmseg_uda.errors import REQUEUE_STATUS, UserError
 from mmseg_uda.files import read_json, write_json
 from mmseg_uda.locks import Lock, is_trained_in
@@ -76,16 +77,6 @@ class Action(Enum):
     RESUME = "resume"
 
 
-# What changes no number of a run.
-FINGERPRINT_EXCLUDES = (
-    *("work_dir", "log_level", "filename", "launcher", "resume"),
-    *("visualizer", "vis_backends", "log_processor"),
-)
-SILENT_HOOKS = (
-    *("checkpoint", "logger", "job_files", "timer"),
-    *("visualization", "examples", "debug_panels"),
-)
-
 # A training that one of these ended did not fail by itself; it resumes at the next call.
 CUT_OFF_SIGNALS = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL),
@@ -119,7 +110,7 @@ def fingerprint(config: Mapping[str, Any], extra: tuple[str, ...] = ()) -> str:
         config: Config as plain dicts, lists, tuples and scalars.
         extra: Options outside the config that change the run (``--amp``, ``--cfg-options``).
     """
-    kept = {key: value for key, value in config.items() if key not in FINGERPRINT_EXCLUDES}
+    kept = {key: value for key, value in config.items() if key not in SILENT_KEYS}
     if isinstance(kept.get("default_hooks"), Mapping):
         hooks = kept["default_hooks"].items()
         kept["default_hooks"] = {name: hook for name, hook in hooks if name not in SILENT_HOOKS}

@@ -7,11 +7,13 @@ from typing import Any
 
 from mmengine.registry import Registry
 
+from mmseg_uda.engine.config_changes import REGISTRIES
 from mmseg_uda.engine.options import check_options, nearest
 from mmseg_uda.errors import UserError
 from mmseg_uda.self_training.components import Components
 
 COMPONENTS = Registry("self-training component", scope="mmseg", locations=["mmseg_uda.methods"])
+REGISTRIES.append(COMPONENTS)
 
 
 def build_components(configs: Mapping[str, Any], options: Iterable[str] = ()) -> Components:

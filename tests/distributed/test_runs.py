@@ -52,6 +52,16 @@ def test_killed_and_resumed_is_bit_exact(tmp_path):
     assert names["components.relabel.counts"].sum() > partial["components.relabel.counts"].sum()
 
 
+def test_a_start_that_is_refused_ends_all_processes(tmp_path):
+    together(run_config, tmp_path, 2)
+    for changes, told in ((dict(resume=False), "--resume"), ({"uda.alpha": 0.5}, "uda.alpha")):
+        _, results = start(run_config, tmp_path, 4, changes)
+        assert [result["error"] for result in results] == ["UserError"] * 2
+        assert told in results[0]["message"] and results[0]["message"] == results[1]["message"]
+    _, (result,) = start(run_config, tmp_path, 4, world=1)
+    assert "processes changed" in result["message"]
+
+
 def test_validation_counts_every_image_once(tmp_path):
     changes = with_validation(tmp_path)
     changes["val_dataloader"]["dataset"]["type"] = "ThreeImages"

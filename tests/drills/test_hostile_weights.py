@@ -55,7 +55,7 @@ def test_all_checkpoints_of_a_run_are_traps(tmp_path, sprung):
     run = tmp_path / "run"
     run.mkdir()
     torch.save(dict(state_dict={}, trap=Trap(sprung)), run / "iter_2.pth")
-    with pytest.raises(UserError, match="No checkpoint in .* can be read"):
+    with pytest.raises(UserError, match="No checkpoint in .* can be resumed"):
         train(run)
     assert not sprung.exists()
 

@@ -113,6 +113,7 @@ def test_the_tool_says_so_in_one_message_and_resumes_from_before(tmp_path, capfd
     assert "Not finite at step 3: loss_poison" in output.err and "clip_grad" in output.err
     assert "Traceback" not in output.err + output.out
     runner = build(tmp_path, 6)
+    runner.allow_changes = True  # without the poison
     runner.train()
     assert runner.iter == 6
 

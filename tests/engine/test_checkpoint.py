@@ -17,6 +17,12 @@ def state_after(work_dir, steps, **changes):
     return torch.load(work_dir / f"iter_{steps}.pth", weights_only=True)
 
 
+def changing_runner(work_dir, **changes):
+    runner = build_runner(config(work_dir, 4, **changes))
+    runner.allow_changes = True
+    return runner
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     whole = state_after(tmp_path / "whole", 6)
     state_after(tmp_path / "parts", 4)
@@ -62,7 +68,7 @@ def test_a_truncated_checkpoint_is_none_of_those_that_are_kept(tmp_path):
 
 def test_no_readable_checkpoint_is_an_error(tmp_path):
     (tmp_path / "iter_2.pth").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="No checkpoint in .* can be read"):
+    with pytest.raises(UserError, match="No checkpoint in .* can be resumed"):
         build_runner(config(tmp_path)).train()
 
 
@@ -70,13 +76,13 @@ def test_another_configuration_is_refused(tmp_path):
     state_after(tmp_path, 2)
     changed = {"uda.masking.alpha": 0.5}  # brings a teacher of its own
     with pytest.raises(UserError, match="does not fit the config"):
-        build_runner(config(tmp_path, 4, **changed)).train()
+        changing_runner(tmp_path, **changed).train()
 
 
 def test_other_initial_weights_are_noticed(tmp_path):
     state_after(tmp_path, 2)
     with pytest.raises(UserError, match="feature distance"):
-        build_runner(config(tmp_path, 4, randomness=dict(seed=5))).train()
+        changing_runner(tmp_path, randomness=dict(seed=5)).train()
 
 
 def test_progress_is_written(tmp_path):
@@ -116,6 +122,12 @@ def test_flat_keys_are_answered(tmp_path, key, answer):
     cfg = config(tmp_path, **{f"uda.{key}": 1})
     with pytest.raises(UserError, match=answer):
         wrap_model(cfg)
+
+
+def test_checkpoints_of_another_name_are_refused(tmp_path):
+    changes = {"default_hooks.checkpoint.filename_tmpl": "step_{}.pth"}
+    with pytest.raises(UserError, match=r"filename_tmpl='step_\{\}\.pth'"):
+        build_runner(config(tmp_path, **changes))
 
 
 def test_an_unknown_trainer_is_named(tmp_path):

@@ -189,13 +189,13 @@ class Runner(mmengine.runner.Runner):
         if isinstance(model, Trainer):
             model.before_save()
         optimizer = getattr(self.optim_wrapper, "optimizer", None)
-        require_finite_state(model, optimizer, int((meta or {}).get("iter", self.iter)))
-        known = {
+        known: dict[str, Any] = {
             **(meta or {}),
             "format_version": FORMAT_VERSION,
             PROCESSES: get_world_size(),
             GROUPS: parameter_groups(model, self.optim_wrapper),
         }
+        require_finite_state(model, optimizer, known.get("iter", self.iter))
         written = Path(out_dir) / Path(filename).with_suffix(PARTIAL)
         try:
             super().save_checkpoint(out_dir, written.name, *args, meta=known, **kwargs)

@@ -195,7 +195,7 @@ class Runner(mmengine.runner.Runner):
             PROCESSES: get_world_size(),
             GROUPS: parameter_groups(model, self.optim_wrapper),
         }
-        require_finite_state(model, optimizer, known.get("iter", self.iter))
+        require_finite_state(model, optimizer, known["iter"] if "iter" in known else self.iter)
         written = Path(out_dir) / Path(filename).with_suffix(PARTIAL)
         try:
             super().save_checkpoint(out_dir, written.name, *args, meta=known, **kwargs)

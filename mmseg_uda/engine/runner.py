@@ -195,7 +195,8 @@ class Runner(mmengine.runner.Runner):
             PROCESSES: get_world_size(),
             GROUPS: parameter_groups(model, self.optim_wrapper),
         }
-        require_finite_state(model, optimizer, known["iter"] if "iter" in known else self.iter)
+        step = known.get("iter")
+        require_finite_state(model, optimizer, self.iter if step is None else step)
         written = Path(out_dir) / Path(filename).with_suffix(PARTIAL)
         try:
             super().save_checkpoint(out_dir, written.name, *args, meta=known, **kwargs)

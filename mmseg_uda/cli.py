@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import os
 import re
 import sys
@@ -12,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag, config_mistake
-from mmseg_uda.errors import DISK_FULL, UserError, no_space
+from mmseg_uda.errors import UserError
+from mmseg_uda.places import settle_home
+from mmseg_uda.system_errors import explain
 
 DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
 # Folder where the processes of a run note which messages have been printed.
@@ -22,31 +25,48 @@ LONGEST_NAME = 200
 # What gloo says when the process at the other end is gone.
 PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
+_told: set[str] = set()
+
 
 def run_tool(main: Callable[[], int | None]) -> None:
-    """Run a tool's ``main``; a user's mistake or a full disk becomes one message, exit status 2."""
+    """Run a tool's ``main``; what it cannot help becomes one message, exit status 2.
+
+    That is a user's mistake, and what the machine refuses: files, disks, memory.
+    """
     # mmcv's advice to install its compiled operators; nothing here uses them.
     warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+    logging.Handler.handleError = _tell_once  # type: ignore
     try:
+        settle_home()
         status = main()
-    except UserError as error:
-        status = report_error(error)
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        status = report_error(no_space(error.filename or "a file"))
+    except KeyboardInterrupt:
+        status = 130
     except Exception as error:
-        wrong = config_mistake(error)
-        if wrong is not None:
-            status = report_error(wrong)
+        known = readable(error)
+        if known is not None:
+            error.__traceback__ = None  # its frames hold what fills the memory
+            status = report_error(known)
         elif isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEER_LOST):
             print("Another process of this run has ended; its message says why.", file=sys.stderr)
             status = 1
         else:
             raise
-    except KeyboardInterrupt:
-        status = 130
     sys.exit(status or 0)
+
+
+def _tell_once(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Tells that a log cannot be written, where Python prints a traceback for every line."""
+    error = sys.exc_info()[1]
+    known = explain(error) if error is not None else None
+    text = f"WARNING: log lines are lost. {known or error}"
+    if text not in _told:
+        _told.add(text)
+        print(text, file=sys.stderr)
+
+
+def readable(error: Exception) -> UserError | None:
+    """Returns what the user has to know about an error; None for a fault of the program."""
+    return error if isinstance(error, UserError) else config_mistake(error) or explain(error)
 
 
 def report_error(error: UserError) -> int:
@@ -54,8 +74,6 @@ def report_error(error: UserError) -> int:
 
     Of several processes that fail alike, and share the folder of ``MMSEG_UDA_SAID``, one prints.
     """
-    from rich.console import Console
-
     text = f"Error: {error}"
     if SAID_VARIABLE in os.environ:
         name = hashlib.sha1(text.encode()).hexdigest()
@@ -63,8 +81,13 @@ def report_error(error: UserError) -> int:
             (Path(os.environ[SAID_VARIABLE]) / name).touch(exist_ok=False)
         except FileExistsError:
             return 2
-    console = Console(stderr=True)
-    console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    try:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    except MemoryError:
+        print(text, file=sys.stderr)
     return 2
 
 

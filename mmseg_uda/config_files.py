@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmseg_uda.cfg_options import TOP_LEVEL
 from mmseg_uda.errors import UserError
+from mmseg_uda.regular_files import require_file
 from mmseg_uda.released import JSON, read_json
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def find_config(name: str | Path) -> Path:
         for path in (folder / name, folder / f"{name}.py"):
             if _is_file(path):
                 return path
-    raise UserError(f"There is no config {str(name)[:200]}.", _nearest(Path(name)))
+    require_file(name, f"There is no config {str(name)[:200]}.", _nearest(Path(name)))
+    raise UserError(f"{str(name)[:200]} cannot be read.", _nearest(Path(name)))
 
 
 def _is_file(path: Path) -> bool:

@@ -15,6 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.errors import UserError
+from mmseg_uda.regular_files import read_text
+
 # .NAME~MACHINE~PROCESS~RANDOM.SUFFIX: whoever finds it can tell whether somebody still writes it.
 _TEMPORARY = re.compile(r"\..*~(?P<machine>[0-9a-f]{8})~(?P<process>\d+)~\w{8}(\..*)?")
 _DAY = 24 * 3600.0
@@ -109,8 +112,8 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 def read_json(path: Path) -> Any:
     """Returns the content of a JSON file, None where it is missing or not (yet) readable."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(read_text(path))
+    except (UserError, ValueError, RecursionError):
         return None
 
 

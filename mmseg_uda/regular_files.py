@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmseg_uda.errors import UserError
 
+MISSING = "is missing"
 # What stands in the place of a file.
 NO_FILES = {
     stat.S_IFDIR: "is a folder",
@@ -23,12 +24,28 @@ def why_no_file(path: str | Path) -> str | None:
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return "is a link to nothing" if os.path.islink(path) else "is missing"
+        return "is a link to nothing" if os.path.islink(path) else MISSING
     except (OSError, ValueError) as error:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     if stat.S_ISREG(mode):
         return None
     return f"{NO_FILES.get(stat.S_IFMT(mode), 'is something else')}, not a file"
+
+
+def require_file(path: str | Path, missing: str, fix: str | None = None) -> None:
+    """Checks that there is a file to read.
+
+    Args:
+        path: The file.
+        missing: What to say where there is nothing of that name.
+        fix: What to do.
+
+    Raises:
+        UserError: There is none, or something else: a folder, a pipe, a device.
+    """
+    fault = why_no_file(path)
+    if fault is not None:
+        raise UserError(missing if fault == MISSING else f"{path} {fault}.", fix)
 
 
 def read_bytes(path: str | Path, fix: str | None = None) -> bytes:

@@ -20,6 +20,7 @@ from mmseg_uda.miniworld.sheets import contact_sheet, crop_sheet
 from mmseg_uda.miniworld.unseen import UNSEEN, WEB_DETAILS
 from mmseg_uda.miniworld.web import DOMAIN
 from mmseg_uda.miniworld.world import DEFAULT_COUNTS
+from mmseg_uda.places import require_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -123,6 +124,8 @@ def main() -> None:
     }
     options = WorldOptions(args.seed, args.strength, *args.size, counts)
     weights = None if args.no_weights else args.weights
+    for folder in filter(None, (args.out, weights)):
+        require_folder(folder)
     paths = ensure_miniworld(
         args.out,
         weights,

@@ -9,6 +9,7 @@ import argparse
 import os
 
 from mmseg_uda.cli import add_config_options, add_tta_options, apply_environment, run_name, run_tool
+from mmseg_uda.places import require_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,6 +63,8 @@ def main() -> None:
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher
     set_inference(cfg, args.inference_mode, args.sequential_slide)
+    for folder in filter(None, (cfg.work_dir, args.out)):
+        require_folder(folder)
     configure_threads()
     metrics = test_checkpoint(
         cfg,

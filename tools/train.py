@@ -11,6 +11,7 @@ import argparse
 from mmseg_uda.cli import add_config_options, apply_environment, run_name, run_tool
 from mmseg_uda.errors import UserError
 from mmseg_uda.loggers import add_log_option, add_loggers, require_loggers
+from mmseg_uda.places import require_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,6 +72,7 @@ def main() -> None:
     # Before mmengine prints the config: who has no data wants to read that alone.
     hint = "correct the paths in the config, or --data-root DIR, if all data sets are elsewhere"
     preflight.require([cfg], hint, weights=False)
+    require_folder(cfg.work_dir)
     configure_threads()
     if args.launcher != "none":
         join_processes(args.launcher, (cfg.get("env_cfg") or {}).get("dist_cfg") or {})

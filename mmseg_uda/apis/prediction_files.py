@@ -17,6 +17,7 @@ from mmseg_uda.apis.segmentor import taxonomy_of
 from mmseg_uda.errors import UserError
 from mmseg_uda.evaluation.streaming_iou import written_ids
 from mmseg_uda.files import read_json, replacing, write_json
+from mmseg_uda.places import require_folder
 from mmseg_uda.visualization.canvas import Classes, legend
 
 KINDS = ("color", "ids", "overlay")
@@ -92,8 +93,10 @@ class PredictionFolder:
             overwrite: Forget what was there.
 
         Raises:
-            UserError: The folder holds predictions made with other settings.
+            UserError: The folder cannot be written to, or holds predictions made with other
+                settings.
         """
+        require_folder(self.root)
         settings = json.loads(json.dumps(settings, default=str))  # as they are read back
         before = read_json(self.root / SETTINGS)
         if before is not None and before != settings and not overwrite:

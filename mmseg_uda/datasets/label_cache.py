@@ -14,6 +14,7 @@ from mmengine.dist import barrier, is_main_process
 from mmseg_uda.errors import UserError, of_many
 from mmseg_uda.files import read_json, write_json
 from mmseg_uda.labels import cache_files, fingerprint_of
+from mmseg_uda.labels.statistics_files import CACHE_VARIABLE
 from mmseg_uda.progress import track
 
 if TYPE_CHECKING:
@@ -63,15 +64,26 @@ def cached_per_label(
         if failures:
             raise of_many(failures, len(paths), "label files cannot be used")
         content = {key: dict(zip(names, values, strict=True))}
-        try:
-            write_json(candidates[0], content, indent=None)
-        except OSError:
-            write_json(candidates[1], content, indent=None)
+        _write(candidates, content)
     barrier()
     stored = _read(candidates, key, names)
     if stored is None:
         raise FileNotFoundError(f"None of {', '.join(map(str, candidates))} can be read.")
     return stored
+
+
+def _write(candidates: Sequence[Path], content: Any) -> None:
+    refused = []
+    for path in candidates:
+        try:
+            write_json(path, content, indent=None)
+            return
+        except OSError as error:
+            refused.append(f"{path.parent}: {error.strerror or error}")
+    raise UserError(
+        f"What was counted in the label files cannot be kept: {'; '.join(refused)}.",
+        f"Set {CACHE_VARIABLE} to a folder that you may write to.",
+    )
 
 
 def _read(candidates: Sequence[Path], key: str, names: Sequence[str]) -> list[Any] | None:

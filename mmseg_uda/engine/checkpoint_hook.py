@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
-from mmseg_uda.engine.checkpoint import newest_first, step_of
-from mmseg_uda.errors import UserError
+from mmseg_uda.engine.checkpoint import checkpoint_bytes, newest_first, step_of
+from mmseg_uda.errors import UserError, no_space
 from mmseg_uda.files import write_text
 
 NAMES = "iter_{}.pth"
@@ -61,14 +62,22 @@ class SafeCheckpointHook(CheckpointHook):
         self._ready = False
 
     def before_train(self, runner: Any) -> None:
-        """Prepare, once: a validation made up for on resume comes before the training."""
-        if not self._ready:
-            super().before_train(runner)
-            self._ready = True
-            best = getattr(self, "best_ckpt_path", None)
-            if best is not None:  # noted at the place where the run was then
-                self.best_ckpt_path = str(Path(self.out_dir) / Path(best).name)
-                runner.message_hub.update_info("best_ckpt", self.best_ckpt_path)
+        """Prepare, once: a validation made up for on resume comes before the training.
+
+        Raises:
+            UserError: The disk is too small for a single checkpoint.
+        """
+        if self._ready:
+            return
+        super().before_train(runner)
+        self._ready = True
+        best = getattr(self, "best_ckpt_path", None)
+        if best is not None:  # noted at the place where the run was then
+            self.best_ckpt_path = str(Path(self.out_dir) / Path(best).name)
+            runner.message_hub.update_info("best_ckpt", self.best_ckpt_path)
+        needed = checkpoint_bytes(runner)
+        if is_main_process() and shutil.disk_usage(self.out_dir).free < needed:
+            raise no_space(Path(self.out_dir) / self.filename_tmpl.format("N"), needed)
 
     def after_val_epoch(self, runner: Any, metrics: dict) -> None:
         """Save the best checkpoint, if this is it."""

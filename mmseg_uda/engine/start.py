@@ -20,6 +20,7 @@ from mmseg_uda.files import remove_leftovers
 from mmseg_uda.locks import training_in
 from mmseg_uda.models.weights import meta_of, read_checkpoint
 from mmseg_uda.models.weights.finite import require_finite, tensors_in
+from mmseg_uda.regular_files import require_file
 
 LAST = "last_checkpoint"
 PARTIAL = ".pth.partial"
@@ -76,10 +77,12 @@ def find_start(cfg: Config, processes: int, allow_changes: bool) -> Start:
     folder holds none; one of another experiment gives its weights alone.
 
     Raises:
-        UserError: See :func:`begin_training`.
+        UserError: See :func:`begin_training`; or something else has the name of a checkpoint.
     """
     folder = checkpoint_folder(cfg)
     found = newest_first(folder)
+    for path in found:
+        require_file(path, f"{path} is gone.", "Move it away: checkpoints have such names.")
     if not cfg.get("resume"):
         if found:
             raise UserError(

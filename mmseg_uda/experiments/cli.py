@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mmseg_uda.cli import readable, report_error
 from mmseg_uda.config_files import ROOT
-from mmseg_uda.errors import DISK_FULL, UserError, no_space
+from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import disk, preflight, profiles
 from mmseg_uda.experiments.arguments import (
     check,
@@ -41,6 +42,7 @@ from mmseg_uda.experiments.plan import (
 from mmseg_uda.experiments.report import write_report
 from mmseg_uda.experiments.slots import make_slots
 from mmseg_uda.loggers import require_loggers
+from mmseg_uda.places import require_folder, settle_home
 from mmseg_uda.taxonomy import resolve_data_root
 from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
 
@@ -71,20 +73,13 @@ def main(
     """
     options = parser().parse_args(arguments)
     try:
+        settle_home()
         return _run(tables, options, train, make_world, align)
-    except OSError as error:
-        if error.errno not in DISK_FULL:
+    except Exception as error:
+        known = readable(error)
+        if known is None:
             raise
-        return _tell(no_space(error.filename or options.work_dir / "a file"))
-    except UserError as error:
-        return _tell(error)
-
-
-def _tell(error: UserError) -> int:
-    Console(stderr=True).print(
-        f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
-    return EXIT_USER
+        return report_error(known)
 
 
 def _run(
@@ -115,6 +110,7 @@ def _run(
     else:
         experiment = find_experiment(tables, arguments.exp)
     experiment = options.table(experiment)
+    require_folder(options.folder(experiment))
     if arguments.report:
         paths = write_report(experiment, options.folder(experiment), options.profile)
         console.print(paths[0].read_text(encoding="utf-8"), markup=False, highlight=False)

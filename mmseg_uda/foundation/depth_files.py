@@ -17,6 +17,7 @@ from mmseg_uda.errors import UserError, of_many
 from mmseg_uda.files import replacing
 from mmseg_uda.foundation.depth_anything import DepthAnything, Preparation, quantize
 from mmseg_uda.labels import read_image
+from mmseg_uda.places import require_folder
 from mmseg_uda.progress import track
 from mmseg_uda.taxonomy import DataLocation
 
@@ -93,6 +94,7 @@ def render_depth(
     pending = [name for name in names if overwrite or not files[name].is_file()]
     if not pending:
         return 0
+    require_folder(location.depth_folder)
     loader = DataLoader(
         _Images(Path(location.image_folder), pending, model.preparation),
         batch_size=batch_size,

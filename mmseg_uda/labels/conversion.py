@@ -13,6 +13,7 @@ from PIL import Image
 from mmseg_uda.cli import worker_count
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, write_json
+from mmseg_uda.places import require_folder
 from mmseg_uda.taxonomy import Taxonomy, load_taxonomy
 from mmseg_uda.taxonomy.companions import belongs, kinds
 from mmseg_uda.taxonomy.folders import Leftovers, scan
@@ -143,7 +144,11 @@ def taxonomy() -> Taxonomy:
 
 
 def parse_options(description: str, gt_dir: str, nproc: int) -> argparse.Namespace:
-    """Parses the command line that all converters have: root, --gt-dir, --out-dir, --nproc."""
+    """Parses the command line that all converters have: root, --gt-dir, --out-dir, --nproc.
+
+    Raises:
+        UserError: The folder for statistics cannot be written to.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("root", type=Path, help="root folder of the data set")
     parser.add_argument("--gt-dir", default=gt_dir, help=f"label folder below it ({gt_dir})")
@@ -151,4 +156,7 @@ def parse_options(description: str, gt_dir: str, nproc: int) -> argparse.Namespa
         "-o", "--out-dir", type=Path, help="folder for statistics and lists (the root folder)"
     )
     parser.add_argument("--nproc", type=worker_count, default=nproc, help=f"processes ({nproc})")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.out_dir is not None:  # it is needed at the end of the conversion
+        require_folder(options.out_dir)
+    return options

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.regular_files import read_bytes
+from mmseg_uda.system_errors import NO_MEMORY
 
 from .damage import hidden_fault, listening, visible_fault
 from .headers import COPY_AGAIN, FORMATS, TURNED, bits_of, read_header, upright
@@ -67,6 +68,8 @@ def decode(data: bytes, path: str | Path, flags: int) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(f"{path}: {error.err}") from error
         raise UserError(
             f"{path} cannot be decoded; OpenCV says '{str(error.err or error).strip()}'.",
             fix=f"{COPY_AGAIN}, or make it smaller",
@@ -129,6 +132,8 @@ def read_label(path: str) -> np.ndarray:
     except UnidentifiedImageError as error:
         raise UserError(f"{path} is no image, or a damaged one.", fix=COPY_AGAIN) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if NO_MEMORY.search(str(error)):
+            raise MemoryError(f"{path}: {error}") from error
         raise UserError(f"{path} cannot be decoded: {error}.", fix=COPY_AGAIN) from error
 
 

@@ -90,4 +90,4 @@ def fingerprint_of(paths: Sequence[str], names: Sequence[str], options: str = ""
 def _user_cache() -> Path:
     if CACHE_VARIABLE in os.environ:
         return Path(os.environ[CACHE_VARIABLE])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mmseg_uda"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mmseg_uda")

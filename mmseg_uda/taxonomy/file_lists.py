@@ -13,6 +13,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.regular_files import read_bytes
 
 from .folders import same_name, similar
 
@@ -44,10 +45,7 @@ def read_list(path: Path) -> list[Entry]:
     Raises:
         UserError: The file cannot be read or has another encoding.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.", FORM) from error
+    data = read_bytes(path, FORM)
     encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)

@@ -16,6 +16,7 @@ import yaml
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_text
+from mmseg_uda.regular_files import read_text
 
 from .taxonomy import Taxonomy, load_taxonomy
 from .taxonomy_map import TaxonomyMap, taxonomy_map_from
@@ -206,10 +207,7 @@ def _located(taxonomy: str | Path) -> str:
 
 
 def _text(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "save the answer as text") from error
+    return read_text(path, "save the answer as text")
 
 
 def _listed(names: Sequence[str]) -> str:

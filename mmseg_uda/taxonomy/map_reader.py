@@ -10,6 +10,7 @@ from typing import Any
 from mmseg_uda.errors import UserError
 
 from .taxonomy import Taxonomy, load_taxonomy
+from .yaml_files import name_in
 
 KEYS = {
     *("name", "source", "target", "source_classes", "target_classes", "palette", "ignore_index"),
@@ -95,7 +96,7 @@ class _MapReader:
         eval_ids = self.ids("eval_ids", default=range(len(self.target)))
         known = {d for d in defaults if d != self.target.ignore_index}
         return {
-            "name": str(self.content.get("name", self.path.stem)),
+            "name": name_in(self.content, self.path),
             "source": self.source,
             "target": self.target,
             "defaults": tuple(defaults),
@@ -122,8 +123,7 @@ class _MapReader:
     def taxonomy(self, side: str) -> Taxonomy:
         """A taxonomy by name, by path from the file's folder, or by its classes alone."""
         if (given := self.content.get(side)) is not None:
-            beside = self.path.parent / str(given)
-            return load_taxonomy(beside if beside.is_file() else str(given))
+            return self.other(side, given)
         classes = self.content.get(f"{side}_classes")
         if classes is None or not _texts(classes):
             raise UserError(
@@ -136,9 +136,18 @@ class _MapReader:
         palette = self.content.get("palette") if side == "target" else None
         if palette is None:
             palette = [_colour(k) for k in range(len(classes))]
-        if len(palette) != len(classes) or not all(len(color) == 3 for color in palette):
-            raise UserError(f"{self.path}: palette has to hold one RGB colour per target class.")
+        if not _listed(palette) or len(palette) != len(classes) or not all(map(_is_color, palette)):
+            raise UserError(
+                f"{self.path}: palette has to hold one RGB colour per target class.",
+                "for example '- [128, 64, 128]', three numbers in 0..255",
+            )
         ignore = self.content.get("ignore_index", 255 if len(classes) <= 255 else 65535)
+        if not _is_int(ignore) or not len(classes) <= ignore <= 65535:
+            raise UserError(
+                f"{self.path}: ignore_index {ignore!r} is no id behind those of the "
+                f"{len(classes)} {side} classes.",
+                "255, or 65535 for more than 255 classes",
+            )
         return Taxonomy(
             name=f"{self.path.stem}.{side}",
             classes=tuple(classes),
@@ -147,6 +156,15 @@ class _MapReader:
             prompts=((),) * len(classes),
             ignore_index=ignore,
         )
+
+    def other(self, key: str, given: Any) -> Taxonomy:
+        if not isinstance(given, str) or not given.strip():
+            raise UserError(f"{self.path}: {key} {given!r} is no name or path of a taxonomy.")
+        beside = self.path.parent / given
+        try:
+            return load_taxonomy(beside if beside.is_file() else given)
+        except UserError as error:
+            raise UserError(f"{self.path}, {key}: {error.message}", error.fix) from error
 
     def target_id(self, entry: Any, where: str) -> int:
         """Id of a target class given by name or id, or the ignore index."""
@@ -268,7 +286,7 @@ class _MapReader:
     def lender(self) -> Taxonomy:
         """The taxonomy whose prompts are taken where the file has no texts."""
         name = self.content.get("context_from")
-        return self.target if name is None else load_taxonomy(str(name))
+        return self.target if name is None else self.other("context_from", name)
 
     def texts(self, name: str, given: Mapping, lender: Taxonomy) -> tuple[str, ...]:
         entry = given.get(name, name)
@@ -321,9 +339,16 @@ class _MapReader:
         return tuple(sorted({self.target_id(entry, key) for entry in entries}))
 
 
+def _listed(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+
+
 def _texts(value: Any) -> bool:
-    listed = isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
-    return listed and all(isinstance(text, str) and text.strip() for text in value)
+    return _listed(value) and all(isinstance(text, str) and text.strip() for text in value)
+
+
+def _is_color(value: Any) -> bool:
+    return _listed(value) and len(value) == 3 and all(_is_int(v) and 0 <= v <= 255 for v in value)
 
 
 def _is_int(value: Any) -> bool:

@@ -12,9 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmseg_uda.errors import UserError
+
+from .yaml_files import find_yaml, name_in, read_yaml
 
 DATA_DIR = Path(__file__).parent / "data"
 MAX_ID = 255  # label files hold 8 bits per pixel
@@ -151,26 +151,14 @@ def load_taxonomy(name_or_path: str | Path | Taxonomy) -> Taxonomy:
     """
     if isinstance(name_or_path, Taxonomy):
         return name_or_path
-    text = str(name_or_path)
-    path = DATA_DIR / f"{text}.yaml"
-    if text.endswith((".yaml", ".yml")) or "/" in text or not path.is_file():
-        path = Path(text)
-    if not path.is_file():
-        raise UserError(
-            f"No taxonomy '{text}'.",
-            fix=f"use one of {', '.join(available_taxonomies())}, or the path of a YAML file",
-        )
+    path = find_yaml(name_or_path, DATA_DIR, "taxonomy", available_taxonomies())
     return _load_file(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=32)
 def _load_file(path: Path, mtime_ns: int) -> Taxonomy:
     """Reads a file; its time stamp is part of the key so that an edited file is read again."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
-    return _Reader(path).taxonomy(content)
+    return _Reader(path).taxonomy(read_yaml(path))
 
 
 class _Reader:
@@ -202,18 +190,19 @@ class _Reader:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise self.error(f"class '{twice[0]}' is listed twice.")
+        raw_ids = self.maps(content, "raw_ids", len(names), ignore)
         return Taxonomy(
-            name=str(content.get("name", self.path.stem)),
+            name=name_in(content, self.path),
             classes=names,
             palette=tuple(self.color(e) for e in entries),
             groups=tuple(self.group(e) for e in entries),
             prompts=tuple(self.prompts(e) for e in entries),
             things=tuple(i for i, e in enumerate(entries) if e.get("thing", False)),
             ignore_index=ignore,
-            raw_ids=self.maps(content, "raw_ids", len(names), ignore),
-            raw_id_ends=self.ends(content),
+            raw_ids=raw_ids,
+            raw_id_ends=self.ends(content, raw_ids),
             remaps=self.maps(content, "remaps", len(names), ignore),
-            subsets=self.subsets(content.get("subsets") or {}, names),
+            subsets=self.subsets(self.mapping(content.get("subsets"), "subsets"), names),
         )
 
     def known(self, entry: Mapping, keys: set[str], where: str) -> None:
@@ -224,10 +213,16 @@ class _Reader:
             )
 
     def class_name(self, index: int, entry: Any) -> str:
-        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        if not isinstance(name, str) or not name.strip():
             raise self.error(f"entry {index} of 'classes' has no name.", "add 'name: ...'")
-        self.known(entry, self.CLASS_KEYS, f"class '{entry['name']}'")
-        return entry["name"]
+        self.known(entry, self.CLASS_KEYS, f"class '{name}'")
+        if not isinstance(entry.get("thing", False), bool):
+            raise self.error(
+                f"class '{name}': thing {entry['thing']!r} is neither true nor false.",
+                "'thing: true' for countable objects",
+            )
+        return name
 
     def color(self, entry: Mapping) -> tuple[int, int, int]:
         color = entry.get("color")
@@ -258,22 +253,32 @@ class _Reader:
             )
         return tuple(prompts or ())
 
+    def mapping(self, value: Any, where: str) -> Mapping:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise self.error(
+                f"{where}: {value!r} is no map of keys to values.", "write 'key: value'"
+            )
+        return value
+
     def maps(
         self, content: Mapping, key: str, classes: int, ignore: int
     ) -> dict[str, dict[int, int]]:
         result: dict[str, dict[int, int]] = {}
-        for name, entries in (content.get(key) or {}).items():
-            for old, new in entries.items():
+        for name, entries in self.mapping(content.get(key), key).items():
+            pairs = dict(self.mapping(entries, f"{key}.{name}"))
+            for old, new in pairs.items():
                 if not _is_id(old) or not (_is_id(new) and (new < classes or new == ignore)):
                     raise self.error(
                         f"{key}.{name}: entry {old!r}: {new!r} leaves the taxonomy.",
                         f"map 8-bit ids to 0..{classes - 1} or {ignore} (unlabelled)",
                     )
-            result[str(name)] = dict(entries)
+            result[str(name)] = pairs
         return result
 
-    def ends(self, content: Mapping) -> dict[str, int]:
-        raw_ids, ends = content.get("raw_ids") or {}, content.get("raw_id_ends") or {}
+    def ends(self, content: Mapping, raw_ids: Mapping[str, Mapping]) -> dict[str, int]:
+        ends = self.mapping(content.get("raw_id_ends"), "raw_id_ends")
         for name, end in ends.items():
             if name not in raw_ids or not _is_id(end) or end < max(raw_ids[name], default=0):
                 raise self.error(
@@ -285,6 +290,8 @@ class _Reader:
     def subsets(self, entries: Mapping, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
         result: dict[str, tuple[int, ...]] = {}
         for subset, members in entries.items():
+            if not isinstance(members, Sequence) or isinstance(members, str):
+                raise self.error(f"subsets.{subset}: {members!r} is no list of classes.")
             ids = [names.index(m) if m in names else m for m in members]
             for member in ids:
                 if not _is_id(member) or member >= len(names):

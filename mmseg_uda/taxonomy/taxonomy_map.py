@@ -14,12 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from mmseg_uda.errors import UserError
-
 from .map_reader import MapContent, read_map
 from .taxonomy import DATA_DIR, Taxonomy
+from .yaml_files import find_yaml, read_yaml
 
 MAPS_DIR = DATA_DIR / "maps"
 
@@ -193,15 +190,7 @@ def load_taxonomy_map(name_or_path: str | Path | TaxonomyMap) -> TaxonomyMap:
     """
     if isinstance(name_or_path, TaxonomyMap):
         return name_or_path
-    text = str(name_or_path)
-    path = MAPS_DIR / f"{text}.yaml"
-    if text.endswith((".yaml", ".yml")) or "/" in text or not path.is_file():
-        path = Path(text)
-    if not path.is_file():
-        raise UserError(
-            f"No taxonomy map '{text}'.",
-            fix=f"use one of {', '.join(available_taxonomy_maps())}, or the path of a YAML file",
-        )
+    path = find_yaml(name_or_path, MAPS_DIR, "taxonomy map", available_taxonomy_maps())
     taxonomy_map, doubts = _load_file(path, path.stat().st_mtime_ns)
     for doubt in doubts:
         warnings.warn(f"{path}: {doubt}", stacklevel=2)
@@ -231,8 +220,4 @@ def _load_file(path: Path, mtime_ns: int) -> tuple[TaxonomyMap, list[str]]:
 
     A target taxonomy given by path is read once with its map.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
-    return taxonomy_map_from(content, path)
+    return taxonomy_map_from(read_yaml(path), path)

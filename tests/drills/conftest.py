@@ -102,8 +102,8 @@ def world(tmp_path):
 def command(capfd):
     """Runs a tool; returns its exit status and what it printed, which is no traceback."""
 
-    def call(script, *arguments, seconds=60):
-        status = end_of(start_command(script, *arguments), seconds)
+    def call(script, *arguments, seconds=60, **how):
+        status = end_of(start_command(script, *arguments, **how), seconds)
         printed = capfd.readouterr()
         output = printed.out + printed.err
         assert "Traceback" not in output

@@ -27,10 +27,11 @@ def start(function, *args, **kwargs):
     return process
 
 
-def start_command(script, *arguments):
-    """Runs a tool of the checkout as its command line does."""
+def start_command(script, *arguments, before=lambda: None):
+    """Runs a tool of the checkout as its command line does, after ``before`` in its process."""
 
     def main():
+        before()
         sys.argv = [script, *map(str, arguments)]
         runpy.run_path(script, run_name="__main__")
 

@@ -113,7 +113,7 @@ def test_a_list_that_is_none(tmp_path):
     (tmp_path / "a.png").touch()
     options = dict(data_root=str(tmp_path), img_dir="", images_only=True)
     (tmp_path / "lists").mkdir()
-    with pytest.raises(UserError, match=r"lists cannot be read: Is a directory"):
+    with pytest.raises(UserError, match=r"lists is a folder, not a file"):
         DataLocation.create(**options, file_list="lists").images()
     with pytest.raises(UserError, match=r"none\.txt is missing"):
         DataLocation.create(**options, file_list="none.txt").images()

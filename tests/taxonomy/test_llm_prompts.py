@@ -94,7 +94,7 @@ def test_wrong_classes_are_named_and_nothing_is_written(tmp_path, answer):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is missing"):
         import_answers(tmp_path / "no.txt", None, "cityscapes19", "idd26", tmp_path / "o.yaml")
 
 

@@ -24,6 +24,7 @@ from mmseg_uda.methods.dynalign import (
     shard,
 )
 from mmseg_uda.methods.dynalign.outputs import CONFIDENCE, LABELS
+from mmseg_uda.places import require_folder
 
 RECORDS = ("propose", "predict", "score", "relabel")
 STAGES = (*RECORDS, "visualize", "evaluate")
@@ -95,7 +96,7 @@ def align_folder(
             the summary and in ``failures.jsonl``.
     """
     stages = _stages(job)
-    out = Path(job.out)
+    out = require_folder(job.out)
     images = find_images(job.inputs, out) if job.files is None else list(job.files)
     images = images[: job.limit]
     items = shard(images, *job.share) if job.choose is None else job.choose(images)

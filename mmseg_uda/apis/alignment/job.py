@@ -26,6 +26,7 @@ from mmseg_uda.engine.job_files import EVALUATIONS, PROGRESS
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_json
 from mmseg_uda.locks import training_in
+from mmseg_uda.places import require_folder
 from mmseg_uda.taxonomy import DataLocation, missing_paths
 
 PARTS = ("evaluate", "train")
@@ -68,7 +69,7 @@ def run_alignment(config: Config, work_dir: str | Path, amp: str | None = None) 
         )
     _check_options(parts)
     _require_data(parts)
-    work_dir.mkdir(parents=True, exist_ok=True)
+    require_folder(work_dir)
     with training_in(work_dir):
         return _run(config, settings, work_dir, parts, amp)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from mmseg_uda.archives import DamagedError, check_archive, seal
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing
+from mmseg_uda.regular_files import require_file
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -30,8 +31,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         UserError: The file is missing, damaged, or holds objects that are no weights.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no such weights: {path}", fix="check the path")
+    require_file(path, f"no such weights: {path}", fix="check the path")
     try:
         check_archive(path)
         if path.suffix == ".safetensors":

@@ -36,12 +36,12 @@ def final_configs() -> list[Path]:
 def find_config(name: str | Path) -> Path:
     """Returns the config file of a name: a path, with or without ``.py``, also below ``configs/``.
 
-    ``configs/`` of the current folder comes before the package's.
+    The current folder and its ``configs/`` come before those of this repository.
 
     Raises:
         UserError: There is none; names the nearest one.
     """
-    for folder in (Path(), Path(CONFIGS.name), CONFIGS):
+    for folder in (Path(), Path(CONFIGS.name), ROOT, CONFIGS):
         for path in (folder / name, folder / f"{name}.py"):
             if _is_file(path):
                 return path

@@ -96,8 +96,18 @@ def test_a_key_chooses_a_part():
 
 
 @pytest.mark.parametrize("name", [MIC, f"{MIC}.py", f"configs/{MIC}", str(CONFIGS / MIC)])
-def test_configs_are_found_with_and_without_their_ending(name):
+def test_configs_are_found_with_and_without_their_ending(name, tmp_path, monkeypatch):
     assert find_config(name).resolve() == CONFIGS / f"{MIC}.py"
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name).resolve() == CONFIGS / f"{MIC}.py"
+
+
+def test_configs_of_the_current_folder_come_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "configs" / f"{MIC}.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("model = None\n")
+    assert find_config(MIC).resolve() == find_config(f"configs/{MIC}").resolve() == own
 
 
 @pytest.mark.parametrize(

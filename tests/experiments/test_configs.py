@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import groupby
 
 import pytest
@@ -6,7 +7,7 @@ from mmengine.config import Config
 from mmseg_uda.cfg_options import TOP_LEVEL
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.configs import literal, plain_config
-from mmseg_uda.experiments.grid import Base, Row
+from mmseg_uda.experiments.grid import Base, Experiment, Row
 from mmseg_uda.experiments.plan import Options, plan
 
 
@@ -186,6 +187,19 @@ def test_a_row_that_does_not_fit_is_named(config, changes, message, fix):
         assert Row("mine", config, changes).resolved
     assert message in error.value.message
     assert fix in (error.value.fix or "")
+
+
+def test_two_rows_of_one_name_are_refused(tmp_path):
+    mic = "mic/gtaHR2csHR_mic_hrda"
+    rows = (Row("MIC", mic), Row("dropped paths", mic, {"model.backbone.drop_path_rate": 0.2}))
+    table = Experiment(700, "ours", "1", "MIC with other options", rows)
+    options = Options(work_dir=tmp_path)
+    with pytest.raises(UserError, match="Rows 1 and 2 of experiment 700") as error:
+        plan(table, table.jobs(seeds=[0]), options)
+    assert "name='...'" in error.value.fix
+    named = replace(table, rows=(rows[0], replace(rows[1], name="droppath")))
+    names = [one.job.name for one in plan(named, named.jobs(seeds=[0]), options)]
+    assert names[1] == "droppath_s0" and names[0].startswith("gtaHR2csHR_")
 
 
 def test_literals_keep_values_exact():

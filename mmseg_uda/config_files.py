@@ -58,10 +58,12 @@ def _is_file(path: Path) -> bool:
 
 def _nearest(wanted: Path) -> str:
     """A question with the config whose name is most like ``wanted``."""
-    stem = wanted.name.removesuffix(".py")
-    there = [path for path in wanted.parent.glob("*.py") if path.parent != BASES]
-    known = {path.stem: path for path in (*final_configs(), *there)}
-    near = difflib.get_close_matches(stem, known, n=1)
+    try:
+        there = list(wanted.parent.glob("*.py"))
+    except OSError:
+        there = []
+    known = {path.stem.lower(): path for path in (*final_configs(), *there)}
+    near = difflib.get_close_matches(wanted.name.removesuffix(".py").lower(), known, n=1)
     if not near:
         return "Configs are under configs/; check the path."
     path = known[near[0]]

@@ -116,10 +116,13 @@ def test_configs_of_the_current_folder_come_first(tmp_path, monkeypatch):
         ("mic/gtaHR2csHR_mic_hdra", "configs/mic/gtaHR2csHR_mic_hrda.py"),
         ("configs/daformer/gta2cs_daformr.py", "configs/daformer/gta2cs_daformer.py"),
         ("csi/synthiaHR2csHR_csi_mic", "configs/csi/synHR2csHR_csi_mic.py"),
+        ("MIC/GTAHR2CSHR_MIC_HRDA.PY", "configs/mic/gtaHR2csHR_mic_hrda.py"),
+        (f"{'long' * 100}/gtaHR2csHR_mic_hrda", "configs/mic/gtaHR2csHR_mic_hrda.py"),
+        ("nothing like it", "Configs are under configs/"),
     ],
 )
 def test_a_wrong_name_is_answered_with_the_nearest(name, nearest):
-    with pytest.raises(UserError, match="There is no config") as error:
+    with pytest.raises(UserError, match="There is no config|File name too long") as error:
         find_config(name)
     assert nearest in error.value.fix
 

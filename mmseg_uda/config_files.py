@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mmseg_uda.cfg_options import TOP_LEVEL
 from mmseg_uda.errors import UserError
-from mmseg_uda.regular_files import require_file
+from mmseg_uda.regular_files import require_file, why_no_file
 from mmseg_uda.released import JSON, read_json
+from mmseg_uda.system_errors import explain
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -39,21 +40,14 @@ def find_config(name: str | Path) -> Path:
     The current folder and its ``configs/`` come before those of this repository.
 
     Raises:
-        UserError: There is none; names the nearest one.
+        UserError: There is none, with the nearest name; or it is a folder, a pipe, a device.
     """
     for folder in (Path(), Path(CONFIGS.name), ROOT, CONFIGS):
         for path in (folder / name, folder / f"{name}.py"):
-            if _is_file(path):
+            if why_no_file(path) is None:
                 return path
     require_file(name, f"There is no config {str(name)[:200]}.", _nearest(Path(name)))
     raise UserError(f"{str(name)[:200]} cannot be read.", _nearest(Path(name)))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long, a folder that cannot be read
-        return False
 
 
 def _nearest(wanted: Path) -> str:
@@ -93,6 +87,8 @@ def read_config(name: str | Path, import_modules: bool = True) -> Config:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise explain(error) or error from error  # mmengine writes a temporary copy
         raise UserError(
             f"{path} cannot be read as a config: {type(error).__name__}: {error}",
             "Correct the file; python tools/doctor.py CONFIG checks it.",

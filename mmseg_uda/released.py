@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.regular_files import read_text
 
 JSON = ".json"
 # Names that mmengine's configs keep for themselves.
@@ -63,8 +64,8 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: The file is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"The config {path} cannot be read: {error}") from error
     if not isinstance(content, dict) or not is_released(content):
         raise UserError(

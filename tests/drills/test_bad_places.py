@@ -157,13 +157,12 @@ def test_memory_that_does_not_suffice(world, tmp_path, capfd, where):
     assert "Traceback" not in output.err + output.out
 
 
-@pytest.mark.parametrize("resume", [True, False])
-def test_a_folder_in_place_of_a_checkpoint(tmp_path, resume):
+def test_a_folder_in_place_of_a_checkpoint(tmp_path):
     """Told before the first step, not when the checkpoint of that step is to be written."""
     folder = tmp_path / "run/iter_4.pth"
     build_runner(config(tmp_path / "run", 2)).train()
     (folder / "inside").mkdir(parents=True)
-    runner = build_runner(config(tmp_path / "run", resume=resume))
+    runner = build_runner(config(tmp_path / "run"))
     runner.model.train_step = lambda *args, **kwargs: pytest.fail("a step was taken")
     with pytest.raises(UserError, match=f"{folder} is a folder, not a file"):
         runner.train()

@@ -5,25 +5,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import multiprocessing
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag, config_mistake
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import Interrupted, UserError
+from mmseg_uda.peers import has_ended, silent_process
 from mmseg_uda.places import settle_home
 from mmseg_uda.system_errors import explain
 
 DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
 # Folder where the processes of a run note which messages have been printed.
 SAID_VARIABLE = "MMSEG_UDA_SAID"
+SAVED = "saved"
 # Of a run's name; files in its folder have longer ones, and 255 bytes are the limit of most disks.
 LONGEST_NAME = 200
-# What gloo says when the process at the other end is gone.
-PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 _told: set[str] = set()
 
@@ -36,21 +38,29 @@ def run_tool(main: Callable[[], int | None]) -> None:
     # mmcv's advice to install its compiled operators; nothing here uses them.
     warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
     logging.Handler.handleError = _tell_once  # type: ignore
+    status: int | None
     try:
         settle_home()
         status = main()
     except KeyboardInterrupt:
         status = 130
+    except Interrupted as stop:
+        if SAID_VARIABLE in os.environ:
+            (Path(os.environ[SAID_VARIABLE]) / SAVED).touch()
+        status = int(stop.code or 0)
     except Exception as error:
-        known = readable(error)
+        known = readable(error) or silent_process(error)
         if known is not None:
             error.__traceback__ = None  # its frames hold what fills the memory
             status = report_error(known)
-        elif isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEER_LOST):
-            print("Another process of this run has ended; its message says why.", file=sys.stderr)
+        elif has_ended(error):
+            if not _others_have_said():
+                text = "Another process of this run has ended; its message says why."
+                print(text, file=sys.stderr)
             status = 1
         else:
             raise
+    _end_workers(status or 0)
     sys.exit(status or 0)
 
 
@@ -72,15 +82,17 @@ def readable(error: Exception) -> UserError | None:
 def report_error(error: UserError) -> int:
     """Print an error's message and return its exit status.
 
-    Of several processes that fail alike, and share the folder of ``MMSEG_UDA_SAID``, one prints.
+    Of several processes that fail alike, and share the folder of ``MMSEG_UDA_SAID``, one prints,
+    and leaves the status there.
     """
     text = f"Error: {error}"
     if SAID_VARIABLE in os.environ:
         name = hashlib.sha1(text.encode()).hexdigest()
         try:
-            (Path(os.environ[SAID_VARIABLE]) / name).touch(exist_ok=False)
+            with (Path(os.environ[SAID_VARIABLE]) / name).open("x") as file:
+                file.write(str(error.status))
         except FileExistsError:
-            return 2
+            return error.status
     try:
         from rich.console import Console
 
@@ -88,7 +100,35 @@ def report_error(error: UserError) -> int:
         console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     except MemoryError:
         print(text, file=sys.stderr)
-    return 2
+    return error.status
+
+
+def _others_have_said() -> bool:
+    """Whether another process of the run has printed a message, or does so in a moment."""
+    if SAID_VARIABLE not in os.environ:
+        return False
+    folder = Path(os.environ[SAID_VARIABLE])
+    for _ in range(10):
+        if any(folder.iterdir()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _end_workers(status: int) -> None:
+    """End worker processes that are left; Python itself would wait for those that hang."""
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    for end in (multiprocessing.Process.terminate, multiprocessing.Process.kill):
+        for worker in workers:
+            end(worker)
+        until = time.monotonic() + 2
+        for worker in workers:
+            worker.join(max(0.0, until - time.monotonic()))
+        workers = [worker for worker in workers if worker.is_alive()]
+    if workers:  # even a kill waits for a disk or network drive that does not answer
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def most_workers() -> int:

@@ -14,18 +14,25 @@ It is EX_TEMPFAIL of sysexits.h.
 """
 SHOWN = 10
 """Files that one message names."""
+MACHINE_STATUS = 71
+"""Exit status when the machine failed a program, such as by killing a data-loading worker.
+
+It is EX_OSERR of sysexits.h; the run goes on from its last checkpoint when it is started again.
+"""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):
     """A wrong path, option, label or checkpoint, told in one readable message.
 
-    Command-line tools print it without a traceback and exit with status 2.
+    Command-line tools print it without a traceback and exit with its ``status``, 2.
 
     Args:
         message: What is wrong; names the file or the config key.
         fix: What to do about it.
     """
+
+    status = 2
 
     def __init__(self, message: str, fix: str | None = None) -> None:
         if message.startswith("Caught UserError in DataLoader worker"):
@@ -37,6 +44,28 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.fix is None else f"{self.message}\n  Fix: {self.fix}"
+
+
+class MachineError(UserError):
+    """A process or a device has failed the program: killed, hanging, out of memory.
+
+    The same command may well go on later, so ``run_experiments.py`` counts it as interrupted.
+    """
+
+    status = MACHINE_STATUS
+
+
+class NotSavedError(UserError):
+    """A signal asked the program to end, and it could not save; the status is the shell's.
+
+    Args:
+        number: The signal.
+        message: Why nothing was saved.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.status = 128 + number
 
 
 class Interrupted(SystemExit):

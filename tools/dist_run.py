@@ -2,7 +2,8 @@
 
 Takes torchrun's options: python tools/dist_run.py --standalone --nproc_per_node 2 tools/train.py
 CONFIG --launcher pytorch. Where torchrun ends with 1 whatever happened, this ends with the status
-of the process that failed first: 2 after a user error, 75 (run it again) after a stop signal.
+of the process that failed first: 2 after a user error, 75 (run it again) after a stop signal, if
+the state was saved.
 """
 
 from __future__ import annotations
@@ -19,17 +20,21 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import get_args_parser, run
 
-from mmseg_uda.cli import SAID_VARIABLE, most_workers, report_error
+from mmseg_uda.cli import SAID_VARIABLE, SAVED, most_workers, report_error
 from mmseg_uda.errors import REQUEUE_STATUS, UserError
+from mmseg_uda.signals import heeded
 
-SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"
+SIGNALS = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    *(signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
+)
 
 
 def main() -> int:
     """Run; the processes get stop signals, SIGUSR1 and SIGUSR2 too, and 30 seconds to save."""
     parser = get_args_parser()
     if "signals_to_handle" in vars(parser.parse_args(["script"])):
-        parser.set_defaults(signals_to_handle=SIGNALS)
+        parser.set_defaults(signals_to_handle=",".join(s.name for s in heeded(SIGNALS)))
     args = parser.parse_args()
     if str(args.nproc_per_node).isdigit():
         processes = int(args.nproc_per_node[:9])
@@ -46,21 +51,27 @@ def main() -> int:
 
 
 def run_processes(args: argparse.Namespace, said: Path) -> int:
-    """Run; ``said`` is where the processes note user errors. Returns the exit status."""
+    """Run; ``said`` is where the processes note what they told. Returns the exit status."""
     try:
         run(args)
     except ChildFailedError as error:
-        if any(said.iterdir()):
-            return 2  # the first to end may be one that lost contact to the one with the error
+        # The first to end may be one that lost contact to the one with the error.
+        if told(said):
+            return told(said)
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
             name = signal.Signals(-failure.exitcode).name
             print(f"Process {rank} was ended by {name}.", file=sys.stderr)
             return 128 - failure.exitcode
         return failure.exitcode
-    except SignalException:
-        return REQUEUE_STATUS
+    except SignalException as error:
+        return told(said) or (REQUEUE_STATUS if (said / SAVED).exists() else 128 + error.sigval)
     return 0
+
+
+def told(said: Path) -> int:
+    """The exit status of a process that has told why it ends, 0 if none has."""
+    return next((int(f.read_text() or 2) for f in said.iterdir() if f.name != SAVED), 0)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from mmseg_uda.errors import UserError, of_many
 from mmseg_uda.files import read_json, write_json
 from mmseg_uda.labels import cache_files, fingerprint_of
 from mmseg_uda.labels.statistics_files import CACHE_VARIABLE
+from mmseg_uda.pool import map_in_processes
 from mmseg_uda.progress import track
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def _compute(
     if len(paths) < MIN_PARALLEL:
         yield from map(attempt, track(paths, description))
         return
-    with multiprocessing.Pool(min(os.cpu_count() or 1, 16)) as pool:
-        yield from track(pool.imap(attempt, paths, chunksize=16), description, len(paths))
+    results = map_in_processes(attempt, paths, min(os.cpu_count() or 1, 16), chunk=16)
+    yield from track(results, description, len(paths))
 
 
 def _attempt(compute: Callable[[str], Any], path: str) -> Any:

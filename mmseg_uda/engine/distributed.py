@@ -35,7 +35,7 @@ from mmengine.registry import MODEL_WRAPPERS
 from torch import Tensor, distributed, nn
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
-from mmseg_uda.engine.processes import copy_from_main
+from mmseg_uda.engine.processes import copy_from_main, wait_for
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import UserError
 
@@ -121,7 +121,7 @@ class StepExchange:
             work: To wait for; on a GPU the device waits, not the host.
             filled: Gradients of parameters that have none in this process, by index.
         """
-        work.wait()
+        wait_for(work)
         grads, means = [], []
         start = 0
         for i in bucket:

@@ -17,6 +17,8 @@ from mmseg_uda.errors import UserError
 
 T = TypeVar("T")
 
+STEP_TIMEOUT, STEP_SECONDS = "step_timeout", 1800.0
+
 # What each launcher tells a process: its number, how many there are, its number on the machine.
 LAUNCHER_VARIABLES = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
@@ -61,13 +63,14 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
 
     Args:
         launcher: ``pytorch`` (torchrun), ``slurm`` or ``mpi``.
-        options: ``env_cfg.dist_cfg``: ``backend``, ``timeout`` in seconds, and what else
-            ``torch.distributed.init_process_group`` takes.
+        options: ``env_cfg.dist_cfg``: ``backend``, ``timeout`` and ``step_timeout`` in seconds
+            (:func:`limit_waits`), and what else ``torch.distributed.init_process_group`` takes.
 
     Raises:
         UserError: The process was not started by the launcher, or has no GPU of its own.
     """
     check_launcher(launcher)
+    options = {key: value for key, value in options.items() if key != STEP_TIMEOUT}
     rank, world_size, local_rank = (os.environ[v] for v in LAUNCHER_VARIABLES[launcher])
     if torch.cuda.is_available():
         if int(local_rank) >= torch.cuda.device_count():
@@ -88,6 +91,29 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
     seconds = options.get("timeout")
     timeout = None if seconds is None else datetime.timedelta(seconds=seconds)
     distributed.init_process_group("gloo", timeout=timeout)
+
+
+def limit_waits(options: Mapping[str, Any]) -> float:
+    """Let the processes wait for each other no longer than a step may take, from now on.
+
+    At the start they wait longer: the first process may count classes or build banks.
+
+    Args:
+        options: ``env_cfg.dist_cfg``.
+
+    Returns:
+        The seconds: ``step_timeout``, or ``timeout`` where that is less.
+    """
+    seconds = options.get(STEP_TIMEOUT, STEP_SECONDS)
+    seconds = min(seconds, options.get("timeout") or seconds)
+    if processes_joined():
+        distributed.distributed_c10d._set_pg_timeout(datetime.timedelta(seconds=seconds))
+    return seconds
+
+
+def wait_for(work: Any) -> None:
+    """Wait for an exchange that was begun; the others' part of it may be long in coming."""
+    work.wait()
 
 
 def leave_processes() -> None:
@@ -121,10 +147,13 @@ def from_main_process(compute: Callable[[], T]) -> T:
         try:
             message[0] = compute()
         except UserError as error:
-            message[1] = (error.message, error.fix)
+            message[1] = (error.message, error.fix, error.status)
     broadcast_object_list(message)
     if message[1] is not None:
-        raise UserError(*message[1])
+        text, fix, status = message[1]
+        told = UserError(text, fix)
+        told.status = status
+        raise told
     return message[0]
 
 

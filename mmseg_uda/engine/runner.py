@@ -39,7 +39,8 @@ from mmseg_uda.engine.resume import GROUPS, parameter_groups, restore
 from mmseg_uda.engine.start import PARTIAL, Start, begin_training
 from mmseg_uda.engine.state_watch import require_finite_state
 from mmseg_uda.engine.trainer import Trainer
-from mmseg_uda.errors import DISK_FULL, UserError, no_space
+from mmseg_uda.errors import DISK_FULL, MachineError, UserError, no_space
+from mmseg_uda.loader import PATIENCE_SECONDS, StopWaiting, kill_workers, read_patience, watch
 from mmseg_uda.models.weights import read_checkpoint
 
 
@@ -148,31 +149,43 @@ class Runner(mmengine.runner.Runner):
             UserError: If another process trains in the work directory, the disk is full, or
                 another mistake of the user's comes to light.
             Interrupted: If a signal ended the run; its state is saved.
+            MachineError: If a data-loading worker was killed, or hangs.
         """
-        request = StopRequest()
+        interruption = InterruptionHook(StopRequest())
         with ExitStack() as stack:
             if self.start is None:
                 self.start = stack.enter_context(begin_training(self.cfg, self.allow_changes))
             # A bad step is written there.
             self.message_hub.update_info("work_dir", self.work_dir)
-            stack.callback(request.close)
-            self.register_hook(InterruptionHook(request))
-            return super().train()
+            stack.callback(interruption.close)
+            self.register_hook(interruption)
+            try:
+                return super().train()
+            except StopWaiting:
+                interruption.stop_waiting(self)
+            except MachineError as error:
+                interruption.lost_worker(self, error)
+            except BaseException:
+                kill_workers()  # of which some may hang
+                raise
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
-        """Build a loader whose workers leave stop signals to the training process.
+        """Build a loader that watches its workers, which leave stop signals to the training.
 
         Raises:
-            UserError: The config has a key that a loader does not know.
+            UserError: The config has a key that a loader does not know, or a wrong ``timeout``.
         """
+        patience = PATIENCE_SECONDS
         if isinstance(dataloader, Mapping):
             loader_keys = {k: v for k, v in dataloader.items() if k != "num_batch_per_epoch"}
             check_options(DataLoader, loader_keys, "dataloader")
+            patience = read_patience(dataloader)
+            dataloader = {**dataloader, "timeout": 0}
         loader = mmengine.runner.Runner.build_dataloader(dataloader, *args, **kwargs)
         if loader.num_workers:
             loader.worker_init_fn = partial(quiet_worker, loader.worker_init_fn)
-        return loader
+        return watch(loader, patience)
 
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any

@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from mmseg_uda.experiments import processes
 from mmseg_uda.experiments.grid import Job
-from mmseg_uda.experiments.jobs import Action, JobFolder, State, outcome
+from mmseg_uda.experiments.jobs import LOST, Action, JobFolder, State, outcome
 from mmseg_uda.experiments.slots import Slot
 from mmseg_uda.files import tail
+from mmseg_uda.signals import heeded, leave_lost_terminal
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 120.0
@@ -110,7 +111,8 @@ class Stop:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Stop:
-        self._previous = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        heard = heeded(STOP_SIGNALS)
+        self._previous = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,6 +120,8 @@ class Stop:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            leave_lost_terminal()
         self.count += 1
         if self.count == 1:
             self.time = time.monotonic()
@@ -249,8 +253,8 @@ def start_training(
 
 
 def ending_text(task: Task, message: str) -> str:
-    """Returns how a training ended; after a failure with the end of its log."""
+    """Returns how a training ended; after a failure, its or the machine's, with its log's end."""
     text = f"{task.state.value} {message}".strip()
-    if task.state is State.FAILED:
+    if task.state is State.FAILED or message == LOST:
         text += f"; the end of {task.folder.log}:\n{tail(task.folder.log, 20)}"
     return text

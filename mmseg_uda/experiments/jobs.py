@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import SILENT_HOOKS, SILENT_KEYS
-from mmseg_uda.errors import REQUEUE_STATUS, UserError
+from mmseg_uda.errors import MACHINE_STATUS, REQUEUE_STATUS, UserError
 from mmseg_uda.files import read_json, write_json
 from mmseg_uda.locks import Lock, is_trained_in
 
@@ -84,6 +84,9 @@ CUT_OFF_SIGNALS = (
 )
 
 
+LOST = "a process of it was lost"
+
+
 def outcome(code: int, asked: str = "") -> tuple[State, str]:
     """Returns what a training's exit status means, with a message for the user.
 
@@ -98,6 +101,8 @@ def outcome(code: int, asked: str = "") -> tuple[State, str]:
         return State.INTERRUPTED, f"{asked}, state saved".removeprefix(", ")
     if asked:
         return State.INTERRUPTED, asked
+    if code == MACHINE_STATUS:
+        return State.INTERRUPTED, LOST
     if number in CUT_OFF_SIGNALS:
         return State.INTERRUPTED, f"by {signal.Signals(number).name}"
     return State.FAILED, f"exit status {code}"

@@ -11,12 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from mmseg_uda.errors import UserError, of_many
 from mmseg_uda.files import replacing
 from mmseg_uda.foundation.depth_anything import DepthAnything, Preparation, quantize
 from mmseg_uda.labels import read_image
+from mmseg_uda.loader import WatchedLoader
 from mmseg_uda.places import require_folder
 from mmseg_uda.progress import track
 from mmseg_uda.taxonomy import DataLocation
@@ -95,7 +96,7 @@ def render_depth(
     if not pending:
         return 0
     require_folder(location.depth_folder)
-    loader = DataLoader(
+    loader = WatchedLoader(
         _Images(Path(location.image_folder), pending, model.preparation),
         batch_size=batch_size,
         num_workers=min(workers, len(pending)),
@@ -121,7 +122,7 @@ def render_depth(
 
 
 def _predict(
-    loader: DataLoader, model: DepthAnything, device: str, failures: list[UserError]
+    loader: WatchedLoader, model: DepthAnything, device: str, failures: list[UserError]
 ) -> Iterator[tuple[str, np.ndarray]]:
     for batch in loader:
         failures += [item for item in batch if isinstance(item, UserError)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from mmseg_uda.errors import UserError, of_many
+from mmseg_uda.pool import map_in_processes
 from mmseg_uda.progress import track
 
 from .conversion import Counts
@@ -97,9 +97,8 @@ def run(
     attempt = partial(_attempt, convert)
     if nproc <= 1:
         return _collect(files, track(map(attempt, files), description, len(files)))
-    with multiprocessing.Pool(nproc) as pool:
-        results = pool.imap(attempt, files, chunksize=4)
-        return _collect(files, track(results, description, len(files)))
+    results = map_in_processes(attempt, files, nproc, chunk=4)
+    return _collect(files, track(results, description, len(files)))
 
 
 def _attempt(convert: Callable[[Path], Converted], file: Path) -> Converted | UserError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.pool import map_in_processes
 from mmseg_uda.progress import track
 from mmseg_uda.taxonomy import DataLocation, load_taxonomy
 
@@ -78,8 +78,7 @@ def inspect_files(
     if nproc <= 1:
         yield from map(inspect, track(names, title))
         return
-    with multiprocessing.Pool(nproc) as pool:
-        yield from track(pool.imap(inspect, names, chunksize=8), title, len(names))
+    yield from track(map_in_processes(inspect, names, nproc), title, len(names))
 
 
 def _inspect(name: str, location: DataLocation, meaning: LabelIds, depth: bool) -> FileReport:

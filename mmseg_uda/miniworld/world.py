@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +19,7 @@ from mmseg_uda.miniworld.catalogue import get_domain
 from mmseg_uda.miniworld.domains import REPORTED_SEED, STRENGTH, Domain, render
 from mmseg_uda.miniworld.stamps import close_folder, fingerprint, is_complete, open_folder
 from mmseg_uda.miniworld.unseen import UNSEEN
+from mmseg_uda.pool import leave_to_parent, map_in_processes
 from mmseg_uda.progress import track
 
 RENDER_MODULES = (
@@ -98,6 +98,7 @@ def _render_and_write(job: _FrameJob) -> None:
 
 
 def _start_worker() -> None:
+    leave_to_parent()
     cv2.setNumThreads(0)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -126,8 +127,7 @@ def parallel(work: Callable[[Job], Any], jobs: list[Job], workers: int | None) -
         return
     # Not fork: the caller may have started torch's threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-        yield from pool.map(work, jobs, chunksize=4)
+    yield from map_in_processes(work, jobs, workers, 4, _start_worker, context)
 
 
 def _formats(domain: str) -> ModuleType:

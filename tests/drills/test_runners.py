@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from child import end_of, start, wait_for
+from child import Terminal, end_of, start, wait_for
 from fixed_run import config
 
 from experiments import EXPERIMENTS
 from mmseg_uda.engine import build_runner
+from mmseg_uda.errors import MACHINE_STATUS
 from mmseg_uda.experiments import cli
 from mmseg_uda.experiments.jobs import Action, JobFolder, State
 from mmseg_uda.files import read_json
@@ -93,6 +94,46 @@ def test_ctrl_c_lets_the_trainings_save(tmp_path, monkeypatch):
         assert (status.state, status.exit_code) == (State.INTERRUPTED, 75)
         assert status.message == "by the user, state saved"
         assert (folder / "saved").exists()
+
+
+def test_a_closed_terminal_lets_the_trainings_save(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_HANG", "s0")
+    monkeypatch.setenv("FAKE_SAVES", "1")
+    terminal = Terminal(run, tmp_path, "--cpu-jobs", "2")
+    wait_for(lambda: len(list(tmp_path.glob("exp90-mini/*/progress.json"))) == 2)
+    wait_for(lambda: len(jobs(tmp_path)) == 2)
+    terminal.close()
+    assert terminal.end() == 130
+    for folder in jobs(tmp_path):
+        assert JobFolder(folder).status().message == "by the user, state saved"
+
+
+def test_under_nohup_a_closed_terminal_is_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_HANG", "s0")
+    monkeypatch.setenv("FAKE_SAVES", "1")
+
+    def run_detached():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        run(tmp_path, "--cpu-jobs", "2")
+
+    runner = start(run_detached)
+    wait_for(lambda: len(list(tmp_path.glob("exp90-mini/*/progress.json"))) == 2, runner)
+    os.kill(runner.pid, signal.SIGHUP)
+    runner.join(1.0)
+    assert runner.is_alive()
+    os.kill(runner.pid, signal.SIGTERM)
+    assert end_of(runner) == 130
+
+
+def test_a_training_that_lost_a_process_is_interrupted_and_resumes(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("FAKE_EXIT", str(MACHINE_STATUS))
+    assert end_of(start(run, tmp_path)) == 1
+    states = {JobFolder(folder).status().state for folder in jobs(tmp_path)}
+    assert states == {State.INTERRUPTED}
+    assert "a process of it was lost; the end of" in capfd.readouterr().out
+    monkeypatch.delenv("FAKE_EXIT")
+    assert end_of(start(run, tmp_path)) == 0
+    assert [calls(folder) for folder in jobs(tmp_path)] == [["start", "resume"]] * 2
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):

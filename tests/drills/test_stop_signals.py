@@ -2,12 +2,11 @@
 
 import os
 import signal
-import socket
 import time
 
 import pytest
 import torch
-from child import end_of, start, wait_for
+from child import Terminal, end_of, free_port, reached, start, wait_for
 from fixed_run import config, with_validation
 
 from mmseg_uda.engine import build_runner
@@ -27,15 +26,11 @@ def train(work_dir, steps, **changes):
     return done
 
 
-def reached(work_dir, step):
-    return lambda: ((read_json(work_dir / "progress.json") or {}).get("iter") or 0) >= step
-
-
 def state(path):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP])
 def test_the_step_is_finished_and_saved_and_nothing_is_lost(tmp_path, number):
     cut = tmp_path / "cut"
     process = start(train, cut, 1000, **SLOW)
@@ -57,10 +52,34 @@ def test_a_signal_to_the_whole_process_group_spares_the_loader(tmp_path):
     loader = {"train_dataloader.num_workers": 2, "train_dataloader.persistent_workers": True}
     process = start(train, tmp_path, 1000, **SLOW, **loader)
     wait_for(reached(tmp_path, 3), process)
-    for number in (signal.SIGUSR1, signal.SIGTERM):
+    for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM):
         os.killpg(process.pid, number)
     assert end_of(process) == REQUEUE_STATUS
     assert len(newest_first(tmp_path)) == 1
+
+
+def test_a_closed_terminal_saves(tmp_path):
+    """Everything that the training prints afterwards fails."""
+    changes = {**SLOW, "log_level": "INFO", "default_hooks.logger.interval": 1}
+    terminal = Terminal(train, tmp_path, 1000, **changes)
+    wait_for(reached(tmp_path, 3))
+    terminal.close()
+    assert terminal.end() == REQUEUE_STATUS
+    assert len(newest_first(tmp_path)) == 1
+
+
+def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
+    def train_detached():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        train(tmp_path, 1000, **SLOW)
+
+    process = start(train_detached)
+    wait_for(reached(tmp_path, 3), process)
+    os.kill(process.pid, signal.SIGHUP)
+    step = read_json(tmp_path / "progress.json")["iter"]
+    wait_for(reached(tmp_path, step + 3), process)
+    os.kill(process.pid, signal.SIGTERM)
+    assert end_of(process) == REQUEUE_STATUS
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
@@ -155,9 +174,3 @@ def test_all_processes_stop_after_the_same_step(tmp_path):
     # A launcher takes a process that ends before the others for failed, and ends them.
     ends = [(tmp_path / f"rank_{rank}").read_text() for rank in range(2)]
     assert ends == [f"{step_of(saved)} 1"] * 2
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

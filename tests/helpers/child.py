@@ -2,13 +2,18 @@
 
 import multiprocessing
 import os
+import pty
 import runpy
+import select
+import socket
 import sys
+import threading
 import time
 
 import torch
 
 from mmseg_uda.cli import run_tool
+from mmseg_uda.files import read_json
 
 FORK = multiprocessing.get_context("fork")
 
@@ -38,6 +43,43 @@ def start_command(script, *arguments, before=lambda: None):
     return start(main)
 
 
+class Terminal:
+    """Runs ``function`` as a tool's main in a terminal of its own, which can be closed."""
+
+    def __init__(self, function, *args, **kwargs):
+        self.pid, self._screen = pty.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                torch.set_num_threads(1)
+                run_tool(lambda: (function(*args, **kwargs), None)[1])
+            except SystemExit as ended:
+                status = ended.code
+            finally:
+                os._exit(status)
+        self._closed = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        while not self._closed.is_set():
+            if select.select([self._screen], [], [], 0.05)[0]:
+                try:
+                    os.read(self._screen, 4096)
+                except OSError:
+                    return
+
+    def close(self):
+        """Closes the terminal; whatever is printed from now on fails."""
+        self._closed.set()
+        self._reader.join()
+        os.close(self._screen)
+
+    def end(self):
+        """Returns the exit status (negative: the signal) of a process that is about to end."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
 def wait_for(condition, process=None, seconds=300):
     """Waits until the condition holds; fails when the process ends before."""
     end = time.monotonic() + seconds
@@ -54,3 +96,15 @@ def end_of(process, seconds=300):
         process.kill()
         raise AssertionError("still running")
     return process.exitcode
+
+
+def reached(work_dir, step):
+    """Tells whether a training has come to a step; with ``job_files.interval=1``."""
+    return lambda: ((read_json(work_dir / "progress.json") or {}).get("iter") or 0) >= step
+
+
+def free_port():
+    """Where processes that start now may meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

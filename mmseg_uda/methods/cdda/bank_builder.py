@@ -16,12 +16,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from mmseg_uda.archives import read_arrays
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import read_json, replacing, write_json, write_text
 from mmseg_uda.labels import read_depth, read_image, read_label
+from mmseg_uda.loader import WatchedLoader
 from mmseg_uda.methods.cdda.bank import (
     COUNTS,
     DEPTH,
@@ -189,7 +190,7 @@ def _draw(draws: BankDraws, partial: Path, workers: int) -> None:
     numbers = [n for s in wanted for n in range(s, min(s + SHARD, len(draws)))]
     if not numbers:
         return
-    loader = DataLoader(
+    loader = WatchedLoader(
         _Writer(draws, partial, numbers),
         batch_size=None,
         num_workers=min(workers, len(numbers)),

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 
 from mmseg_uda.engine.deployed import deployed_model
+from mmseg_uda.engine.processes import from_main_process
 from mmseg_uda.engine.runner import Runner
 from mmseg_uda.engine.tta import Augmentations, with_augmentations
 from mmseg_uda.errors import UserError
+from mmseg_uda.findings import warnings_of
 from mmseg_uda.inspection import inspect_test_files
 from mmseg_uda.models.weights import load_segmentor_weights
 
@@ -75,7 +76,8 @@ def test_checkpoint(
         Metrics by name.
 
     Raises:
-        UserError: If the checkpoint does not fit or options contradict each other.
+        UserError: If the checkpoint does not fit, options contradict each other, or files cannot be
+            what they are taken for.
     """
     cfg = test_config(cfg)
     if (format_only or test_split) and out_dir is None:
@@ -93,9 +95,8 @@ def test_checkpoint(
             raise UserError("--hrda-out ATT has no mean over views.", "Leave --tta out.")
         cfg = with_augmentations(cfg, augmentations)
     runner = Runner.from_cfg(cfg)
-    if is_main_process():
-        for finding in inspect_test_files(cfg):
-            runner.logger.warning(str(finding))
+    for finding in from_main_process(lambda: warnings_of(inspect_test_files(cfg))):
+        runner.logger.warning(str(finding))
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     segmentor = model if augmentations is None else model.module
     load_segmentor_weights(segmentor, checkpoint, part=part)

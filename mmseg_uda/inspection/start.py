@@ -67,15 +67,17 @@ def inspect_source(config: Mapping[str, Any]) -> list[Finding]:
 
 
 def inspect_test_files(config: Mapping[str, Any]) -> list[Finding]:
-    """Returns warnings about files that a test leaves out, or takes for images.
+    """Returns what speaks against testing on the data sets of a config's ``test_dataloader``.
 
     Args:
         config: As it is tested.
     """
     loader = {"test_dataloader": config.get("test_dataloader")}
-    there = [one for one in collect([loader], []) if not one.location.missing()]
-    findings = [finding for one in there for finding in _guarded(AREA, check_files, one)]
-    return [finding for finding in findings if finding.level is Level.WARNING]
+    findings: list[Finding] = []
+    for one in collect([loader], findings):
+        if not one.location.missing():
+            findings += inspect_data_set(one)
+    return unique(findings)
 
 
 def inspect_config(config: Mapping[str, Any]) -> list[Finding]:

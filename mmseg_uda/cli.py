@@ -49,7 +49,7 @@ def run_tool(main: Callable[[], int | None]) -> None:
             (Path(os.environ[SAID_VARIABLE]) / SAVED).touch()
         status = int(stop.code or 0)
     except Exception as error:
-        known = readable(error) or silent_process(error)
+        known = readable(error)
         if known is not None:
             error.__traceback__ = None  # its frames hold what fills the memory
             status = report_error(known)
@@ -76,7 +76,9 @@ def _tell_once(handler: logging.Handler, record: logging.LogRecord) -> None:
 
 def readable(error: Exception) -> UserError | None:
     """Returns what the user has to know about an error; None for a fault of the program."""
-    return error if isinstance(error, UserError) else config_mistake(error) or explain(error)
+    if isinstance(error, UserError):
+        return error
+    return config_mistake(error) or silent_process(error) or explain(error)
 
 
 def report_error(error: UserError) -> int:

@@ -47,7 +47,7 @@ class UserError(Exception):
 
 
 class MachineError(UserError):
-    """A process or a device has failed the program: killed, hanging, out of memory.
+    """A process of the program was killed, or does not answer.
 
     The same command may well go on later, so ``run_experiments.py`` counts it as interrupted.
     """

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
@@ -28,13 +27,14 @@ from typing import Any
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
-from mmseg_uda.errors import MachineError, UserError, size_text
+from mmseg_uda.errors import MachineError, UserError
+from mmseg_uda.system_errors import NO_SHARED_MEMORY, explain
 
 PATIENCE_SECONDS = 600.0
 """How long a batch may take, if the config does not say."""
 
 # How a worker ends that cannot hand over a batch.
-NO_SHARED_MEMORY, NO_FILES = 101, 102
+SHORT_OF_MEMORY, SHORT_OF_FILES = 101, 102
 # What signal a worker dies of that the machine or somebody has killed; others are crashes.
 KILLED = (signal.SIGKILL, signal.SIGBUS, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 STATES = {
@@ -123,7 +123,7 @@ def _cannot_hand_over(error: Exception, batch: Any) -> None:
     if _short_of(str(error)) is None:
         traceback.print_exception(error)
         os._exit(1)
-    os._exit(NO_FILES if "open files" in str(error) else NO_SHARED_MEMORY)
+    os._exit(SHORT_OF_FILES if "open files" in str(error) else SHORT_OF_MEMORY)
 
 
 def kill_workers() -> None:
@@ -282,9 +282,9 @@ def _lost(workers: Sequence[Any], seconds: float) -> MachineError | None:
         time.sleep(0.05)
     pid, code = ended[0]
     what = f"A data-loading worker (process {pid}) "
-    if code == NO_SHARED_MEMORY:
+    if code == SHORT_OF_MEMORY:
         return _no_shared_memory(f"{what}could not hand over a batch")
-    if code == NO_FILES:
+    if code == SHORT_OF_FILES:
         return _short_of("Too many open files")
     if code > 0:
         error = MachineError(f"{what}ended with exit status {code}.", "Its message is above.")
@@ -310,24 +310,18 @@ def _lost(workers: Sequence[Any], seconds: float) -> MachineError | None:
 
 
 def _short_of(text: str) -> MachineError | None:
-    """The message about something that handing over a batch has used up, if that is what failed."""
+    """The message about what handing over a batch has used up, if that is what ``text`` says."""
     if "Too many open files" in text or "received 0 items of ancdata" in text:
-        return MachineError(
-            "Too many files are open: every tensor that a worker hands over takes one.",
-            "Raise the limit with ulimit -n 65536 in the shell, or use fewer workers.",
-        )
-    if "shared memory" in text or "/torch_" in text:
-        return _no_shared_memory("A data-loading worker could not hand over a batch")
-    return None
+        return _machine(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+    return _machine(RuntimeError(text)) if NO_SHARED_MEMORY.search(text) else None
 
 
 def _no_shared_memory(what: str) -> MachineError:
-    size = ""
-    with contextlib.suppress(OSError):
-        usage = shutil.disk_usage("/dev/shm")
-        size = f" It holds {size_text(usage.total)}, {size_text(usage.free)} are free now."
-    return MachineError(
-        f"{what}: most likely the shared memory, /dev/shm, was full.{size}",
-        "Make it larger (docker run --shm-size=16g, or --ipc=host), or use fewer workers or a "
-        "smaller batch.",
-    )
+    told = _machine(RuntimeError(f"{what}: most likely out of shared memory."))
+    assert told is not None
+    return told
+
+
+def _machine(error: Exception) -> MachineError | None:
+    known = explain(error)
+    return None if known is None else MachineError(known.message, known.fix)

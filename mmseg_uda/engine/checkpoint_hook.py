@@ -13,7 +13,6 @@ from mmseg.registry import HOOKS
 from mmseg_uda.engine.checkpoint import checkpoint_bytes, newest_first, step_of
 from mmseg_uda.errors import UserError, no_space
 from mmseg_uda.files import write_text
-from mmseg_uda.regular_files import why_no_file
 
 NAMES = "iter_{}.pth"
 
@@ -66,8 +65,7 @@ class SafeCheckpointHook(CheckpointHook):
         """Prepare, once: a validation made up for on resume comes before the training.
 
         Raises:
-            UserError: The disk is too small for a single checkpoint, or something else has the name
-                of one.
+            UserError: The disk is too small for a single checkpoint.
         """
         if self._ready:
             return
@@ -83,10 +81,6 @@ class SafeCheckpointHook(CheckpointHook):
         folder, needed = Path(self.out_dir), checkpoint_bytes(runner)
         if is_main_process() and shutil.disk_usage(folder).free < needed:
             raise no_space(folder / NAMES.format("N"), needed)
-        for path in newest_first(folder):
-            fault = why_no_file(path)
-            if fault is not None:
-                raise UserError(f"{path} {fault}.", "Move it away: checkpoints have such names.")
 
     def after_val_epoch(self, runner: Any, metrics: dict) -> None:
         """Save the best checkpoint, if this is it."""

@@ -118,7 +118,7 @@ def test_a_killed_worker(tmp_path, capfd):
 @pytest.mark.parametrize(
     "number, status, words",
     [
-        (signal.SIGBUS, MACHINE_STATUS, ("/dev/shm", "fewer workers")),
+        (signal.SIGBUS, MACHINE_STATUS, ("/dev/shm", "num_workers")),
         (signal.SIGSEGV, 1, ("crashed",)),
     ],
 )

@@ -16,7 +16,7 @@ from .data_sets import (
     steps_of,
 )
 from .ids import IdSpace, judge_ids
-from .releases import wrong_names
+from .releases import wrong_names, wrong_release
 from .shape import check_shape
 from .start import (
     inspect_config,
@@ -48,4 +48,5 @@ __all__ = [
     "no_frames",
     "steps_of",
     "wrong_names",
+    "wrong_release",
 ]

@@ -13,11 +13,13 @@ from mmseg_uda.labels.reading import LABEL_MODES, no_label
 from mmseg_uda.regular_files import why_no_file
 from mmseg_uda.wording import counted
 
-from .data_sets import AREA, DataSet
+from .data_sets import AREA, DataSet, steps_of
 from .ids import RARE
 
 LOSSY = ("JPEG", "MPO")
 GREY = ("1", "L", "LA", "I;16")
+THINNEST = 4
+MARGINS = "MarkValid"
 SKEWED = 0.05  # relative difference of aspect ratios that no rounding explains
 
 
@@ -31,6 +33,7 @@ def check_headers(one: DataSet) -> list[Finding]:
         *_sizes(one, _sound(images), _sound(labels)),
         *_label_types(one, _sound(labels)),
         *_image_types(one, _sound(images)),
+        *_margins(one, _sound(images)),
         *_orientation(one, _sound(images), _sound(labels)),
         *_depth_shapes(one, _sound(images), _sound(depths)),
     ]
@@ -129,6 +132,36 @@ def _image_types(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding
             f"{one.image_path(few[0])}"
         )
         yield Finding(AREA, Level.WARNING, text, "look whether they belong to this data set")
+
+
+def _margins(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
+    """Images that are too small for what is left out at their borders, or for anything."""
+    thin = [name for name, image in images.items() if min(image.stored) < THINNEST]
+    if thin:
+        text = (
+            f"{one.title}: {counted(thin, images, 'images')} have a side of fewer than {THINNEST} "
+            f"pixels, e.g. {one.image_path(thin[0])}"
+        )
+        yield Finding(AREA, Level.WARNING, text, "remove them")
+    steps = [step for step in steps_of(one.item) if step.get("type") == MARGINS]
+    for step in steps:
+        margins = step.get("margins") or one.item.get("crop_pseudo_margins") or (0, 0, 0, 0)
+        top, bottom, left, right = margins
+        small = [
+            name
+            for name, image in images.items()
+            if image.shape[0] <= top + bottom or image.shape[1] <= left + right
+        ]
+        if small:
+            height, width = images[small[0]].shape
+            text = (
+                f"{one.title}: crop_pseudo_margins={list(margins)} leave nothing of "
+                f"{counted(small, images, 'images')}, e.g. {one.image_path(small[0])} "
+                f"({width}x{height})"
+            )
+            fix = "give them in pixels of the native image: [top, bottom, left, right]"
+            details = {"files": [one.image_path(name) for name in small]}
+            yield Finding(AREA, Level.PROBLEM, text, fix, details)
 
 
 def _orientation(

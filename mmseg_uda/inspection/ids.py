@@ -187,7 +187,8 @@ def _absent(
     unlabelled = any(ignored in found for found in classes.values())
     # Of a part of the files, only what every file of this kind would show says anything.
     single = len(names) == 2 and len(absent) == 1 and (complete or unlabelled)
-    if not absent or not (single or not present or (complete and space.trains)):
+    some_absent = absent and (single or (complete and space.trains))
+    if present and not some_absent:
         return []
     some = f"none of the {total} labels" if complete else f"none of {len(labels)} labels looked at"
     what = ", ".join(names[i] for i in absent) if present else "any class"

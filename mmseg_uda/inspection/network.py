@@ -12,6 +12,7 @@ from .data_sets import EVALUATION, OURS, TRAINING, entries_of
 
 AREA = "config"
 IGNORED = 255  # the heads' default
+PUBLISHED_MEAN = [123.675, 116.28, 103.53]
 METRICS = ("StreamingIoU", "MultiTargetIoU")
 EVALUATORS = {"val_evaluator": "val_dataloader", "test_evaluator": "test_dataloader"}
 
@@ -22,13 +23,14 @@ def check_network(config: Mapping[str, Any]) -> list[Finding]:
     Raises:
         UserError: A taxonomy does not exist or is wrong.
     """
+    findings = list(_normalisation(config))
     trained = dict(_taxonomies(config, TRAINING))
     evaluated = dict(_taxonomies(config, EVALUATION))
     if not trained and not evaluated:
-        return []
+        return findings
     key, taxonomy = next(iter((trained or evaluated).items()))
     expected = f"the taxonomy '{taxonomy.name}' of {key} has {len(taxonomy)}"
-    findings = [
+    findings += [
         _problem(f"{what}, but {expected} classes", fix)
         for what, fix in _heads(config.get("model"), "model", taxonomy)
     ]
@@ -44,6 +46,23 @@ def check_network(config: Mapping[str, Any]) -> list[Finding]:
                 mine = load_taxonomy(metric.get("taxonomy", "cityscapes19"))
                 findings += _compared(f"{where}.taxonomy", mine, *next(iter(sets.items())))
     return findings
+
+
+def _normalisation(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Mean and standard deviation of images in 0..1, which are often copied from elsewhere."""
+    model = config.get("model") or {}
+    places = {"": config, "model.": model, "model.segmentor.": model.get("segmentor") or {}}
+    for prefix, place in places.items():
+        options = place.get("data_preprocessor")
+        if not isinstance(options, Mapping):
+            continue
+        mean, std = (options.get(name) or [] for name in ("mean", "std"))
+        if all(isinstance(v, (list, tuple)) and v and 0 < max(v) <= 1 for v in (mean, std)):
+            text = (
+                f"{prefix}data_preprocessor has mean={list(mean)}, std={list(std)} for images in "
+                "0..1; they are in 0..255"
+            )
+            yield Finding(AREA, Level.WARNING, text, f"multiply both by 255: mean={PUBLISHED_MEAN}")
 
 
 def _taxonomies(config: Mapping[str, Any], role: str) -> Iterator[tuple[str, Taxonomy]]:

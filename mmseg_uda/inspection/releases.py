@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.findings import Finding, Level, problem
+from mmseg_uda.findings import Finding, problem
 from mmseg_uda.taxonomy import DataLocation, Taxonomy, available_taxonomies
 
 from .data_sets import AREA, DataSet
@@ -15,12 +15,13 @@ from .data_sets import AREA, DataSet
 # What the end of a label file's name tells about its pixels, in the data sets that use such names.
 ENDINGS = {
     r"instance\w*ids$": "instance ids",
+    r"inv(ids|gray)$": "masks of uncertain regions",
     r"(label)?colou?r$": "colours",
     r"labelcstrainids$|labeltrainids$|train_id$": "trainIds",
     r"labelids$|labelcsids$": "label ids",
     r"labellevel[1234]ids$": "level ids",
 }
-VISTAS_2 = "v2.0"
+VISTAS_1, VISTAS_2 = "v1.2", "v2.0"
 VISTAS_FIX = (
     "use the labels of release 1.2 (label_dir='.../v1.2/labels'), or a dict id -> trainId as "
     "label_map"
@@ -30,24 +31,7 @@ VISTAS_FIX = (
 def check_names(one: DataSet) -> list[Finding]:
     """Looks at the names of label folders and files, and of files beside them."""
     error = wrong_names(one.location, one.taxonomy, one.label_map)
-    if error is not None:
-        return [problem(AREA, error)]
-    root, folder = Path(one.location.root), str(one.location.label_dir)
-    if not _reads_vistas(one.taxonomy, one.label_map) or "v1.2" in folder:
-        return []
-    if (root / f"config_{VISTAS_2}.json").is_file() and not (root / "config_v1.2.json").is_file():
-        text = (
-            f"{one.title}: {root} holds config_{VISTAS_2}.json, and its labels are read as those "
-            "of Mapillary Vistas 1.2"
-        )
-        return [Finding(AREA, Level.WARNING, text, VISTAS_FIX)]
-    return []
-
-
-VISTAS_FIX = (
-    "use the labels of release 1.2 (label_dir='.../v1.2/labels'), or a dict id -> trainId as "
-    "label_map"
-)
+    return [] if error is None else [problem(AREA, error)]
 
 
 def wrong_names(location: DataLocation, taxonomy: Taxonomy, label_map: Any) -> UserError | None:
@@ -57,11 +41,17 @@ def wrong_names(location: DataLocation, taxonomy: Taxonomy, label_map: Any) -> U
     """
     if location.label_dir is None or isinstance(label_map, dict):
         return None
-    if _reads_vistas(taxonomy, label_map) and VISTAS_2 in PurePosixPath(location.label_dir).parts:
+    folder = Path(location.root, location.label_dir)
+    error = wrong_release(folder, taxonomy, label_map)
+    if error is not None:
+        return error
+    configs = [Path(location.root, f"config_{name}.json") for name in (VISTAS_2, VISTAS_1)]
+    unnamed = _reads_vistas(taxonomy, label_map) and VISTAS_1 not in folder.parts
+    if unnamed and configs[0].is_file() and not configs[1].is_file():
         return UserError(
-            f"{location.root}/{location.label_dir} holds labels of Mapillary Vistas 2.0 (ids "
-            f"0..123); {_expected(taxonomy, label_map)}.",
-            fix=VISTAS_FIX,
+            f"{configs[0]} says that {folder} holds labels of Mapillary Vistas 2.0 (ids 0..123); "
+            f"{_expected(taxonomy, label_map)}.",
+            fix=f"{VISTAS_FIX}; if these are labels of 1.2, put its {configs[1].name} beside them",
         )
     if taxonomy.name not in available_taxonomies():
         return None
@@ -74,6 +64,17 @@ def wrong_names(location: DataLocation, taxonomy: Taxonomy, label_map: Any) -> U
         f"{location.title}: label files *{location.label_suffix} hold {kind}; "
         f"{_expected(taxonomy, label_map)}.",
         fix=fix,
+    )
+
+
+def wrong_release(folder: Path, taxonomy: Taxonomy, label_map: Any) -> UserError | None:
+    """Returns the error that a folder holds labels of another release than is read."""
+    if not _reads_vistas(taxonomy, label_map) or VISTAS_2 not in folder.parts:
+        return None
+    return UserError(
+        f"{folder} holds labels of Mapillary Vistas 2.0 (ids 0..123); "
+        f"{_expected(taxonomy, label_map)}.",
+        fix=VISTAS_FIX,
     )
 
 
@@ -94,7 +95,7 @@ def _fix(kind: str | None, suffix: str, taxonomy: Taxonomy, label_map: Any) -> s
     """How to read files of a kind; None where that is what is done."""
     raw = bool(taxonomy.space_of(label_map))
     level = re.search(r"level([1234])", suffix)
-    if kind in ("instance ids", "colours"):
+    if kind in ("instance ids", "colours", "masks of uncertain regions"):
         return "set label_suffix to the files with one class id per pixel"
     if kind == "trainIds" and raw:
         return "leave label_map out: trainIds need none"

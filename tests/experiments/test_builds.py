@@ -9,6 +9,7 @@ import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.experiments import profiles
 from mmseg_uda.experiments.plan import Options, plan
+from mmseg_uda.inspection import inspect_config
 from mmseg_uda.taxonomy import load_taxonomy, load_taxonomy_map
 from mmseg_uda.taxonomy.needs import parts_of
 
@@ -21,6 +22,7 @@ def test_every_row_builds(tables, tmp_path, profile):
         for one in plan(experiment, experiment.jobs(seeds=[0]), options):
             if not one.trains:
                 continue
+            assert inspect_config(one.resolved) == []
             config = Config(one.resolved)
             build_data_and_schedule(config)
             network = repr((config.model, config.uda))

@@ -25,6 +25,19 @@ class TestSizes:
         world.labels("val", lambda ids: np.kron(ids, np.ones((2, 2), np.uint8)))
         world.only(Level.PROBLEM, "all 3 labels", "has 40x24 pixels, its image 20x12", "nearest")
 
+    def test_margins_leave_nothing_of_a_small_image(self, world):
+        small = np.random.default_rng(0).integers(0, 255, (6, 20, 3), np.uint8)
+        world.image("tgt", 1, small)
+        steps = [dict(type=name) for name in ("LoadFrame", "MarkValid", "PackFields")]
+        target = dict(pipeline=steps, crop_pseudo_margins=[3, 3, 0, 0])
+        world.only(Level.PROBLEM, "1 of 3 images", "1.png (20x6)", target=target)
+        steps[1] = dict(type="MarkValid", margins=[2, 2, 10, 10])
+        world.only(Level.PROBLEM, "all 3 images", target=dict(pipeline=steps))
+
+    def test_an_image_that_is_hardly_one(self, world):
+        world.image("tgt", 1, np.random.default_rng(0).integers(0, 255, (2, 20, 3), np.uint8))
+        world.only(Level.WARNING, "1 of 3 images have a side of fewer than 4 pixels", "1.png")
+
 
 class TestLabelTypes:
     """One id of up to 8 bits per pixel."""

@@ -101,6 +101,12 @@ class TestAbsent:
         (finding,) = judge_ids(IdSpace("x", cityscapes, type="GTA"), {"a": everything}, 1)
         assert finding.details["absent"] == ["terrain", "truck", "train"]
 
+    def test_no_class_at_all(self, world):
+        unlabelled = dict(label_map={0: 255, 1: 255})
+        world.only(Level.WARNING, "none of the 6 labels", "any class", source=unlabelled)
+        world.labels("val", lambda ids: ids * 0 + 255)
+        assert any("none of the 3 labels has a pixel of any class" in t for _, t in world.told())
+
     def test_a_label_without_a_class(self, world):
         world.label("src", 2, np.full((12, 20), 255, np.uint8))
         world.only(Level.WARNING, "1 of 6 labels hold no labelled pixel", "2.png")

@@ -84,6 +84,17 @@ class TestHeads:
         assert level is Level.PROBLEM and f"model.{part}.{option} is 0" in text
 
 
+@pytest.mark.parametrize("place", ["model", None])
+def test_normalisation_of_other_images(world, place):
+    config = world.config()
+    options = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    (config["model"] if place else config)["data_preprocessor"] = options
+    ((level, text),) = told(config)
+    assert level is Level.WARNING and "data_preprocessor has mean=[0.485" in text
+    options.update(mean=[0, 0, 0], std=[1, 1, 1])  # none
+    assert told(config) == []
+
+
 class TestTaxonomies:
     """One label space for all."""
 

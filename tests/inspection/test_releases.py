@@ -1,11 +1,13 @@
 """Names of folders and files that say what ids they hold."""
 
+from pathlib import Path
+
 import pytest
 
 from mmseg_uda.datasets import IDD, Cityscapes, Mapillary
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Level
-from mmseg_uda.inspection import collect, wrong_names
+from mmseg_uda.inspection import collect, wrong_names, wrong_release
 from mmseg_uda.inspection.releases import check_names
 from mmseg_uda.taxonomy import DataLocation, load_taxonomy
 
@@ -29,6 +31,13 @@ class TestVistas:
         assert "/data/validation/v2.0/labels" in error.message and "2.0" in error.message
         assert "v1.2/labels" in error.fix
 
+    def test_a_folder_that_an_alignment_is_compared_with(self):
+        vistas, own = load_taxonomy("mapillary66"), {0: 0}
+        folder = Path("/data/validation/v2.0/labels")
+        assert "2.0" in wrong_release(folder, vistas, None).message
+        assert wrong_release(folder, vistas, own) is None
+        assert wrong_release(folder.parents[1] / "v1.2/labels", vistas, None) is None
+
     def test_an_own_map(self):
         assert refused("Mapillary", "cityscapes19", {21: 13}, **RELEASE_2) is None
 
@@ -41,7 +50,8 @@ class TestVistas:
         item |= dict(img_dir="training/images", label_dir="training/labels")
         (one,) = collect([dict(val_dataloader=dict(dataset=item))], [])
         (finding,) = check_names(one)
-        assert finding.level is Level.WARNING and "config_v2.0.json" in finding.message
+        assert finding.level is Level.PROBLEM and "config_v2.0.json says" in finding.message
+        assert "config_v1.2.json" in finding.fix
         (tmp_path / "config_v1.2.json").touch()  # both releases: the ids decide
         assert check_names(one) == []
 
@@ -56,6 +66,7 @@ class TestVistas:
         ("_gtFine_instanceIds.png", None, "one class id per pixel"),
         ("_gtFine_color.png", None, "one class id per pixel"),
         ("_gt_labelColor.png", None, "one class id per pixel"),
+        ("_gt_invIds.png", None, "one class id per pixel"),
         ("_gtFine_labellevel3Ids.png", None, "taxonomy='idd26'"),
         ("_gtFine_labelIds.png", "cityscapes", None),
         ("_gtFine_labelIds.png", {7: 0}, None),

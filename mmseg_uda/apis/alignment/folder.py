@@ -14,6 +14,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.evaluation import ClassSets, evaluate_folder
 from mmseg_uda.evaluation.label_folders import ENDINGS
 from mmseg_uda.files import write_json
+from mmseg_uda.inspection import wrong_release
 from mmseg_uda.methods.dynalign import (
     Outputs,
     Pipeline,
@@ -102,6 +103,10 @@ def align_folder(
     items = shard(images, *job.share) if job.choose is None else job.choose(images)
     engine = settings.build_engine(out / "text")
     taxonomy = engine.taxonomy
+    if "evaluate" in stages and job.labels is not None:  # told at the end, it would be hours late
+        misread = wrong_release(Path(job.labels), taxonomy.target, job.label_ids)
+        if misread is not None:
+            raise misread
     outputs = Outputs(out, taxonomy.target_classes, taxonomy.palette, job.kinds, job.image_files)
     run = Run(out, engine.options, settings.build_proposer(), source, engine, outputs)
     pipeline = Pipeline(run, items, job.share, job.workers, job.overwrite, job.strict)

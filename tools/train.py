@@ -65,6 +65,8 @@ def main() -> None:
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher
     cfg.resume = args.resume or cfg.get("resume", False)
+    if args.allow_changes and not cfg.resume:
+        raise UserError("--allow-changes has no effect without --resume.", "Add --resume.")
     if args.amp:
         cfg.optim_wrapper.amp = args.amp
     if args.seed is not None:

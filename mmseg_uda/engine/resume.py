@@ -12,17 +12,29 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
+from mmseg_uda.engine.config_changes import PROCESSES
 from mmseg_uda.errors import UserError
 
 GROUPS = "parameter_groups"
+SAMPLES = "samples"
 FIX = (
     "Resume with the optimizer of the checkpoint's config, or start anew in another --work-dir "
     "(load_from takes the weights)."
 )
+
+
+def notes(runner: Any) -> dict[str, Any]:
+    """What a checkpoint notes beside its config, so that a resume can compare it."""
+    return {
+        PROCESSES: get_world_size(),
+        SAMPLES: _samples(runner),
+        GROUPS: parameter_groups(runner.model, runner.optim_wrapper),
+    }
 
 
 def restore(runner: Any, checkpoint: Mapping[str, Any]) -> None:
@@ -35,14 +47,20 @@ def restore(runner: Any, checkpoint: Mapping[str, Any]) -> None:
         checkpoint: State of a training.
 
     Raises:
-        UserError: The state is of another optimizer, of other parameter groups or classes.
+        UserError: The state is of another optimizer, of other parameter groups or data.
     """
     meta, hub = checkpoint["meta"], runner.message_hub
-    _check_classes(runner, meta)
+    _check_data(runner, meta)
     runner.train_loop._epoch, runner.train_loop._iter = meta.get("epoch", 0), meta["iter"]
     known = (checkpoint.get("message_hub") or {}).get("runtime_info") or {}
     hub.update_info_dict({**known, **hub.runtime_info})
     restore_optimizer(runner.model, runner.optim_wrapper, runner.param_schedulers, checkpoint)
+    rates = [rate for each in runner.optim_wrapper.get_lr().values() for rate in each]
+    if meta["iter"] < runner.max_iters - 1 and not any(rates):  # a schedule may end at 0
+        runner.logger.warning(
+            f"The learning rate is 0 from the resumed step {meta['iter']} on: param_scheduler "
+            f"ends before train_cfg.max_iters={runner.max_iters}."
+        )
 
 
 def parameter_groups(model: nn.Module, optim_wrapper: Any) -> list[list[str]]:
@@ -100,18 +118,31 @@ def restore_optimizer(
                     scheduler.step()
 
 
-def _check_classes(runner: Any, meta: Mapping[str, Any]) -> None:
+def _check_data(runner: Any, meta: Mapping[str, Any]) -> None:
     stored = meta.get("dataset_meta")
     then = list(stored.get("classes") or ()) if isinstance(stored, Mapping) else []
     now = list(getattr(runner.train_dataloader.dataset, "metainfo", {}).get("classes") or ())
-    allowed = runner.start is not None and runner.start.allow_changes
-    if then and now and then != now and not allowed:
+    samples = _samples(runner)
+    if then and now and then != now:
+        told = f"classes ({', '.join(map(str, then))}; now {', '.join(map(str, now))})"
+        fix = "Put the taxonomy back as it was"
+    elif meta.get(SAMPLES, samples) != samples:
+        told = f"samples or pairs of samples ({meta[SAMPLES]}, now {samples})"
+        fix = "Put the images back as they were"
+    else:
+        return
+    if runner.start is None or not runner.start.allow_changes:
         raise UserError(
-            f"The checkpoint was trained on other classes ({', '.join(map(str, then))}) than those "
-            f"of the data set ({', '.join(map(str, now))}).",
-            "Put the taxonomy back as it was, give another --work-dir for a new training, or "
-            "--allow-changes to go on all the same.",
+            f"The checkpoint was trained on data with other {told}.",
+            f"{fix}, give another --work-dir for a new training, or --allow-changes to go on all "
+            "the same.",
         )
+
+
+def _samples(runner: Any) -> int | None:
+    """Length of the training's data set; None for one without."""
+    dataset = runner.train_dataloader.dataset
+    return len(dataset) if hasattr(dataset, "__len__") else None
 
 
 def check_groups(

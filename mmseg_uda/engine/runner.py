@@ -13,7 +13,7 @@ from typing import Any
 import mmengine.runner
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import get_world_size, is_distributed, is_main_process
+from mmengine.dist import is_distributed, is_main_process
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner.loops import IterBasedTrainLoop
 from mmseg.registry import LOOPS, MODELS, RUNNERS
@@ -27,7 +27,6 @@ from mmseg_uda.engine.checkpoint import (
     load_trainer_state,
     sync_folder,
 )
-from mmseg_uda.engine.config_changes import PROCESSES
 from mmseg_uda.engine.distributed import choose_sync_bn, wrapper_config
 from mmseg_uda.engine.execution import spread_execution
 from mmseg_uda.engine.flat_keys import reject_flat_keys
@@ -35,7 +34,7 @@ from mmseg_uda.engine.interruption import InterruptionHook, StopRequest, quiet_w
 from mmseg_uda.engine.job_files import read_evaluations
 from mmseg_uda.engine.options import check_options
 from mmseg_uda.engine.processes import from_main_process, join_processes
-from mmseg_uda.engine.resume import GROUPS, parameter_groups, restore
+from mmseg_uda.engine.resume import notes, restore
 from mmseg_uda.engine.start import PARTIAL, Start, begin_training
 from mmseg_uda.engine.state_watch import require_finite_state
 from mmseg_uda.engine.trainer import Trainer
@@ -202,12 +201,7 @@ class Runner(mmengine.runner.Runner):
         if isinstance(model, Trainer):
             model.before_save()
         optimizer = getattr(self.optim_wrapper, "optimizer", None)
-        known: dict[str, Any] = {
-            **(meta or {}),
-            "format_version": FORMAT_VERSION,
-            PROCESSES: get_world_size(),
-            GROUPS: parameter_groups(model, self.optim_wrapper),
-        }
+        known: dict[str, Any] = {**(meta or {}), "format_version": FORMAT_VERSION, **notes(self)}
         step = known.get("iter")
         require_finite_state(model, optimizer, self.iter if step is None else step)
         written = Path(out_dir) / Path(filename).with_suffix(PARTIAL)

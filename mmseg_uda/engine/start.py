@@ -23,6 +23,7 @@ from mmseg_uda.models.weights.finite import require_finite, tensors_in
 from mmseg_uda.regular_files import require_file
 
 LAST = "last_checkpoint"
+BEST = "best_*_iter_*.pth"
 PARTIAL = ".pth.partial"
 # Temporary files of earlier versions, which do not say whose they are.
 EARLIER_TEMPORARIES = tuple(
@@ -84,11 +85,12 @@ def find_start(cfg: Config, processes: int, allow_changes: bool) -> Start:
     for path in found:
         require_file(path, f"{path} is gone.", "Move it away: checkpoints have such names.")
     if not cfg.get("resume"):
-        if found:
+        kept = [*found, *folder.glob(BEST)]
+        if kept:
             raise UserError(
-                f"{folder} holds the checkpoints of an earlier training (newest: {found[0].name}).",
+                f"{folder} holds checkpoints of an earlier training, such as {kept[0].name}.",
                 "Add --resume to go on with it. To start anew, give another --work-dir, or move "
-                "or delete its iter_*.pth.",
+                "or delete them (iter_*.pth, best_*.pth).",
             )
         return Start()
     problems = []

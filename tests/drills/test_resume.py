@@ -8,10 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from child import end_of, start, wait_for
-from fixed_run import config, with_validation
+from fixed_run import FixedBatches, config, with_validation
 
 from mmseg_uda import loggers
 from mmseg_uda.cli import run_tool
@@ -54,6 +55,7 @@ def content(folder):
 
 def tool(*arguments):
     """Runs tools/train.py in this (forked) process."""
+    np.random.seed(None)  # each process draws numbers of its own, as a new one does
     sys.argv = [str(TOOL), *map(str, arguments)]
     runpy.run_path(str(TOOL))["main"]()
 
@@ -78,12 +80,13 @@ def test_a_new_training_is_refused_beside_another_ones_checkpoints(tmp_path, cap
     capfd.readouterr()
     assert end_of(start(tool, other, "--work-dir", run)) == 2
     told = capfd.readouterr().err
-    assert "holds the checkpoints of an earlier training" in told and "--resume" in told
+    assert "holds checkpoints of an earlier training" in told and "--resume" in told
     assert end_of(start(tool, other, "--work-dir", run, "--resume")) == 2
     told = capfd.readouterr().err
     assert "uda.alpha" in told and "randomness.seed" in told and "--allow-changes" in told
     assert "Traceback" not in told
     assert content(run) == before
+    assert end_of(start(tool, other, "--work-dir", tmp_path / "new", "--allow-changes")) == 2
     write_config(other, **{"uda.alpha": 0.5})
     assert end_of(start(tool, other, "--work-dir", run, "--resume", "--allow-changes")) == 0
 
@@ -196,8 +199,24 @@ def test_other_classes_behind_the_same_config(tmp_path):
     train(tmp_path)
     runner = runner_of(tmp_path, 8)
     runner.train_dataloader.dataset.metainfo = dict(classes=("b", "a", "c", "d", "e"))
-    with pytest.raises(UserError, match=r"other classes \(a, b, c, d, e\)"):
+    with pytest.raises(UserError, match=r"other classes \(a, b, c, d, e; now b, a, c, d, e\)"):
         runner.train()
+
+
+def test_more_images_behind_the_same_config(tmp_path, monkeypatch):
+    train(tmp_path)
+    monkeypatch.setattr(FixedBatches, "__len__", lambda self: 12)
+    with pytest.raises(UserError, match=r"other samples .* \(8, now 12\)"):
+        train(tmp_path, 8)
+    assert len(train(tmp_path, 8, allow=True)) == 4
+
+
+def test_a_schedule_that_is_over_is_told(tmp_path):
+    schedule = dict(param_scheduler=warm_poly(4))
+    train(tmp_path, 4, **schedule)
+    assert "learning rate is 0 from the resumed step 4" in warnings_of(
+        runner_of(tmp_path, 8, **schedule)
+    )
 
 
 def test_a_seed_that_nobody_set_is_kept(tmp_path, capfd):

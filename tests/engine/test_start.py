@@ -57,6 +57,9 @@ def test_best_and_published_files_are_not_resumed(tmp_path):
     for name in ("best_mIoU_iter_4.pth", "published.pth", "iter_4_backup.pth", "iter_x.pth"):
         save(tmp_path / name, 4)
     assert start_of(tmp_path).checkpoint is None
+    # A new training would take the best of the old one for its own, and replace it.
+    with pytest.raises(UserError, match="such as best_mIoU_iter_4.pth"):
+        start_of(tmp_path, resume=False)
 
 
 def test_another_training_is_not_continued(tmp_path):
@@ -104,7 +107,7 @@ def test_checkpoints_in_a_folder_of_their_own(tmp_path):
     out = {"default_hooks.checkpoint.out_dir": str(tmp_path / "big")}
     save(tmp_path / "big/run/iter_4.pth", 4, config(tmp_path / "run"))
     assert start_of(tmp_path / "run", **out).checkpoint == str(tmp_path / "big/run/iter_4.pth")
-    with pytest.raises(UserError, match="holds the checkpoints of an earlier training"):
+    with pytest.raises(UserError, match="holds checkpoints of an earlier training"):
         start_of(tmp_path / "run", resume=False, **out)
 
 

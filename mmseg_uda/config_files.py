@@ -88,7 +88,9 @@ def read_config(name: str | Path, import_modules: bool = True) -> Config:
         raise
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-            raise explain(error) or error from error  # mmengine writes a temporary copy
+            refused = explain(error)  # mmengine writes a temporary copy
+            if refused is not None:
+                raise refused from error
         raise UserError(
             f"{path} cannot be read as a config: {type(error).__name__}: {error}",
             "Correct the file; python tools/doctor.py CONFIG checks it.",

@@ -73,7 +73,7 @@ def test_train_id_pngs_and_inference_modes(world, job, tmp_path):
     [
         ("network", ["a checkpoint of another network"]),
         ("pickle", ["not weights"]),
-        ("truncated", ["truncated"]),
+        ("truncated", ["is damaged"]),
         ("missing", ["no such weights"]),
         ("config", ["There is no config"]),
     ],

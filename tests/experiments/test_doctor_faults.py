@@ -145,7 +145,7 @@ def a_misspelt_name_of_weights(place):
 
 def truncated_weights(place):
     place.weights.write_bytes(place.weights.read_bytes()[:2000])
-    return f"{place.weights} cannot be read as weights", "copy or download the file again"
+    return f"{place.weights} is damaged", "copy or download the file again"
 
 
 def weights_of_another_encoder(place):

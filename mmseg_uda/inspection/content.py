@@ -31,7 +31,7 @@ def check_images(one: DataSet) -> list[Finding]:
     """Looks for damaged, blank, almost black and transparent images."""
     paths = [one.image_path(one.images[i]) for i in chosen(one.image_headers)]
     looked = look_at(paths, image_values)
-    images = _sound(looked)
+    images = {**_decoded(one), **_sound(looked)}
     transparent = [path for path, values in images.items() if values.transparent]
     text, fix = "have transparent pixels", "save the images as they should look, without alpha"
     return [
@@ -68,6 +68,15 @@ def id_space(one: DataSet) -> IdSpace:
     """Returns what the ids in a data set's labels are taken for."""
     kind = str(one.item.get("type"))
     return IdSpace(one.title, one.taxonomy, one.label_map, kind, TRAINING in one.roles)
+
+
+def _decoded(one: DataSet) -> dict[str, Values]:
+    """Values of all images, if they were decoded, in 8 bits."""
+    return {
+        one.image_path(report.image): Values(report.low, report.high)
+        for report in one.reports
+        if report.low is not None and report.high is not None
+    }
 
 
 def _sound(looked: Mapping[str, T | UserError]) -> dict[str, T]:

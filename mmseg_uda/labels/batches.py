@@ -72,7 +72,7 @@ class Batch:
         if not failures:
             return
         done = len(self.converted)
-        rest = f", the other {done} are" if done else ", none was"
+        rest = f" ({done} were)" if done else " (none was)"
         error = of_many(failures, self.total, "files could not be converted", rest)
         again = "; the same command then converts all files anew" if done else ""
         raise UserError(error.message, fix=f"{error.fix or 'correct the files'}{again}")

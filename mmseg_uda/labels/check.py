@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class FileReport:
         image: Name of the image, relative to the image folder.
         digest: Hash of the image's pixels, which are the same in another file format or with
             other metadata; None if the image cannot be read.
+        low: Lowest value of the image in 8 bits; None if it cannot be read.
+        high: Highest value.
         ids: Pixels by id as the label file holds them; None without a readable label.
         train_ids: Pixels by trainId, the data set's label map applied; None if the label is wrong.
         error: What is wrong with image, label or depth file.
@@ -36,6 +38,8 @@ class FileReport:
 
     image: str
     digest: str | None = None
+    low: int | None = None
+    high: int | None = None
     ids: Counts | None = None
     train_ids: Counts | None = None
     error: UserError | None = None
@@ -82,24 +86,23 @@ def inspect_files(
 
 
 def _inspect(name: str, location: DataLocation, meaning: LabelIds, depth: bool) -> FileReport:
-    digest: str | None = None
-    ids: Counts | None = None
+    report = FileReport(name)
     try:
         image = read_image(str(location.image_folder / name), thorough=True)
-        shape = image.shape[0], image.shape[1]
-        digest = _digest(image)
+        low, high = int(image.min()), int(image.max())
+        report = replace(report, digest=_digest(image), low=low, high=high)
         if depth:
             read_depth(str(location.depth_folder / location.depth_name(name)))
         if location.label_folder is None:
-            return FileReport(name, digest)
+            return report
         path = str(Path(location.label_folder, location.label_name(name)))
         label = read_label(path)
-        ids = _counts(label)
-        picture = str(location.image_folder / name)
+        report = replace(report, ids=_counts(label))
+        shape, picture = (image.shape[0], image.shape[1]), str(location.image_folder / name)
         mapped = to_train_ids(label, path, meaning, shape, picture)
     except UserError as error:
-        return FileReport(name, digest, ids, error=error)
-    return FileReport(name, digest, ids, _counts(mapped))
+        return replace(report, error=error)
+    return replace(report, train_ids=_counts(mapped))
 
 
 def _digest(image: np.ndarray) -> str:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from mmseg_uda.findings import Level
-from mmseg_uda.inspection import collect
+from mmseg_uda.inspection import collect, content
 from mmseg_uda.inspection.content import check_depth
 from mmseg_uda.inspection.look import chosen
-from mmseg_uda.labels import Header
+from mmseg_uda.labels import FileReport, Header
 
 
 def change(world, part, number, function):
@@ -97,3 +97,11 @@ def test_which_files_are_looked_at():
     assert chosen([frame] * 100, pixels=10**7) == list(range(0, 100, 10))  # spread evenly
     assert len(chosen([frame] * 100, pixels=1)) == 8
     assert 77 in chosen([*[frame] * 77, odd, *[frame] * 22], pixels=10**7)  # and what is unlike
+
+
+def test_where_all_images_were_decoded_all_are_judged(world, monkeypatch):
+    monkeypatch.setattr(content, "chosen", lambda headers: [])
+    (one,) = collect([dict(train_dataloader=dict(dataset=dict(target=world.data("tgt"))))], [])
+    one.reports = [FileReport("0.png", low=7, high=8), FileReport("1.png", low=0, high=200)]
+    (finding,) = content.check_images(one)
+    assert "1 of 2 images" in finding.message and "0.png" in finding.message

@@ -75,7 +75,8 @@ class SafeCheckpointHook(CheckpointHook):
         if best is not None:  # noted at the place where the run was then
             self.best_ckpt_path = str(Path(self.out_dir) / Path(best).name)
             runner.message_hub.update_info("best_ckpt", self.best_ckpt_path)
-        self._check_place(runner)
+        if hasattr(runner.optim_wrapper, "state_dict"):  # not in a validation alone
+            self._check_place(runner)
 
     def _check_place(self, runner: Any) -> None:
         folder, needed = Path(self.out_dir), checkpoint_bytes(runner)

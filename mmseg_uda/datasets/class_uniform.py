@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -17,6 +18,7 @@ from mmengine.logging import print_log
 from mmseg_uda.errors import UserError
 from mmseg_uda.inspection import IdSpace
 from mmseg_uda.labels import LabelIds, read_train_ids
+from mmseg_uda.labels.statistics_files import MOST_PIXELS
 
 from .label_cache import cached_per_label
 from .transforms import RandomScaleCrop
@@ -174,7 +176,7 @@ class ClassUniformSampling:
         options = f"tile {self.tile} classes {classes} {ids.lookup.tobytes().hex()}"
         description = "Finding classes in {} label files"
         per_file = cached_per_label(
-            dataset, "centroids", "centroids", compute, description, options
+            dataset, "centroids", "centroids", compute, description, _checked, options
         )
         rows = [(c, i, x, y) for i, entries in enumerate(per_file) for c, x, y in entries]
         table = np.array(rows, np.int64).reshape(-1, 4)
@@ -213,3 +215,19 @@ def _kept_list(
     num_images: int, num_centroids: tuple[int, ...], share: float, seed: int, epoch: int
 ) -> np.ndarray:
     return class_uniform_list(num_images, num_centroids, share, seed, epoch)
+
+
+def _checked(entries: Any, path: Path, name: str) -> list[list[int]]:
+    """What a file holds about one label: class, x, y of each centroid."""
+    right = isinstance(entries, list) and all(
+        isinstance(entry, list)
+        and len(entry) == 3
+        and all(isinstance(n, int) and 0 <= n < MOST_PIXELS for n in entry)
+        for entry in entries
+    )
+    if not right:
+        raise UserError(
+            f"{path} is damaged: {name} has no list of class, x and y.",
+            "delete the file to have the classes looked for anew",
+        )
+    return entries

@@ -36,6 +36,7 @@ def cached_per_label(
     key: str,
     compute: Callable[[str], Any],
     description: str,
+    check: Callable[[Any, Path, str], Any],
     options: str = "",
 ) -> list[Any]:
     """Returns ``compute(path)`` for every label file, from a file that all trainings share.
@@ -50,15 +51,18 @@ def cached_per_label(
         key: Of the values in the file.
         compute: Label path -> something that JSON can hold; may run in other processes.
         description: For the progress bar; '{}' stands for the number of files.
+        check: (value, path of the file that holds it, name of the label) -> what is returned in
+            place of the value.
         options: What else the values depend on.
 
     Raises:
-        UserError: Labels are damaged or wrong; names all of them.
+        UserError: Labels are damaged or wrong; names all of them. Or the file is damaged, or cannot
+            be kept anywhere.
     """
     paths, names = label_names(dataset)
     root = Path(dataset.location.root)
     candidates = cache_files(root, fingerprint_of(paths, names, options), kind)
-    if is_main_process() and _read(candidates, key, names) is None:
+    if is_main_process() and _read(candidates, key, names, check) is None:
         values = list(_compute(paths, compute, description.format(len(paths))))
         failures = [value for value in values if isinstance(value, UserError)]
         if failures:
@@ -66,9 +70,12 @@ def cached_per_label(
         content = {key: dict(zip(names, values, strict=True))}
         _write(candidates, content)
     barrier()
-    stored = _read(candidates, key, names)
+    stored = _read(candidates, key, names, check)
     if stored is None:
-        raise FileNotFoundError(f"None of {', '.join(map(str, candidates))} can be read.")
+        places = ", ".join(map(str, candidates))
+        raise UserError(
+            f"None of {places} can be read.", "All processes have to see the folder of one of them."
+        )
     return stored
 
 
@@ -86,11 +93,14 @@ def _write(candidates: Sequence[Path], content: Any) -> None:
     )
 
 
-def _read(candidates: Sequence[Path], key: str, names: Sequence[str]) -> list[Any] | None:
+def _read(
+    candidates: Sequence[Path], key: str, names: Sequence[str], check: Callable[..., Any]
+) -> list[Any] | None:
     for path in candidates:
         content = read_json(path)
-        if isinstance(content, dict) and names[0] in content.get(key, {}):
-            return [content[key][name] for name in names]
+        values = content.get(key) if isinstance(content, dict) else None
+        if isinstance(values, dict) and all(name in values for name in names):
+            return [check(values[name], path, name) for name in names]
     return None
 
 

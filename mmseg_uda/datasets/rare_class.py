@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.inspection import no_frames
+from mmseg_uda.labels.headers import read_header
 
 from .statistics import class_pixel_counts
 from .transforms import CropFields
@@ -150,8 +150,7 @@ class RareClassSampling:
             return self.min_pixels
         sizes = np.empty((files, 1))
         for i in range(files):
-            with Image.open(self.dataset.label_path(i)) as image:  # reads the header only
-                sizes[i] = math.prod(image.size)
+            sizes[i] = math.prod(read_header(self.dataset.label_path(i)).shape)
         return self.min_share * sizes
 
 

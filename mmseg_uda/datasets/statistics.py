@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from mmseg_uda.findings import warnings_of
 from mmseg_uda.inspection import IdSpace, judge_ids
 from mmseg_uda.labels import PUBLISHED_FILE, Counts, published_counts, read_label
+from mmseg_uda.labels.statistics_files import counts_in
 
 from .label_cache import cached_per_label, label_names
 
@@ -69,8 +70,9 @@ def _raw_counts(dataset: TaxonomyDataset) -> tuple[list[str], list[Counts]]:
     per_file = None if dataset.label_ids.space else published_counts(published, names)
     if per_file is None:
         description = "Counting classes in {} label files"
-        stored = cached_per_label(dataset, "class_stats", "counts", count_file, description)
-        per_file = [{int(i): pixels for i, pixels in counts.items()} for counts in stored]
+        per_file = cached_per_label(
+            dataset, "class_stats", "counts", count_file, description, counts_in
+        )
     return paths, per_file
 
 

@@ -16,15 +16,8 @@ from mmengine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmseg.registry import HOOKS
 from torch import Tensor, stack
 
-from mmseg_uda.files import read_json, write_json
-
-EVALUATIONS = "evaluations.json"
-PROGRESS = "progress.json"
-
-
-def read_evaluations(work_dir: Path) -> list[dict]:
-    """Evaluations of a work directory in order, [] if there are none."""
-    return read_json(work_dir / EVALUATIONS) or []
+from mmseg_uda.files import write_json
+from mmseg_uda.run_files import EVALUATIONS, PROGRESS, read_evaluations
 
 
 @HOOKS.register_module()

@@ -31,7 +31,6 @@ from mmseg_uda.engine.distributed import choose_sync_bn, wrapper_config
 from mmseg_uda.engine.execution import spread_execution
 from mmseg_uda.engine.flat_keys import reject_flat_keys
 from mmseg_uda.engine.interruption import InterruptionHook, StopRequest, quiet_worker
-from mmseg_uda.engine.job_files import read_evaluations
 from mmseg_uda.engine.options import check_options
 from mmseg_uda.engine.processes import from_main_process, join_processes
 from mmseg_uda.engine.resume import notes, restore
@@ -41,6 +40,7 @@ from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import DISK_FULL, MachineError, UserError, no_space
 from mmseg_uda.loader import PATIENCE_SECONDS, StopWaiting, kill_workers, read_patience, watch
 from mmseg_uda.models.weights import read_checkpoint
+from mmseg_uda.run_files import read_evaluations
 
 
 def wrap_model(cfg: Config) -> Config:

@@ -201,6 +201,8 @@ class _Session:
             parallel: Jobs that train at the same time.
         """
         arguments, folder = self.arguments, self.options.folder(self.experiment)
+        for one in self.planned:
+            one.folder.evaluations()  # damaged ones would be told after the last job
         if not arguments.force:
             check_fingerprints(self.planned)
         # Data sets before disk space: who has none wants to hear that first.

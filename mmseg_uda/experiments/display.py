@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.executors import Task
 from mmseg_uda.experiments.jobs import State
 
@@ -59,7 +60,10 @@ def progress_text(task: Task) -> str:
 
 def last_miou(task: Task) -> str:
     """Returns the mIoU of the last validation with one decimal, '–' before the first."""
-    evaluations = task.folder.evaluations()
+    try:
+        evaluations = task.folder.evaluations()
+    except UserError:  # of a training that goes on; the report tells
+        evaluations = []
     value = evaluations[-1].get("mIoU") if evaluations else None
     return "–" if value is None else f"{value:.1f}"
 

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -22,8 +22,16 @@ from typing import Any
 
 from mmseg_uda.cfg_options import SILENT_HOOKS, SILENT_KEYS
 from mmseg_uda.errors import MACHINE_STATUS, REQUEUE_STATUS, UserError
-from mmseg_uda.files import read_json, write_json
+from mmseg_uda.files import write_json
 from mmseg_uda.locks import Lock, is_trained_in
+from mmseg_uda.run_files import (
+    STATUS,
+    damaged,
+    is_number,
+    read_evaluations,
+    read_progress,
+    read_strictly,
+)
 
 
 class State(str, Enum):
@@ -65,6 +73,35 @@ class Status:
     exit_code: int | None = None
     message: str = ""
     cluster_job: str | None = None
+
+
+MOVE_STATUS = (
+    "Move it away: the job then goes on from its last checkpoint, and once more if it was done."
+)
+
+
+def _may(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or kind(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# What the fields of a status may hold.
+KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "state": lambda value: value in [state.value for state in State],
+    "fingerprint": _may(_is_text),
+    "pid": _may(is_number),
+    "host": _may(_is_text),
+    "started": _may(is_number),
+    "ended": _may(is_number),
+    "seconds": is_number,
+    "attempts": is_number,
+    "exit_code": _may(is_number),
+    "message": _is_text,
+    "cluster_job": _may(_is_text),
+}
 
 
 class Action(Enum):
@@ -136,23 +173,30 @@ class JobFolder:
         return self.path / "train.log"
 
     def status(self) -> Status:
-        """Returns the status as written, ``pending`` where there is none."""
-        content = read_json(self.path / "status.json")
-        if not isinstance(content, dict):
+        """Returns the status as written, ``pending`` where there is none.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        path = self.path / STATUS
+        content = read_strictly(path, MOVE_STATUS)
+        if content is None:
             return Status()
-        known = {field.name for field in fields(Status)}
-        content = {key: value for key, value in content.items() if key in known}
-        try:
-            content["state"] = State(content.get("state", "pending"))
-        except ValueError:
-            content["state"] = State.PENDING
-        return Status(**content)
+        if not isinstance(content, dict):
+            raise damaged(path, "it is no map", MOVE_STATUS)
+        content = {
+            field.name: content[field.name] for field in fields(Status) if field.name in content
+        }
+        for name, value in content.items():
+            if not KINDS[name](value):
+                raise damaged(path, f"{name} {value!r}", MOVE_STATUS)
+        return Status(**{**content, "state": State(content.get("state", State.PENDING))})
 
     def write(self, status: Status) -> None:
         """Writes the status atomically."""
         content = asdict(status)
         content["state"] = status.state.value
-        write_json(self.path / "status.json", content)
+        write_json(self.path / STATUS, content)
 
     def claim(
         self, print_of_config: str, retry_failed: bool = False, force: bool = False
@@ -168,14 +212,19 @@ class JobFolder:
             force: Whether a folder of another config is put aside instead of refused.
 
         Raises:
-            UserError: When the folder was made with another config and ``force`` is off.
+            UserError: When the folder was made with another config and ``force`` is off, or its
+                status is damaged.
         """
         if not self.lock.acquire():
             return Action.SKIP_LOCKED
         if is_trained_in(self.path):  # by tools/train.py, or by what a killed runner left behind
             self.lock.release()
             return Action.SKIP_LOCKED
-        status = self.status()
+        try:
+            status = self.status()
+        except UserError:
+            self.lock.release()
+            raise
         if status.fingerprint not in (None, print_of_config):
             if not force:
                 self.lock.release()
@@ -255,15 +304,15 @@ class JobFolder:
 
     def progress(self) -> dict[str, Any]:
         """Returns the training's ``progress.json``: iter, max_iters, seconds_per_iter, ..."""
-        content = read_json(self.path / "progress.json")
-        return content if isinstance(content, dict) else {}
+        return read_progress(self.path)
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Returns the validations so far, in the order of iterations."""
-        content = read_json(self.path / "evaluations.json")
-        if not isinstance(content, list):
-            return []
-        return sorted((e for e in content if "iter" in e), key=lambda e: e["iter"])
+        """Returns the validations so far, in the order of iterations.
+
+        Raises:
+            UserError: Their file is damaged.
+        """
+        return read_evaluations(self.path)
 
     def _put_aside(self) -> None:
         number = 1

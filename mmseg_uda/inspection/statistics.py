@@ -88,9 +88,8 @@ def _compare(
     )
     try:
         counts = published_counts(path, names) if ignore is not None else cached_counts(path, names)
-    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
-        text = error.message if isinstance(error, UserError) else f"{path} is damaged: {error!r}"
-        return [Finding(AREA, Level.PROBLEM, text, fix)]
+    except UserError as error:
+        return [Finding(AREA, Level.PROBLEM, error.message, fix)]
     if counts is None:
         return [
             Finding(

@@ -136,3 +136,42 @@ def test_id_outside_the_taxonomy_is_named(gta_root):
     write_label(gta_root / "labels/00001_labelTrainIds.png", np.full((40, 60), 99))
     with pytest.raises(UserError, match=r"00001_labelTrainIds\.png holds id 99"):
         class_pixel_counts(GTA(data_root=str(gta_root)))
+
+
+def kept_counts(gta_root):
+    class_pixel_counts(GTA(data_root=str(gta_root)))
+    (path,) = gta_root.glob("class_stats_*.json")
+    return path
+
+
+@pytest.mark.parametrize("pixels", [-1200, 10**30, "1200", None])
+def test_absurd_numbers_that_were_kept_are_named(gta_root, decodes, pixels):
+    path = kept_counts(gta_root)
+    content = json.loads(path.read_text())
+    content["counts"]["00002_labelTrainIds.png"]["0"] = pixels
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{path} .* 00002_labelTrainIds.png: .* no number of"):
+        class_pixel_counts(GTA(data_root=str(gta_root)))
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"counts": [1]}', '{"counts": {}}', "{", "5"])
+def test_a_damaged_file_that_was_kept_is_counted_anew(gta_root, decodes, text):
+    kept_counts(gta_root).write_text(text)
+    assert (class_pixel_counts(GTA(data_root=str(gta_root))) == expected_counts()).all()
+    assert len(decodes) == 8
+
+
+def test_counts_that_can_be_kept_nowhere(gta_root, monkeypatch):
+    (gta_root / "file").touch()
+    monkeypatch.setenv("MMSEG_UDA_CACHE", str(gta_root / "file"))
+    write = label_cache.write_json
+
+    def read_only(path, *args, **kwargs):
+        if path.parent == gta_root:
+            raise PermissionError(13, "Permission denied")
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr(label_cache, "write_json", read_only)
+    with pytest.raises(UserError, match=f"{gta_root}: Permission denied; .*file.*: Not a dir") as e:
+        class_pixel_counts(GTA(data_root=str(gta_root)))
+    assert "MMSEG_UDA_CACHE" in e.value.fix

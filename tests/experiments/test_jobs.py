@@ -97,14 +97,6 @@ def test_what_an_exit_status_means(code, asked, expected):
     assert outcome(code, asked) == expected
 
 
-def test_a_damaged_status_file_is_a_new_job(tmp_path):
-    folder = JobFolder(tmp_path)
-    (tmp_path / "status.json").write_text('{"state": "done", "fing')
-    assert folder.status().state is State.PENDING
-    (tmp_path / "status.json").write_text('{"state": "done", "of a newer version": 1}')
-    assert folder.status().state is State.DONE
-
-
 def test_files_are_replaced_whole(tmp_path, monkeypatch):
     path = tmp_path / "file.json"
     write_text(path, json.dumps([1]))

@@ -22,11 +22,11 @@ from mmseg_uda.apis.alignment.segmentor_source import SegmentorSource, source_of
 from mmseg_uda.apis.alignment.settings import AlignmentSettings
 from mmseg_uda.apis.image_files import ImageFile
 from mmseg_uda.engine.checkpoint import newest_checkpoint
-from mmseg_uda.engine.job_files import EVALUATIONS, PROGRESS
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_json
 from mmseg_uda.locks import training_in
 from mmseg_uda.places import require_folder
+from mmseg_uda.run_files import EVALUATIONS, PROGRESS
 from mmseg_uda.taxonomy import DataLocation, missing_paths
 
 PARTS = ("evaluate", "train")

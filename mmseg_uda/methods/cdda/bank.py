@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import cv2
 import numpy as np
 import torch
 
-from mmseg_uda.archives import DamagedError, check_archive
+from mmseg_uda.archives import check_archive
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import read_json
 from mmseg_uda.methods.cdda.histogram import BINS
@@ -66,21 +65,49 @@ class BankMeta:
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], path: Path) -> BankMeta:
+    def from_json(cls, content: Any, path: Path) -> BankMeta:
         """The reverse.
 
         Raises:
             UserError: The file is of another format or damaged.
         """
-        values = dict(content)
+        values = dict(content) if isinstance(content, Mapping) else {}
         if values.pop("format", None) != FORMAT:
             raise UserError(f"{path} is not of format {FORMAT}.", _rebuild(path.parent))
         try:
             values["crop_size"] = tuple(values["crop_size"])
             values["classes"] = tuple(values["classes"])
-            return cls(**values)
+            meta = cls(**values)
         except (KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged: {error}.", _rebuild(path.parent)) from error
+        wrong = [name for name, right in _KINDS.items() if not right(getattr(meta, name))]
+        if wrong:
+            text = f"{path} is damaged: {wrong[0]} {getattr(meta, wrong[0])!r}."
+            raise UserError(text, _rebuild(path.parent))
+        return meta
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# What the entries of a bank's ``meta.json`` may hold.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "count": _is_count,
+    "num_classes": _is_count,
+    "crop_size": lambda size: len(size) == 2 and all(map(_is_count, size)),
+    "classes": lambda names: all(map(_is_text, names)),
+    "remap": _is_text,
+    "rate": lambda rate: isinstance(rate, (int, float)),
+    "dataset": _is_text,
+    "sampling": _is_text,
+    "seed": _is_count,
+    "counts_sha256": _is_text,
+}
 
 
 class DepthBank:
@@ -141,8 +168,8 @@ class DepthBank:
         try:
             # Copy on write: torch wants memory that it may write to.
             counts = np.load(path / COUNTS, mmap_mode="c")
-            checksums = _read_index(path / INDEX)
-        except (OSError, ValueError, EOFError, KeyError) as error:
+            checksums = _read_index(path / INDEX, meta.count)
+        except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
             raise UserError(f"The bank in {path} is damaged: {error}.", _rebuild(path)) from error
         if counts.shape != shape or counts.dtype != np.float32:
             raise UserError(
@@ -165,7 +192,9 @@ class DepthBank:
         try:
             check_archive(file)
             matrix = torch.load(file, map_location="cpu", weights_only=True)
-        except (DamagedError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # junk makes the unpickler raise anything
             reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise UserError(f"{file} cannot be read: {reason}.", _rebuild(folder)) from error
         shape = getattr(matrix, "shape", None)
@@ -175,6 +204,9 @@ class DepthBank:
                 _rebuild(folder),
             )
         counts = matrix.float().permute(1, 0, 2).contiguous().numpy()
+        if not (np.isfinite(counts).all() and (counts >= 0).all()):
+            text = f"{file} is damaged: it holds numbers that count no pixels."
+            raise UserError(text, _rebuild(folder))
         size = (0, 0)
         first = folder / LABELS / "0.png"
         if first.is_file():
@@ -232,11 +264,13 @@ def hash_counts(counts: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _read_index(path: Path) -> dict[str, list[int]]:
+def _read_index(path: Path, count: int) -> dict[str, list[int]]:
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8") as file:
         entries = [json.loads(line)["crc32"] for line in file]
+    if len(entries) != count:
+        raise ValueError(f"{path.name} lists {len(entries)} crops instead of {count}")
     return {kind: [entry[kind] for entry in entries] for kind in (IMAGES, LABELS)}
 
 

@@ -243,6 +243,18 @@ def test_crops_first_histograms_later(built, data, tmp_path):
     assert DepthBank.open(out).fingerprint == DepthBank.open(built).fingerprint
 
 
+JUNK = np.random.default_rng(0).bytes(20_000)
+
+
+def change_meta(bank, **values):
+    path = bank / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def drop_last_line(path):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -251,7 +263,19 @@ def test_crops_first_histograms_later(built, data, tmp_path):
         (lambda b: (b / "meta.json").write_text("{"), r"meta\.json cannot be read"),
         (lambda b: (b / "meta.json").write_text('{"format": 9}'), "is not of format 1"),
         (lambda b: (b / "meta.json").write_text('{"format": 1}'), r"meta\.json is damaged"),
+        (lambda b: (b / "meta.json").write_text("[1, 2]"), "is not of format 1"),
+        (lambda b: change_meta(b, count="7"), r"meta\.json is damaged: count '7'"),
+        (lambda b: change_meta(b, num_classes=-3), r"meta\.json is damaged: num_classes -3"),
+        (lambda b: change_meta(b, crop_size=[1]), r"meta\.json is damaged: crop_size \(1,\)"),
+        (lambda b: change_meta(b, classes=5), r"meta\.json is damaged: 'int' object"),
+        (lambda b: change_meta(b, seed=10**30), r"meta\.json is damaged: seed 10{30}"),
+        (lambda b: change_meta(b, counts_sha256=[1]), r"meta\.json is damaged: counts_sha256"),
         (lambda b: (b / "index.jsonl").write_text("{}\n"), "is damaged"),
+        (lambda b: (b / "index.jsonl").write_text("[1]\n" * 7), "is damaged"),
+        (lambda b: (b / "index.jsonl").write_bytes(JUNK), "is damaged"),
+        (lambda b: drop_last_line(b / "index.jsonl"), "lists 6 crops instead of 7"),
+        (lambda b: (b / "meta.json").write_bytes(JUNK), r"meta\.json cannot be read"),
+        (lambda b: (b / "counts.npy").write_bytes(JUNK), "is damaged"),
         (lambda b: (b / "counts.npy").unlink(), "is damaged"),
         (lambda b: (b / "meta.json").unlink(), "no bank of source crops"),
     ],
@@ -288,9 +312,14 @@ def test_damaged_published_files_are_named(tmp_path):
     file = tmp_path / "gta_7_distribution.pth"
     with pytest.raises(UserError, match="no bank of source crops"):
         DepthBank.open(file)
-    file.write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"gta_7_distribution\.pth cannot be read"):
-        DepthBank.open(file)
+    for junk in (b"", b"nothing", JUNK, b"PK\3\4" + JUNK, b"\x80\2" + JUNK, b"\x93NUMPY" + JUNK):
+        file.write_bytes(junk)
+        with pytest.raises(UserError, match=r"gta_7_distribution\.pth cannot be read"):
+            DepthBank.open(file)
+    for pixels in (-1.0, float("nan"), float("inf")):
+        torch.save(torch.full((7, 3, 256), pixels), file)
+        with pytest.raises(UserError, match="numbers that count no pixels"):
+            DepthBank.open(file)
     torch.save({"a": 1}, file)
     with pytest.raises(UserError, match=r"holds no \(N, classes, 256\) matrix"):
         DepthBank.open(file)

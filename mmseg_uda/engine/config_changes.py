@@ -83,6 +83,7 @@ RULES: tuple[tuple[str, Holds], ...] = (
     ("sync_bn", Holds.ALLOWED_CONFIG),
     (PROCESSES, Holds.ALLOWED_CONFIG),
 )
+RATES = ("optim_wrapper.optimizer", "optim_wrapper.paramwise_cfg", "param_scheduler")
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def find_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change
     found = []
     for key, old, new in _differences("", then, now):
         holds = next((holds for rule, holds in RULES if fnmatchcase(key, rule)), Holds.EITHER)
+        if key.startswith(RATES) and holds is Holds.CONFIG and _follows_validations(now):
+            holds = Holds.CHECKPOINT
         silent = holds is Holds.EITHER or (holds is Holds.CHECKPOINT and _empty(new))
         if not silent and not moves.same(key, old, new):
             found.append(Change(key, old, new, holds))
@@ -192,6 +195,13 @@ def as_written(config: Mapping[str, Any]) -> dict[str, Any]:
     if written.get("sync_bn") == "torch":  # mmengine's spelling of True
         written["sync_bn"] = True
     return written
+
+
+def _follows_validations(config: Mapping[str, Any]) -> bool:
+    """Whether the schedule depends on past validations, and so on the checkpoint."""
+    schedule = config.get("param_scheduler")
+    schedulers = schedule if isinstance(schedule, list) else []
+    return any(str(one.get("type")).startswith("ReduceOnPlateau") for one in schedulers)
 
 
 def _plain(value: Any) -> Any:

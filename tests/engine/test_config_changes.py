@@ -128,6 +128,12 @@ def test_what_holds(tmp_path, key, value, holds):
     assert change.holds is holds
 
 
+def test_rates_that_follow_validations_are_the_checkpoints(tmp_path):
+    plateau = {"param_scheduler": [dict(type="ReduceOnPlateauLR", monitor="mIoU")]}
+    (change,) = changed(tmp_path, plateau, **plateau, **{"optim_wrapper.optimizer.lr": 0.5})
+    assert (change.key, change.holds) == ("optim_wrapper.optimizer.lr", Holds.CHECKPOINT)
+
+
 def test_keys_are_those_of_the_config_file(tmp_path):
     pipeline = [dict(type="LoadFrame"), dict(type="CropFields", crop_size=(64, 64))]
     data = dict(type="DomainPairDataset", source=dict(type="GTA", pipeline=pipeline))

@@ -46,8 +46,9 @@ class Holds(Enum):
 
 
 # The first pattern that fits a key decides. Keys are those of a config file, with ``uda`` beside
-# ``model``; what fits none (fragments that a config joins, test settings) concerns no training.
+# ``model``; what fits none (fragments that a config joins) concerns no training.
 RULES: tuple[tuple[str, Holds], ...] = (
+    ("test_*", Holds.EITHER),
     ("*_dataloader.num_workers", Holds.EITHER),
     ("*_dataloader.persistent_workers", Holds.EITHER),
     ("*_dataloader.pin_memory", Holds.EITHER),

@@ -74,7 +74,7 @@ def test_one_schedule_is_a_list_of_one(tmp_path):
         {"train_dataloader.num_workers": 2, "train_dataloader.persistent_workers": True},
         {"train_dataloader.pin_memory": True, "train_dataloader.prefetch_factor": 4},
         {"optim_wrapper.optimizer.fused": True},
-        {"test_cfg": dict(type="TestLoop")},
+        {"test_dataloader": dict(dataset=dict(data_root="x")), "test_cfg": dict(type="TestLoop")},
         {"a_fragment": dict(type="GTA")},
         {"env_cfg.dist_cfg.timeout": 5},
     ],

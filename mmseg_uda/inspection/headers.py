@@ -19,6 +19,7 @@ from .ids import RARE
 LOSSY = ("JPEG", "MPO")
 GREY = ("1", "L", "LA", "I;16")
 THINNEST = 4
+TRIED = 100
 MARGINS = "MarkValid"
 SKEWED = 0.05  # relative difference of aspect ratios that no rounding explains
 
@@ -49,8 +50,7 @@ def _unreadable(one: DataSet, *kinds: Mapping[str, Header | UserError]) -> Itera
         errors = {path(n): h for n, h in headers.items() if isinstance(h, UserError)}
         # Missing ones are told by whoever looks for files, with how to get them.
         errors = {p: error for p, error in errors.items() if why_no_file(p) != "is missing"}
-        if what == "images":
-            errors = {p: error for p, error in errors.items() if not _decodes(p, errors)}
+        errors = _undecodable(errors) if what == "images" else errors
         if errors:
             first = next(iter(errors.values()))
             number = "" if len(headers) == 1 else f" ({counted(errors, headers, what)})"
@@ -58,10 +58,16 @@ def _unreadable(one: DataSet, *kinds: Mapping[str, Header | UserError]) -> Itera
             yield Finding(AREA, Level.PROBLEM, text, first.fix or "", {"files": list(errors)})
 
 
-def _decodes(path: str, errors: Mapping[str, UserError]) -> bool:
-    """Whether OpenCV reads an image whose header Pillow does not know; not tried for very many."""
-    if len(errors) > 100:
-        path = next(iter(errors))
+def _undecodable(errors: Mapping[str, UserError]) -> Mapping[str, UserError]:
+    """Those that OpenCV cannot read, either; of very many, the first stands for all."""
+    tried = list(errors)[: 1 if len(errors) > TRIED else None]
+    readable = {path for path in tried if _decodes(path)}
+    if len(errors) > TRIED:
+        return {} if readable else errors
+    return {path: error for path, error in errors.items() if path not in readable}
+
+
+def _decodes(path: str) -> bool:
     try:
         read_image(path)
     except UserError:

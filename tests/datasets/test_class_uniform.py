@@ -208,3 +208,13 @@ def test_mistakes_are_answered(root):
     both = dict(rare_class_sampling={}, class_uniform_sampling={})
     with pytest.raises(UserError, match="both choose the source image"):
         DATASETS.build(dict(type="DomainPairDataset", source=source, **both))
+
+
+def test_classes_that_no_tile_shows_are_named(root, monkeypatch):
+    told = []
+    monkeypatch.setattr(class_uniform, "print_log", lambda text, **options: told.append(text))
+    sampling = data_set(root).class_uniform_sampling
+    names = sampling.dataset.taxonomy.classes
+    absent = [name for name, rows in zip(names, sampling.centroids, strict=True) if not len(rows)]
+    (text,) = told
+    assert absent and f"shows {', '.join(absent)};" in text

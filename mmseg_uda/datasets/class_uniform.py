@@ -156,7 +156,7 @@ class ClassUniformSampling:
     def _tell_absent(self) -> None:
         dataset = self.dataset
         kind = type(dataset).__name__
-        space = IdSpace(dataset.location.title, dataset.taxonomy, dataset.label_map, kind)
+        space = IdSpace(dataset.location.title, dataset.taxonomy, dataset.label_ids.label_map, kind)
         absent = [c for c in space.expected if not len(self.centroids[c])]
         if absent:
             names = ", ".join(dataset.taxonomy.classes[c] for c in absent)

@@ -59,7 +59,7 @@ def tell_ids(dataset: TaxonomyDataset, counts: Mapping[str, Counts]) -> None:
     """
     title = f"{dataset.location.title} ({dataset.location.image_folder})"
     kind = type(dataset).__name__
-    space = IdSpace(title, dataset.taxonomy, dataset.label_map, kind)
+    space = IdSpace(title, dataset.taxonomy, dataset.label_ids.label_map, kind)
     for finding in warnings_of(judge_ids(space, counts, len(counts))):
         print_log(str(finding), logger="current", level=logging.WARNING)
 

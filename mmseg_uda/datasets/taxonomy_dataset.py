@@ -91,7 +91,6 @@ class TaxonomyDataset(BaseSegDataset):
         )
         for name in INSTEAD:  # asked for nothing, else they had been refused
             kwargs.pop(name, None)
-        self.label_map = label_map
         self.label_ids = LabelIds.of(self.taxonomy, label_map)
         misread = wrong_names(self.location, self.taxonomy, label_map)
         if misread is not None:

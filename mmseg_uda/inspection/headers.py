@@ -58,7 +58,7 @@ def _unreadable(one: DataSet, *kinds: Mapping[str, Header | UserError]) -> Itera
             yield Finding(AREA, Level.PROBLEM, text, first.fix or "", {"files": list(errors)})
 
 
-def _undecodable(errors: Mapping[str, UserError]) -> Mapping[str, UserError]:
+def _undecodable(errors: dict[str, UserError]) -> dict[str, UserError]:
     """Those that OpenCV cannot read, either; of very many, the first stands for all."""
     tried = list(errors)[: 1 if len(errors) > TRIED else None]
     readable = {path for path in tried if _decodes(path)}

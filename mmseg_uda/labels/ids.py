@@ -20,12 +20,14 @@ class LabelIds:
         classes: Number of classes of the taxonomy.
         ignore_index: TrainId of unlabelled pixels.
         space: Where the ids come from, for messages; '' for trainIds.
+        label_map: The label map.
     """
 
     lookup: np.ndarray
     classes: int
     ignore_index: int = 255
     space: str = ""
+    label_map: str | Mapping[int, int] | None = None
 
     @classmethod
     def of(cls, taxonomy: Taxonomy, label_map: str | Mapping[int, int] | None = None) -> LabelIds:
@@ -39,6 +41,7 @@ class LabelIds:
             len(taxonomy),
             taxonomy.ignore_index,
             taxonomy.space_of(label_map),
+            label_map,
         )
 
     def outside(self, ids: np.ndarray) -> np.ndarray:

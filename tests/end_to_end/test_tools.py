@@ -95,7 +95,6 @@ def test_bad_input_to_the_test_tool(world, job, tmp_path, spoil, words):
     assert any(word in done.stderr for word in words), done.stderr
 
 
-@pytest.mark.xfail(reason="the first look at the labels refuses this label map: to be mended")
 def test_another_taxonomy(world, job, tmp_path):
     """Six classes made out of the nineteen: head, sampling, metric and mixing follow."""
     taxonomy = tmp_path / "six.yaml"

@@ -203,3 +203,5 @@ def test_a_training_that_counts_its_classes_tells_the_same(world, caplog):
     world.label("src", 0, np.full((12, 20), 9, np.uint8))
     with pytest.raises(UserError, match=r"0\.png holds id 9"):
         class_pixel_counts(TaxonomyDataset(**options))
+    counts = class_pixel_counts(TaxonomyDataset(**options, label_map={9: 1, 255: 1}))
+    assert counts[:, 1].tolist() == [240, *[20] * 5]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 BASES = CONFIGS / "_base_"
+ENDINGS = (".py", ".yaml", ".yml")
 RUNTIME = (
     *("custom_imports", "default_scope", "runner_type", "env_cfg", "randomness", "visualizer"),
     *("log_processor", "log_level", "load_from", "resume", "default_hooks"),
@@ -82,6 +84,11 @@ def read_config(name: str | Path, import_modules: bool = True) -> Config:
 
     if path.suffix == JSON:
         return Config(read_json(path))
+    if os.path.splitext(path)[1] not in ENDINGS:  # of "..py" there is none, as mmengine sees it
+        raise UserError(
+            f"The config {str(name)[:200]!r} has no ending that tells its format.",
+            f"Rename it to NAME.py; {', '.join(ENDINGS[1:])} and {JSON} are read, too.",
+        )
     try:
         config = Config.fromfile(str(path), import_custom_modules=import_modules)
     except UserError:

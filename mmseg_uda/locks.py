@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.regular_files import MISSING, why_no_file
 
 TRAINING_LOCK = "train.lock"
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # a file system without locks
@@ -37,6 +38,7 @@ class Lock:
             UserError: The folder's file system has no locks.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        _require_lock_file(self.path)
         file = self.path.open("a")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,6 +79,7 @@ def training_in(folder: Path) -> Iterator[None]:
         UserError: Another process trains in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _require_lock_file(folder / TRAINING_LOCK)
     with (folder / TRAINING_LOCK).open("a+") as file:
         if not _take(file):
             file.seek(0)
@@ -92,11 +95,19 @@ def training_in(folder: Path) -> Iterator[None]:
 
 def is_trained_in(folder: Path) -> bool:
     """Returns whether another process trains in the folder."""
+    _require_lock_file(folder / TRAINING_LOCK)
     try:
         with (folder / TRAINING_LOCK).open("r+") as file:
             return not _take(file)
     except FileNotFoundError:
         return False
+
+
+def _require_lock_file(path: Path) -> None:
+    """Refuses what cannot be a lock; to open a pipe would wait for ever."""
+    fault = why_no_file(path)
+    if fault not in (None, MISSING):
+        raise UserError(f"{path} {fault}.", "Move it away: it is the name of a lock.")
 
 
 def _take(file: Any) -> bool:

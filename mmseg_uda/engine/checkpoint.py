@@ -12,7 +12,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.weights import load_segmentor_weights
+from mmseg_uda.models.weights import load_segmentor_weights, meta_of
 from mmseg_uda.models.weights.finite import require_finite
 
 FORMAT_VERSION = 1
@@ -59,6 +59,32 @@ def checkpoint_bytes(runner: Any) -> int:
     return sum(found.values())
 
 
+def damaged_part(checkpoint: Mapping[str, Any]) -> str | None:
+    """Names a part of a training's state that is of another kind than trainings write.
+
+    Args:
+        checkpoint: As ``read_checkpoint`` returns.
+    """
+    meta, weights = meta_of(checkpoint), checkpoint.get("state_dict")
+    if not isinstance(weights, Mapping) or not all(isinstance(v, Tensor) for v in weights.values()):
+        return "state_dict"
+    if not isinstance(meta.get("format_version", 0), int):
+        return "meta.format_version"
+    optimizer = checkpoint.get("optimizer", {"state": {}, "param_groups": []})
+    if not isinstance(optimizer, Mapping):
+        return "optimizer"
+    for one in (optimizer,) if "param_groups" in optimizer else optimizer.values():
+        groups = one.get("param_groups") if isinstance(one, Mapping) else None
+        if not isinstance(groups, list) or not all(isinstance(g, Mapping) for g in groups):
+            return "optimizer.param_groups"
+        if not isinstance(one.get("state"), Mapping):
+            return "optimizer.state"
+    hub = checkpoint.get("message_hub") or {}
+    if not isinstance(hub, Mapping) or not isinstance(hub.get("runtime_info") or {}, Mapping):
+        return "message_hub"
+    return None
+
+
 def load_trainer_state(
     trainer: nn.Module, checkpoint: dict[str, Any], source: str | Path, whole: bool = True
 ) -> None:
@@ -79,13 +105,14 @@ def load_trainer_state(
             holds NaN or infinity.
     """
     state = checkpoint.get("state_dict", checkpoint)
-    version = (
-        checkpoint.get("meta", {}).get("format_version") if "state_dict" in checkpoint else None
-    )
+    version = meta_of(checkpoint).get("format_version") if "state_dict" in checkpoint else None
     if version is None:
         student = getattr(trainer, "model", trainer)
         load_segmentor_weights(student, checkpoint, source=source, adapt=False)
         return
+    part = damaged_part(checkpoint)
+    if part is not None:
+        raise UserError(f"{source} is damaged: its {part}.", "Use another checkpoint.")
     if version > FORMAT_VERSION:
         raise UserError(
             f"{source} was written by a newer version (format {version}).", "Update mmseg_uda."

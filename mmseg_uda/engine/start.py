@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
-from mmseg_uda.engine.checkpoint import newest_first
+from mmseg_uda.engine.checkpoint import damaged_part, newest_first
 from mmseg_uda.engine.config_changes import PROCESSES, decide, find_changes
 from mmseg_uda.engine.deployed import stored_config
 from mmseg_uda.engine.processes import from_main_process
@@ -163,6 +163,9 @@ def read_state(path: Path) -> dict[str, Any]:
             f"{path} is not the state of a training: it has no {lacks}.",
             "Start anew in another --work-dir; load_from takes the weights.",
         )
+    part = damaged_part(state)
+    if part is not None:
+        raise UserError(f"{path} is damaged: its {part}.", "Use the checkpoint before it.")
     require_finite(tensors_in(state), path)
     return state
 

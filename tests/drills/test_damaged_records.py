@@ -3,11 +3,13 @@
 import json
 
 import pytest
+import torch
 from fixed_run import config, with_validation
 
 from mmseg_uda.engine import build_runner
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.jobs import Action, JobFolder, State
+from mmseg_uda.models.weights.files import atomic_save
 
 EVALUATION = '[{"iter": 2, "mIoU": 41.0, "IoU": {"a": 41.0}}]'
 
@@ -83,3 +85,29 @@ def test_the_runner_ends_in_one_message(world, tmp_path, command, name, what):
     assert (folder / name).read_text() == "[1"
     assert status == 2 and output.count(f"Error: {folder / name} is damaged") == 1
     assert "started" not in output
+
+
+@pytest.mark.parametrize(
+    "part, junk",
+    [
+        ("state_dict", 5),
+        ("state_dict", {"model.x": "text"}),
+        ("optimizer", [1]),
+        ("optimizer.param_groups", {"state": {}, "param_groups": "text"}),
+        ("optimizer.state", {"state": 3, "param_groups": []}),
+        ("message_hub", {"runtime_info": 7}),
+        ("meta.format_version", "new"),
+    ],
+)
+def test_parts_of_a_checkpoint_that_are_of_another_kind(tmp_path, part, junk):
+    build_runner(config(tmp_path / "run", 2)).train()
+    checkpoint = torch.load(tmp_path / "run/iter_2.pth", weights_only=True)
+    if part == "meta.format_version":
+        checkpoint["meta"]["format_version"] = junk
+    else:
+        checkpoint[part.split(".")[0]] = junk
+    foreign = tmp_path / "foreign.pth"
+    atomic_save(checkpoint, foreign)
+    options = {"load_from": str(foreign), "resume": True}
+    with pytest.raises(UserError, match=rf"foreign\.pth is damaged: its {part}\."):
+        build_runner(config(tmp_path / "new", 4, **options)).train()

@@ -1,6 +1,7 @@
 """Drill: single bits of a file that flip on the disk or in a transfer."""
 
 import io
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -119,8 +120,11 @@ def test_no_bit_of_arrays_changes_a_number(save, tmp_path):
     path = tmp_path / "record.npz"
     save(path, **arrays)
     content = path.read_bytes()
-    for position in range(0, len(content), 3):
-        path.write_bytes(flip(content, position))
+    # How long an entry of the list is: the next ones are skipped with it.
+    lengths = [e.start() + k for e in re.finditer(b"PK\x01\x02", content) for k in range(28, 34)]
+    flips = [(position, bit) for position in lengths for bit in range(8)]
+    for position, bit in [*flips, *((p, None) for p in range(0, len(content), 3))]:
+        path.write_bytes(flip(content, position, bit))
         try:
             found = read_arrays(path)
         except Exception:  # what numpy and zipfile raise; their callers turn it into a message

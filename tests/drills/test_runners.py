@@ -6,17 +6,18 @@ import sys
 import time
 from pathlib import Path
 
+import photographs
 import pytest
 from child import Terminal, end_of, start, wait_for
 from fixed_run import config
 
 from experiments import EXPERIMENTS
 from mmseg_uda.engine import build_runner
-from mmseg_uda.errors import MACHINE_STATUS
+from mmseg_uda.errors import MACHINE_STATUS, UserError
 from mmseg_uda.experiments import cli
 from mmseg_uda.experiments.jobs import Action, JobFolder, State
 from mmseg_uda.files import read_json
-from mmseg_uda.locks import is_trained_in
+from mmseg_uda.locks import Lock, is_trained_in, training_in
 
 FAKE_TRAIN = (sys.executable, str(Path(__file__).parents[1] / "experiments" / "fake_train.py"))
 MINI = ("--exp", "90", "--profile", "mini", "--rows", "7", "8", "--gpus", "cpu")
@@ -79,6 +80,18 @@ def test_a_training_started_by_hand_is_left_alone(tmp_path, capfd):
     end_of(by_hand)
     assert not is_trained_in(folder)
     assert JobFolder(folder).claim("f") is Action.START
+
+
+@pytest.mark.parametrize("put", photographs.NO_FILES)
+def test_what_has_the_name_of_a_lock(tmp_path, put):
+    """To open a pipe would wait for ever."""
+    put(tmp_path / "train.lock")
+    for use in (is_trained_in, lambda folder: training_in(folder).__enter__()):
+        with pytest.raises(UserError, match="train.lock .*"):
+            use(tmp_path)
+    put(tmp_path / "other.lock")
+    with pytest.raises(UserError, match="other.lock .*"):
+        Lock(tmp_path / "other.lock").acquire()
 
 
 def test_ctrl_c_lets_the_trainings_save(tmp_path, monkeypatch):

@@ -40,8 +40,10 @@ class StepTimer:
         self._wrap(trainer, "forward_student", lambda *_: f"{self._pass} forward")
         self._wrap(trainer, "loss", lambda *_: f"{self._pass} loss")
         self._wrap(trainer, "backward", self._backward_name)
-        self._wrap(optim_wrapper, "finish_step", lambda *_: "optimizer")
-        self._wrap(trainer._finite, "observe", lambda *_: "finiteness check")
+        self._wrap(trainer._finite, "judge", lambda *_: "finiteness check")
+        self._wrap(trainer._finite, "decide", lambda *_: "finiteness check")
+        self._wrap(trainer, "exchange", lambda *_: "exchange between processes")
+        self._wrap(optim_wrapper, "update", lambda *_: "optimizer")
         for role, component in getattr(trainer, "components", {}).items():
             self._wrap(component, "source_losses", lambda *_, role=role: role)
             self._wrap(component, "refine_labels", lambda *_, role=role: role)

@@ -13,7 +13,6 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.logging import MessageHub
 from torch import Tensor
 
-from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.state_watch import NOT_SAVED, NonFiniteError, StateWatch
 from mmseg_uda.models.weights.finite import listed
 
@@ -22,11 +21,10 @@ ADVICE = f"  The parameters are those before that step.\n{NOT_SAVED}"
 
 @dataclass(frozen=True)
 class _Batch:
-    """One batch's losses: which there are, (n,) bool which of them are bad, and what it held."""
+    """A batch of a step, with its losses by name."""
 
     step: int
-    names: list[str]
-    bad: Tensor
+    losses: Mapping[str, Tensor]
     data: Mapping[str, Any]
 
 
@@ -45,7 +43,8 @@ class FiniteCheck:
     """Watches losses, the gradient norm, and the state beside the parameters.
 
     The verdict is computed on the device and handed to the optimizer, which leaves the
-    parameters alone from the first bad step on. The host reads each verdict as soon as its
+    parameters alone from the first bad step on. Batches whose gradients accumulate are judged
+    together. The host reads each verdict as soon as its
     copy has arrived: at once on a CPU, a step or two later on a GPU. Several processes share the
     verdict, with the exchange of gradients, and read it a fixed number of steps later, so that
     they all stop at the same one.
@@ -62,68 +61,66 @@ class FiniteCheck:
         self.found: Tensor | None = None
         self.state: StateWatch | None = None
         self._batches: list[_Batch] = []
+        self._bad = torch.zeros(0, dtype=torch.bool)
         self._pending: deque[_Verdict] = deque()
         self._keep = keep
         self._shared_delay = shared_delay
 
-    def observe(
-        self,
-        step: int,
-        scalars: Mapping[str, Tensor | float],
-        optim_wrapper: StepOptimWrapper,
-        data: Mapping[str, Any],
+    def note(
+        self, step: int, scalars: Mapping[str, Tensor | float], data: Mapping[str, Any]
     ) -> None:
-        """Judge this step's losses, gradients and state; raise if an earlier verdict was bad.
+        """Takes down a batch and its losses: those of ``scalars`` named so."""
+        losses = {n: v for n, v in scalars.items() if "loss" in n and isinstance(v, Tensor)}
+        self._batches.append(_Batch(step, losses, data))
+
+    def judge(self, device: torch.device) -> Tensor:
+        """Judges the noted batches' losses and the state; (1,) float32, above 0 for a bad one."""
+        losses = [loss.float() for batch in self._batches for loss in batch.losses.values()]
+        judged = [~torch.isfinite(torch.stack(losses))] if losses else []
+        if self.state is not None:
+            judged.append(self.state.judge(device))
+        none = torch.zeros(0, dtype=torch.bool, device=device)
+        self._bad = torch.cat([none, *judged])
+        return self._bad.any().float().reshape(1)
+
+    def decide(self, anywhere: Tensor, norm: Tensor | None) -> Tensor:
+        """Decides whether the parameters stay as they are; raises if an earlier verdict was bad.
+
+        Args:
+            anywhere: (1,), above 0 if :meth:`judge` found something in any process.
+            norm: That of the gradients, 0-dim; None counts as good.
+
+        Returns:
+            0-dim float32, above 0 from the first bad step on.
 
         Raises:
             NonFiniteError: Names the terms, the step and the sample paths, and says where the
                 batch was written.
         """
-        losses = {n: v for n, v in scalars.items() if "loss" in n and isinstance(v, Tensor)}
-        if losses:
-            bad = ~torch.isfinite(torch.stack([value.float() for value in losses.values()]))
-        else:
-            bad = torch.zeros(1, dtype=torch.bool, device=optim_wrapper.device)
-        self._batches.append(_Batch(step, list(losses), bad, data))
-        shared = optim_wrapper.exchange is not None
-        if shared and not optim_wrapper.updates_next:
-            return  # the processes meet at the update
-        batches, self._batches = self._batches, []
-        judged = [batch.bad for batch in batches]
-        if self.state is not None:
-            judged.append(self.state.judge(optim_wrapper.device))
-        bad = torch.cat(judged)
-        anywhere = optim_wrapper.exchange_gradients(bad.any().float().reshape(1)) > 0
-        bad_norm = self._bad_norm(optim_wrapper)
-        found = (anywhere | bad_norm).float().squeeze(0)
+        bad_norm = ~torch.isfinite(anywhere if norm is None else norm.reshape(1))
+        found = ((anywhere > 0) | bad_norm).float().squeeze(0)
         self.found = found if self.found is None else torch.maximum(self.found, found)
-        bad = torch.cat([bad, bad_norm, anywhere])
         names = [] if self.state is None else self.state.names
-        self._pending.append(_Verdict(batches, names, *to_host(bad)))
-        while self._pending and self._is_due(self._pending[0], shared):
+        bad = torch.cat([self._bad, bad_norm, anywhere > 0])
+        self._pending.append(_Verdict(self._batches, names, *to_host(bad)))
+        self._batches = []
+        while self._pending and self._is_due(self._pending[0]):
             self._read(self._pending.popleft())
+        return self.found
 
     def settle(self) -> None:
         """Wait for all verdicts, before a checkpoint is written.
 
         Raises:
-            NonFiniteError: As :meth:`observe`.
+            NonFiniteError: As :meth:`decide`.
         """
         while self._pending:
             self._read(self._pending.popleft())
 
-    @staticmethod
-    def _bad_norm(optim_wrapper: StepOptimWrapper) -> Tensor:
-        """(1,) bool. With loss scaling always False: the scaler retries overflowing gradients."""
-        norm = optim_wrapper.gradient_norm()
-        if norm is None or optim_wrapper.scales_gradients:
-            return torch.zeros(1, dtype=torch.bool, device=optim_wrapper.device)
-        return ~torch.isfinite(norm).reshape(1)
-
-    def _is_due(self, verdict: _Verdict, shared: bool) -> bool:
+    def _is_due(self, verdict: _Verdict) -> bool:
         if verdict.event is None:
             return True
-        if shared:
+        if get_world_size() > 1:
             return len(self._pending) > self._shared_delay
         return verdict.event.query() or len(self._pending) >= self._keep
 
@@ -135,8 +132,8 @@ class FiniteCheck:
         *bad, _, _ = verdict.bad.tolist()
         reports = []
         for batch in verdict.batches:
-            here, bad = bad[: batch.bad.numel()], bad[batch.bad.numel() :]
-            terms = [name for name, is_bad in zip(batch.names, here, strict=False) if is_bad]
+            here, bad = bad[: len(batch.losses)], bad[len(batch.losses) :]
+            terms = [name for name, is_bad in zip(batch.losses, here, strict=True) if is_bad]
             if terms:
                 reports.append((batch, terms))
         tensors = [name for name, is_bad in zip(verdict.state, bad, strict=True) if is_bad]

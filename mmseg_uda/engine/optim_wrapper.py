@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -41,7 +41,7 @@ class StepOptimWrapper(OptimWrapper):
 
     mmengine's wrapper takes every ``backward`` for a step, so that a step with several
     backward passes breaks gradient accumulation; here a training step calls :meth:`backward`
-    as often as it likes and :meth:`finish_step` once.
+    as often as it likes, :meth:`count_batch` once and, when that says so, :meth:`update`.
 
     Args:
         amp: ``bf16``, ``fp16`` or None (fp32). bf16 works on CPU and CUDA and needs no loss
@@ -50,9 +50,6 @@ class StepOptimWrapper(OptimWrapper):
         kwargs: As for mmengine's ``OptimWrapper``.
 
     Attributes:
-        exchange: Set in a run of several processes: averages the gradients over them, in place.
-            Takes flags, (n,) float32, and returns their mean and whether any process has a
-            gradient.
         clipped_norm: Gradient norm before the last clipping, 0-dim on the device; None without
             clipping.
 
@@ -69,25 +66,11 @@ class StepOptimWrapper(OptimWrapper):
         self.amp = amp
         self.clipped_norm: Tensor | None = None
         self._scaler = torch.amp.GradScaler("cuda") if amp == "fp16" else None
-        self._backward_done = False
-        self.exchange: Callable[[Tensor], tuple[Tensor, bool]] | None = None
-        self._exchanged = False
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self.optimizer.param_groups[0]["params"][0].device
-
-    @property
-    def updates_next(self) -> bool:
-        """Whether the coming :meth:`finish_step` updates the parameters."""
-        count = self._inner_count + 1
-        return count % self._accumulative_counts == 0 or count == self._max_counts
-
-    @property
-    def scales_gradients(self) -> bool:
-        """Whether a loss scaler is at work (fp16)."""
-        return self._scaler is not None
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -106,73 +89,62 @@ class StepOptimWrapper(OptimWrapper):
         if self._scaler is not None:
             loss = self._scaler.scale(loss)
         loss.backward(**kwargs)
-        self._backward_done = True
 
     def gradient_norm(self) -> Tensor | None:
-        """L2 norm of all gradients as a 0-dim tensor; None if there is none yet."""
+        """L2 norm of all gradients as a 0-dim tensor.
+
+        None if there is no gradient, or if a loss scaler scales it (fp16): that retries
+        overflowing gradients by itself.
+        """
         grads = [p.grad for p in self._with_gradient()]
-        if not grads:
+        if not grads or self._scaler is not None:
             return None
         return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
 
-    def exchange_gradients(self, flags: Tensor) -> Tensor:
-        """Average the gradients over the processes if the coming step updates the parameters.
+    def count_batch(self) -> bool:
+        """Counts a batch whose gradients are there; whether the parameters' update is due.
 
-        In one process nothing happens. :meth:`finish_step` calls it unless that was done, so a
-        step makes one exchange in any case.
-
-        Args:
-            flags: (n,) float32, at least 0.
-
-        Returns:
-            (n,) float32, above 0 where any process set a flag.
+        False while gradients accumulate.
         """
-        if self.exchange is None or not self.updates_next:
-            return flags
-        flags, self._backward_done = self.exchange(flags)
-        self._exchanged = True
-        return flags
-
-    def finish_step(self, found_non_finite: Tensor | None = None) -> bool:
-        """Count one training step; update the parameters when its turn has come.
-
-        Args:
-            found_non_finite: 0-dim float32, above 0 when the parameters must stay as they are;
-                read on the device by fused optimizers, on the host by others.
-
-        Returns:
-            Whether this was an optimizer step (False while gradients accumulate).
-        """
-        if self.exchange is not None and not self._exchanged:
-            self.exchange_gradients(torch.zeros(1, device=self.device))
         self._inner_count += 1
-        if not self.should_update():
-            return False
-        if self._backward_done:
-            self._update(found_non_finite)
-        self._backward_done = self._exchanged = False
-        self.optimizer.zero_grad(set_to_none=True)
-        return True
+        return self.should_update()
 
-    def _update(self, found: Tensor | None) -> None:
+    def update(self, hold: Tensor | None = None) -> None:
+        """Updates the parameters, unless nothing has a gradient, and drops the gradients.
+
+        Args:
+            hold: 0-dim float32, above 0 when the parameters must stay as they are; read on the
+                device by fused optimizers, on the host by others.
+        """
+        if self._with_gradient():
+            self.step(hold=hold)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def step(self, hold: Tensor | None = None, **kwargs) -> None:
+        """Clips and applies the gradients; the schedules count its calls.
+
+        Args:
+            hold: As for :meth:`update`.
+            kwargs: For the optimizer.
+        """
         if self._scaler is not None:
-            if found is not None:
+            if hold is not None:
                 # The scaler skips the step for an infinite gradient; a bad loss shall count too.
-                self._with_gradient()[0].grad.add_(torch.where(found > 0, torch.inf, 0.0))
+                self._with_gradient()[0].grad.add_(torch.where(hold > 0, torch.inf, 0.0))
             self._scaler.unscale_(self.optimizer)
         if self.clip_grad_kwargs:
             self._clip_grad()
         if self._scaler is not None:
-            self._scaler.step(self.optimizer)
+            self._scaler.step(self.optimizer, **kwargs)
             self._scaler.update()
             return
-        if found is not None:
+        if hold is not None:
             if self.optimizer.defaults.get("fused"):
                 self.optimizer.grad_scale = None
-                self.optimizer.found_inf = found
-            elif bool(found):  # waits for a GPU, once per step, without fused kernels
+                self.optimizer.found_inf = hold
+            elif bool(hold):  # waits for a GPU, once per step, without fused kernels
                 return
-        self.optimizer.step()
+        self.optimizer.step(**kwargs)
 
     def _with_gradient(self) -> list[nn.Parameter]:
         groups = self.optimizer.param_groups

@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mmseg_uda.engine.exchange import BUCKET_MIB, StepExchange, running_statistics
 from mmseg_uda.engine.execution import Execution
 from mmseg_uda.engine.finite import FiniteCheck
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
@@ -84,6 +85,8 @@ class Trainer(BaseModel):
     phases: ClassVar[Mapping[str, str]] = {}
     #: What a config may say of the trainer; see :class:`mmseg_uda.engine.options.Options`.
     Options: ClassVar[type[Options]] = NoOptions
+    #: Size in MiB of one message of several processes' exchange.
+    bucket_mib: float = BUCKET_MIB
     #: Whether further keys are components.
     takes_components: ClassVar[bool] = False
 
@@ -107,7 +110,6 @@ class Trainer(BaseModel):
         self.model = MODELS.build(segmentor)
         self.execution = Execution.read(execution)
         self.execution.prepare(self.model)
-        self._started = False
         self.taxonomy: Taxonomy | None = load_taxonomy(taxonomy) if taxonomy else None
         self.max_iters = max_iters
         # Optimizer steps done. The buffer travels with the checkpoint; the number beside it
@@ -118,6 +120,7 @@ class Trainer(BaseModel):
         self._part = 0
         self.register_load_state_dict_post_hook(self._read_step)
         self._finite = FiniteCheck()
+        self._exchange: StepExchange | None = None
         self._scalars: dict[str, Tensor | float] = {}
         #: Whether the next step is to fill ``panels``; set by whoever draws them.
         self.draws = False
@@ -160,25 +163,46 @@ class Trainer(BaseModel):
                 f"{type(optim_wrapper).__name__} counts as several steps.",
                 "Set optim_wrapper.type to 'StepOptimWrapper'.",
             )
-        if not self._started:
-            self.execution.start(self)
-            groups = optim_wrapper.optimizer.param_groups
-            self._finite.state = StateWatch(self, (p for g in groups for p in g["params"]))
-            self._started = True
+        if self._exchange is None:
+            self._begin(optim_wrapper)
         self._scalars = {}
         self.panels = []
         seed_step(self.seed, get_rank(), self._step, self._part)
         self.run_step(data, optim_wrapper)
-        self._finite.observe(self._step, self._scalars, optim_wrapper, data)
-        if optim_wrapper.finish_step(self._finite.found):
-            if optim_wrapper.clipped_norm is not None:
-                self.log("grad_norm", optim_wrapper.clipped_norm)
-            self._step += 1
-            self._part = 0
-            self.step += 1
-        else:
-            self._part += 1
+        self._finite.note(self._step, self._scalars, data)
+        self._part += 1
+        if not optim_wrapper.count_batch():
+            return self._scalars
+        bad = self._finite.judge(optim_wrapper.device)
+        bad_anywhere = self.exchange(bad)
+        hold = self._finite.decide(bad_anywhere, optim_wrapper.gradient_norm())
+        optim_wrapper.update(hold)
+        if optim_wrapper.clipped_norm is not None:
+            self.log("grad_norm", optim_wrapper.clipped_norm)
+        self._part = 0
+        self._step += 1
+        self.step += 1
         return self._scalars
+
+    def _begin(self, optim_wrapper: StepOptimWrapper) -> None:
+        """Before the first step: what depends on the weights' values and on the device."""
+        copy_from_main(self.state_dict().values())
+        self.execution.start(self)
+        updated = [p for group in optim_wrapper.param_groups for p in group["params"]]
+        self._finite.state = StateWatch(self, updated)
+        self._exchange = StepExchange(updated, running_statistics(self), self.bucket_mib)
+
+    def exchange(self, flags: Tensor) -> Tensor:
+        """Averages gradients and running statistics over the processes, once per update.
+
+        Args:
+            flags: (n,) float32, at least 0.
+
+        Returns:
+            (n,) float32, above 0 where any process set a flag; ``flags`` in one process.
+        """
+        assert self._exchange is not None
+        return self._exchange(flags)
 
     @abstractmethod
     def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:

@@ -52,11 +52,10 @@ def first_step(trainer, amp=None):
     wrapper = optimizer(trainer, amp=amp)
     kept = []
 
-    def keep(found=None):
+    def keep(hold):
         kept.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]))
-        return True
 
-    wrapper.finish_step = keep
+    wrapper.update = keep
     return train(trainer, 1, wrapper=wrapper)[0], kept[0]
 
 

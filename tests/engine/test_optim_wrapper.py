@@ -76,10 +76,10 @@ def test_a_step_that_is_not_finite_changes_nothing(kernels):
     train(trainer, wrapper, 1)
     before = weights(trainer)
     trainer.run_step(random_batch(1), wrapper)
-    assert wrapper.finish_step(torch.tensor(1.0))
+    wrapper.update(torch.tensor(1.0))
     assert torch.equal(weights(trainer), before)
     trainer.run_step(random_batch(1), wrapper)
-    wrapper.finish_step(torch.tensor(0.0))
+    wrapper.update(torch.tensor(0.0))
     assert not torch.equal(weights(trainer), before)
 
 

@@ -52,7 +52,7 @@ class Training:
     def run(self, steps):
         for _ in range(steps):
             self.wrapper.backward(self.net())
-            self.wrapper.finish_step()
+            self.wrapper.update()
             for scheduler in self.schedulers:
                 if not scheduler.by_epoch:
                     scheduler.step()

@@ -20,23 +20,6 @@ class Event:
         self.waited += 1
 
 
-class Wrapper:
-    """An optimizer wrapper on a GPU, in one or several processes."""
-
-    device = torch.device("cpu")
-    scales_gradients = False
-    updates_next = True
-
-    def __init__(self, shared):
-        self.exchange = "set" if shared else None
-
-    def exchange_gradients(self, flags):
-        return flags
-
-    def gradient_norm(self):
-        return torch.tensor(1.0)
-
-
 @pytest.fixture
 def steps_until_raised(monkeypatch):
     """Steps after a bad one until it is reported."""
@@ -49,15 +32,18 @@ def steps_until_raised(monkeypatch):
             return values, events[-1]
 
         monkeypatch.setattr("mmseg_uda.engine.finite.to_host", on_gpu)
+        monkeypatch.setattr("mmseg_uda.engine.finite.get_world_size", lambda: 2 if shared else 1)
         check = FiniteCheck()
         for step in range(20):
             loss = torch.tensor(torch.nan if step == 0 else 1.0)
             try:
-                check.observe(step, {"loss": loss}, Wrapper(shared), {})
+                check.note(step, {"loss": loss}, {})
+                bad = check.judge(torch.device("cpu"))
+                hold = check.decide(bad, torch.tensor(1.0))
             except NonFiniteError as error:
                 assert "step 0" in str(error) and events[0].waited == 1
                 return step
-            assert check.found.item() == 1  # the optimizer leaves the parameters alone
+            assert hold.item() == 1  # the optimizer leaves the parameters alone
         return None
 
     return run

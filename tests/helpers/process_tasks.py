@@ -17,7 +17,8 @@ from staged import sgd, srha
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.datasets import PairSampler
 from mmseg_uda.engine import Supervised, build_runner
-from mmseg_uda.engine.distributed import StepDataParallel, StepExchange, running_statistics
+from mmseg_uda.engine.distributed import StepDataParallel
+from mmseg_uda.engine.exchange import StepExchange, running_statistics
 from mmseg_uda.engine.processes import from_main_process
 from mmseg_uda.errors import UserError
 from mmseg_uda.evaluation import MultiTargetIoU
@@ -213,12 +214,11 @@ def exchange_of_parts(bucket_mib):
     parameters = [everywhere, once, half, never]
     exchange = StepExchange(parameters, running_statistics(norm), bucket_mib)
     calls = count_all_reduces()
-    flags, any_gradient = exchange(torch.tensor([0.0, float(rank)]))
+    flags = exchange(torch.tensor([0.0, float(rank)]))
     return dict(
         gradients=[p.grad for p in parameters],
         norm=norm.state_dict(),
         flags=flags,
-        any_gradient=any_gradient,
         calls=len(calls),
         world=get_world_size(),
     )

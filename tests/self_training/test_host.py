@@ -79,11 +79,10 @@ def step_gradient(**options):
     wrapper = optimizer(trainer)
     captured = {}
 
-    def capture(found=None):
+    def capture(hold):
         captured.update({n: p.grad.clone() for n, p in trainer.model.named_parameters()})
-        return True
 
-    wrapper.finish_step = capture
+    wrapper.update = capture
     trainer.train_step(random_batch(0, size=(64, 64)), wrapper)
     return captured
 

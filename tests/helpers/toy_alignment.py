@@ -80,16 +80,17 @@ class Recorded(ToyScorer):
 
 
 def pipeline(root, out, share=(0, 1), taxonomy_map=None, kinds=("labels", "confidence"), **given):
-    """The pipeline over a written world; ``given`` are options, or workers, overwrite, strict."""
+    """The pipeline over a written world; ``given`` are options and tools."""
     from mmseg_uda.methods.dynalign import shard
 
     running = {k: given.pop(k) for k in ("workers", "overwrite", "strict") if k in given}
     proposer = given.pop("proposer", None) or GridProposer(CELL)
+    source = given.pop("source", None) or LabelFolder(root / "source")
     options = Options(**{**OPTIONS, **given})
     chosen = taxonomy_map or taxonomy(root)
     engine = Engine(chosen, Recorded(table=TABLE, input_size=8), options, text_cache=out / "text")
     outputs = Outputs(out, chosen.target_classes, chosen.palette, kinds)
-    run = Run(out, options, proposer, LabelFolder(root / "source"), engine, outputs)
+    run = Run(out, options, proposer, source, engine, outputs)
     items = shard(find_images([root / "images"], out), *share)
     return Pipeline(run, items, share, **running)
 

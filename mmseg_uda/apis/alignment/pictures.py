@@ -8,11 +8,10 @@ import numpy as np
 from PIL import Image
 
 from mmseg_uda.files import replacing, write_text
-from mmseg_uda.foundation.masks import MaskSet
 from mmseg_uda.methods.dynalign import fingerprint, image_summary, nearest
 from mmseg_uda.methods.dynalign.outputs import LABELS, read_label_map
 from mmseg_uda.methods.dynalign.running import Item
-from mmseg_uda.methods.dynalign.stages import RecordStage, Run, resize_image
+from mmseg_uda.methods.dynalign.stages import RecordStage, Run
 from mmseg_uda.visualization.alignment_page import RegionDecision, alignment_page
 from mmseg_uda.visualization.alignment_picture import AlignmentView, alignment_picture
 from mmseg_uda.visualization.canvas import Classes
@@ -55,19 +54,17 @@ class Visualize(RecordStage):
 
     def load(self, item: Item) -> tuple:
         """The image, regions, source prediction, decisions and label map."""
-        stages = self.run.stages
-        image, shape = self.image(item)
-        masks = MaskSet.from_arrays(stages["propose"].read(item))
-        labels = nearest(read_label_map(self.run.outputs.path(LABELS, item)), shape)
+        small, masks = self.view(item), self.masks(item)
+        labels = nearest(read_label_map(self.run.outputs.path(LABELS, item)), small.shape)
         view = AlignmentView(
-            image=np.ascontiguousarray(resize_image(image, shape)[..., ::-1]),
-            source=stages["predict"].read(item)["labels"],
+            image=small.rgb,
+            source=self.predicted(item).labels,
             owner=masks.owner(),
             aligned=labels,
             source_classes=self.source_classes,
             target_classes=self.target_classes,
         )
-        return view, masks, stages["relabel"].read(item)
+        return view, masks, self.run.stages["relabel"].read(item)
 
     def work(self, item: Item, loaded: tuple) -> None:
         """Draw."""

@@ -3,6 +3,7 @@
 from mmseg_uda.methods.dynalign.decision import Decision, candidate_probabilities, decide
 from mmseg_uda.methods.dynalign.engine import CountedScorer, Engine
 from mmseg_uda.methods.dynalign.fusion import fuse
+from mmseg_uda.methods.dynalign.image import Aligned, View, align_image
 from mmseg_uda.methods.dynalign.options import PRESETS, Options, preset, working_shape
 from mmseg_uda.methods.dynalign.outputs import (
     Outputs,
@@ -33,6 +34,7 @@ from mmseg_uda.methods.dynalign.votes import class_histogram, majority, mean_pro
 
 __all__ = [
     "PRESETS",
+    "Aligned",
     "CountedScorer",
     "Decision",
     "Engine",
@@ -46,7 +48,9 @@ __all__ = [
     "Run",
     "SourcePrediction",
     "SourcePredictor",
+    "View",
     "Vocabulary",
+    "align_image",
     "alignment_summary",
     "assemble",
     "candidate_probabilities",

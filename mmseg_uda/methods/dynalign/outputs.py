@@ -21,7 +21,6 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, temporary_prefix, write_json
 from mmseg_uda.foundation.masks import MaskSet, rle
 from mmseg_uda.labels import read_label, read_whole
-from mmseg_uda.methods.dynalign.painting import nearest
 from mmseg_uda.methods.dynalign.relabel import Relabelled
 from mmseg_uda.methods.dynalign.running import Item
 
@@ -86,11 +85,10 @@ class Outputs:
         Returns:
             (H, W) ids as written to ``labels``.
         """
-        labels = nearest(result.labels, size)
+        labels, confidence = result.at(size)
         self._save(self._colored(labels), self.path(LABELS, item))
         if CONFIDENCE in self.kinds:
-            grey = Image.fromarray(nearest(result.confidence, size))
-            self._save(grey, self.path(CONFIDENCE, item))
+            self._save(Image.fromarray(confidence), self.path(CONFIDENCE, item))
         if JSON in self.kinds:
             content = ssa_content(masks, self._class_names(result), labels)
             write_json(self.path(JSON, item), content, indent=None)

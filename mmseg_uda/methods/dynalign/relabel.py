@@ -12,7 +12,7 @@ from mmseg_uda.foundation.masks import MaskSet
 from mmseg_uda.methods.dynalign.decision import Decision, candidate_probabilities, decide
 from mmseg_uda.methods.dynalign.fusion import fuse
 from mmseg_uda.methods.dynalign.options import Options
-from mmseg_uda.methods.dynalign.painting import assemble, default_layer, id_dtype
+from mmseg_uda.methods.dynalign.painting import assemble, default_layer, id_dtype, nearest
 
 FULL_CONFIDENCE = 255
 
@@ -80,6 +80,10 @@ class Relabelled:
     candidates: Tensor
     probability: Tensor
     changed: Tensor
+
+    def at(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """``labels`` and ``confidence`` at another height and width, nearest neighbour."""
+        return nearest(self.labels, size), nearest(self.confidence, size)
 
 
 def relabel(

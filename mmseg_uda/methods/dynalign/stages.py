@@ -12,14 +12,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.masks import MaskProposer, MaskSet
 from mmseg_uda.labels import read_image
 from mmseg_uda.methods.dynalign.engine import Engine
-from mmseg_uda.methods.dynalign.options import Options, working_shape
+from mmseg_uda.methods.dynalign.image import (
+    Predicted,
+    Scored,
+    View,
+    decide,
+    predict,
+    predicts_first,
+    propose,
+    score,
+)
+from mmseg_uda.methods.dynalign.options import Options
 from mmseg_uda.methods.dynalign.outputs import Outputs
 from mmseg_uda.methods.dynalign.records import (
     file_digest,
@@ -28,10 +37,8 @@ from mmseg_uda.methods.dynalign.records import (
     stored_fingerprint,
     write_record,
 )
-from mmseg_uda.methods.dynalign.relabel import Features
 from mmseg_uda.methods.dynalign.running import Item, Stage
 from mmseg_uda.methods.dynalign.sources import SourcePredictor
-from mmseg_uda.methods.dynalign.votes import class_histogram, majority, mean_probabilities
 
 FORMAT = 1  # of the records; a change makes old ones stale
 SCORE_OPTIONS = ("crops", "context_offsets", "minor_padding", "masked", "features", "feature_dtype")
@@ -60,22 +67,13 @@ class Run:
     engine: Engine
     outputs: Outputs
 
-    @property
-    def labels_first(self) -> bool:
-        """Whether regions are found in the source prediction."""
-        return self.proposer is not None and self.proposer.needs_labels
-
     @cached_property
     def stages(self) -> dict[str, RecordStage]:
         """The four stages by name, in the order in which they run."""
-        if self.labels_first and self.options.vote == "soft":
-            raise UserError(
-                "Soft votes read regions during the prediction, and this proposer reads the "
-                "prediction.",
-                "Use hard votes, or regions that do not need the source prediction.",
-            )
-        first = (Propose(self), Predict(self))
-        ordered = (first[::-1] if self.labels_first else first) + (Score(self), Relabel(self))
+        first: tuple[RecordStage, ...] = (Propose(self), Predict(self))
+        if predicts_first(self.proposer, self.options):
+            first = first[::-1]
+        ordered = (*first, Score(self), Relabel(self))
         return {stage.name: stage for stage in ordered}
 
 
@@ -98,10 +96,17 @@ class RecordStage(Stage):
         """The record, which has to be the one of the present settings."""
         return read_record(self.path(item), self.mark(item))
 
-    def image(self, item: Item) -> tuple[np.ndarray, tuple[int, int]]:
-        """The image (H, W, 3) uint8 BGR and its working height and width."""
-        image = read_image(str(item.path))
-        return image, working_shape(self.options.working_size, image.shape[:2])
+    def view(self, item: Item) -> View:
+        """The image, read from its file."""
+        return View.create(read_image(str(item.path)), self.options, item.name)
+
+    def masks(self, item: Item) -> MaskSet:
+        """What the stage propose has found."""
+        return MaskSet.from_arrays(self._others("propose").read(item))
+
+    def predicted(self, item: Item) -> Predicted:
+        """What the stage predict has found."""
+        return Predicted.from_arrays(self._others("predict").read(item))
 
     def _write(self, item: Item, arrays: dict[str, Any]) -> None:
         write_record(self.path(item), self.mark(item), arrays)
@@ -139,14 +144,13 @@ class Propose(RecordStage):
         self._proposer.load()
 
     def load(self, item: Item) -> tuple:
-        """The image, RGB at working size, and the source prediction where it is needed."""
-        image, shape = self.image(item)
-        labels = self._others("predict").read(item)["labels"] if self.run.labels_first else None
-        return np.ascontiguousarray(resize_image(image, shape)[..., ::-1]), labels
+        """The image, and the source prediction where it is needed."""
+        return self.view(item), self.predicted(item) if self._proposer.needs_labels else None
 
     def work(self, item: Item, loaded: tuple) -> None:
         """Find regions."""
-        masks = self._proposer.propose(*loaded, item.name)
+        view, predicted = loaded
+        masks = propose(view, self._proposer, predicted)
         self.images, self.regions = self.images + 1, self.regions + len(masks)
         self._write(item, masks.to_arrays())
 
@@ -189,20 +193,12 @@ class Predict(RecordStage):
 
     def load(self, item: Item) -> tuple:
         """The image and, for soft votes, its regions."""
-        masks = None
-        if self.options.vote == "soft":
-            masks = MaskSet.from_arrays(self._others("propose").read(item))
-        return (*self.image(item), masks)
+        return self.view(item), self.masks(item) if self.options.vote == "soft" else None
 
     def work(self, item: Item, loaded: tuple) -> None:
         """Predict."""
-        image, shape, masks = loaded
-        soft = masks is not None
-        found = self._source.predict(image, item.name, shape, self.options.source_resize, soft)
-        arrays = {"labels": found.labels, "size": np.array(image.shape[:2])}
-        if found.probabilities is not None and soft:
-            arrays["votes"] = mean_probabilities(masks, found.probabilities)
-        self._write(item, arrays)
+        view, masks = loaded
+        self._write(item, predict(view, self._source, self.options, masks).to_arrays())
 
     @property
     def _source(self) -> SourcePredictor:
@@ -237,24 +233,13 @@ class Score(RecordStage):
         self.run.engine.scorer.load()
 
     def load(self, item: Item) -> tuple:
-        """The image at working size, its regions and its source prediction."""
-        image, shape = self.image(item)
-        masks = MaskSet.from_arrays(self._others("propose").read(item))
-        return resize_image(image, shape), masks, self._others("predict").read(item)
+        """The image, its regions and its source prediction."""
+        return self.view(item), self.masks(item), self.predicted(item)
 
     def work(self, item: Item, loaded: tuple) -> None:
         """Encode the regions of one image."""
-        image, masks, predicted = loaded
-        classes = len(self.run.engine.taxonomy.source_classes)
-        votes = predicted.get("votes")
-        if votes is None:
-            votes = class_histogram(masks, predicted["labels"], classes)
-        voted = majority(votes)
-        features = self.run.engine.encode(image, masks, voted)
-        arrays = {"majority": voted.astype(np.int16), "masked": features.masked}
-        if features.context is not None:
-            arrays["context"] = features.context
-        self._write(item, arrays)
+        view, masks, predicted = loaded
+        self._write(item, score(view, self.run.engine, masks, predicted).to_arrays())
 
     def status(self) -> str:
         """Passes of the image encoder."""
@@ -284,25 +269,15 @@ class Relabel(RecordStage):
 
     def load(self, item: Item) -> tuple:
         """Regions, source prediction and features."""
-        masks = MaskSet.from_arrays(self._others("propose").read(item))
-        return masks, self._others("predict").read(item), self._others("score").read(item)
+        scored = Scored.from_arrays(self._others("score").read(item))
+        return self.masks(item), self.predicted(item), scored
 
     def work(self, item: Item, loaded: tuple) -> None:
         """Decide, paint and write."""
         masks, predicted, scored = loaded
-        features = Features(scored["masked"], scored.get("context"))
-        voted = scored["majority"].astype(np.int64)
-        result = self.run.engine.relabel(masks, predicted["labels"], voted, features)
-        height, width = predicted["size"].tolist()
-        painted = self.run.outputs.write(item, masks, result, (height, width))
+        result = decide(self.run.engine, masks, predicted, scored)
+        painted = self.run.outputs.write(item, masks, result, predicted.size)
         self._write(item, record_of(masks, result, painted))
-
-
-def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bilinear resize (half-pixel centres, no antialias) of (H, W, 3) uint8 to ``shape``."""
-    if image.shape[:2] == tuple(shape):
-        return image
-    return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def record_of(masks: MaskSet, result: Any, painted: np.ndarray) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ REQUIREMENTS = [
     "onedl-mmengine>=0.10.12",
     "onedl-mmsegmentation>=1.4",
     "transformers>=4.46",  # OWL-ViT, OWLv2 and CLIP; the first release on numpy 2 and torch 2.5
+    "timm>=1.0.20",  # DINOv2, DINOv3 and EVA-02; the first release with DINOv3
     "open_clip_torch>=2.30",  # the miniworld's CLIP and CLIP weights of other origin
     "safetensors>=0.4",  # weights files
     "huggingface_hub>=0.26",  # fetches weights by name

@@ -25,6 +25,7 @@ from mmseg_uda.engine.state_watch import StateWatch
 from mmseg_uda.engine.step_seed import seed_step
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.head_outputs import main_head
+from mmseg_uda.models.normalization import check_normalization
 from mmseg_uda.models.views import (
     ChooseOffset,
     SegmentorOutput,
@@ -108,6 +109,7 @@ class Trainer(BaseModel):
         self.options: Any = self.Options(**options)
         self.seed = seed
         self.model = MODELS.build(segmentor)
+        check_normalization(self.model)
         self.execution = Execution.read(execution)
         self.execution.prepare(self.model)
         self.taxonomy: Taxonomy | None = load_taxonomy(taxonomy) if taxonomy else None
@@ -243,7 +245,10 @@ class Trainer(BaseModel):
         optim_wrapper.backward(total_loss(losses))
 
     def forward_student(
-        self, image: Tensor, choose_offset: ChooseOffset | None = None
+        self,
+        image: Tensor,
+        choose_offset: ChooseOffset | None = None,
+        token_mask: Tensor | None = None,
     ) -> SegmentorOutput:
         """The student's training forward; the one place through which every one goes.
 
@@ -251,7 +256,7 @@ class Trainer(BaseModel):
             UserError: If a BatchNorm layer gets one value per channel.
         """
         with batch_norm_advice(image):
-            return training_forward(self.model, image, choose_offset)
+            return training_forward(self.model, image, choose_offset, token_mask)
 
     def loss(self, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None) -> dict:
         """The segmentor's losses and accuracies for (B, H, W) labels and weights."""

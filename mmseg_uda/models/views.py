@@ -122,7 +122,10 @@ class SegmentorOutput:
 
 
 def training_forward(
-    segmentor: Any, image: Tensor, choose_offset: ChooseOffset | None = None
+    segmentor: Any,
+    image: Tensor,
+    choose_offset: ChooseOffset | None = None,
+    token_mask: Tensor | None = None,
 ) -> SegmentorOutput:
     """Run a segmentor for training.
 
@@ -131,13 +134,17 @@ def training_forward(
         image: Normalised images (B, 3, H, W).
         choose_offset: Given the number of vertical and horizontal positions of a random crop,
             returns the chosen pair of indices. Segmentors without one never call it.
+        token_mask: (B, h·w) bool, tokens that a ``TimmViT`` is not shown; one pass only.
 
     Returns:
         Logits at the decoder's resolution and the features behind them.
     """
     if hasattr(segmentor, "training_forward"):
         return segmentor.training_forward(image, choose_offset)
-    return decode_features(segmentor, segmentor.extract_feat(image))
+    if token_mask is None:
+        return decode_features(segmentor, segmentor.extract_feat(image))
+    features = segmentor.backbone(image, token_mask)
+    return decode_features(segmentor, segmentor.neck(features) if segmentor.with_neck else features)
 
 
 def decode_features(segmentor: Any, features: Sequence[Tensor]) -> SegmentorOutput:

@@ -53,8 +53,13 @@ class Host(Protocol):
     def build_teacher(self, alpha: float) -> tuple[nn.Module, EmaTeacher]:
         """A further teacher network for the student, and its averaging."""
 
-    def forward_student(self, image: Tensor) -> SegmentorOutput:
-        """The student's training forward on normalised images (B, 3, H, W)."""
+    def forward_student(
+        self, image: Tensor, choose_offset: Any = None, token_mask: Tensor | None = None
+    ) -> SegmentorOutput:
+        """The student's training forward on normalised images (B, 3, H, W).
+
+        ``token_mask``, (B, h·w) bool, names tokens that a :class:`TimmViT` is not shown.
+        """
 
     def loss(
         self, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None

@@ -171,9 +171,12 @@ class SelfTraining(Trainer):
             ctx.show(*mix_panels(mixed, output, normalization))
         return add_prefix("mix", self.loss(output, mixed.label, mixed.weight))
 
-    def forward_student(self, image: Tensor, choose_offset: Any = None) -> SegmentorOutput:
+    def forward_student(
+        self, image: Tensor, choose_offset: Any = None, token_mask: Tensor | None = None
+    ) -> SegmentorOutput:
         """The student's training forward; a detail crop's position comes from ``random``."""
-        return super().forward_student(image, choose_offset or self.random.crop_offset)
+        choose_offset = choose_offset or self.random.crop_offset
+        return super().forward_student(image, choose_offset, token_mask)
 
     def label_target(self, ctx: StepContext, target: TargetBatch) -> PseudoLabels:
         """Pseudo-labels of the host's teacher, refined, margins without weight."""

@@ -1,4 +1,4 @@
-"""Encoders: Mix Transformer, networks in stages, and the miniworld's small convolutional one."""
+"""Encoders: Mix Transformer, plain vision transformers, networks in stages, the miniworld's."""
 
 from mmseg_uda.models.backbones.mit import MIT_VARIANTS, FusedAttention, MiT
 from mmseg_uda.models.backbones.nano import NanoBackbone
@@ -7,6 +7,7 @@ from mmseg_uda.models.backbones.staged import (
     StagedBackbone,
     instance_standardize,
 )
+from mmseg_uda.models.backbones.timm_vit import TimmViT
 
 __all__ = [
     "MIT_VARIANTS",
@@ -15,5 +16,6 @@ __all__ = [
     "MiT",
     "NanoBackbone",
     "StagedBackbone",
+    "TimmViT",
     "instance_standardize",
 ]

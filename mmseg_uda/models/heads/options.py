@@ -41,3 +41,22 @@ def check_keys(options: dict[str, Any], known: Sequence[str], where: str) -> Non
                 f"{where}.{key} is no option.",
                 fix=f"{nearest(key, known, where)}Known: {', '.join(known)}.",
             )
+
+
+def fixed_layers(options: dict[str, Any], head: str) -> dict[str, Any]:
+    """The options of a head whose last layers are VFM-UDA's: no dropout, weights from N(0, 0.1).
+
+    Args:
+        options: mmseg's decode head options.
+        head: Name for messages.
+
+    Raises:
+        UserError: Dropout is asked for.
+    """
+    if options.get("dropout_ratio"):
+        raise UserError(
+            f"{head}: dropout_ratio={options['dropout_ratio']} has no effect.", fix="leave it out"
+        )
+    start = {"type": "Normal", "std": 0.1, "override": {"name": "conv_seg"}}
+    defaults = {"loss_decode": {"type": "PixelCrossEntropy"}, "init_cfg": start}
+    return {**defaults, **options, "dropout_ratio": 0}

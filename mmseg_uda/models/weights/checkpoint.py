@@ -22,6 +22,7 @@ from mmseg_uda.models.weights.files import (
 from mmseg_uda.models.weights.finite import require_finite
 from mmseg_uda.models.weights.reference_names import from_reference_names, to_reference_names
 from mmseg_uda.models.weights.srha_names import check_srha_command, from_srha_names
+from mmseg_uda.models.weights.vit_names import from_vfm_uda_names
 
 PARTS = ("model", "ema_model")
 
@@ -36,8 +37,8 @@ def load_segmentor_weights(
     """Fill a segmentor completely, or raise.
 
     Takes our checkpoints and the lineage's (student under ``model.``, teacher under
-    ``ema_model.``), in mmseg's or in the published encoder names, SRHA's and RobustNet's, and plain
-    mmseg ones. Auxiliary heads in the file are ignored when the segmentor has none.
+    ``ema_model.``), in mmseg's or in the published encoder names, SRHA's, RobustNet's, VFM-UDA's
+    and plain mmseg ones. Auxiliary heads in the file are ignored when the segmentor has none.
 
     Args:
         segmentor: The network to fill.
@@ -79,6 +80,8 @@ def segmentor_weights(
         for name, value in weights.items()
         if name.startswith(f"{part}.")
     }
+    if not selected:
+        selected = from_vfm_uda_names(weights, part)
     if not selected:
         if part != "model":
             raise UserError(f"{source} holds no teacher", fix="evaluate the student, part='model'")

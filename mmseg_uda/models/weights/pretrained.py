@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmseg_uda.errors import UserError
 from mmseg_uda.hub import pretrained_roots
 from mmseg_uda.models.backbones.staged import StagedBackbone
+from mmseg_uda.models.backbones.timm_vit import TimmViT
 from mmseg_uda.models.weights.files import (
     coverage_problems,
     describe_problems,
@@ -22,8 +23,11 @@ from mmseg_uda.models.weights.files import (
 )
 from mmseg_uda.models.weights.finite import require_finite
 from mmseg_uda.models.weights.reference_names import from_reference_names
+from mmseg_uda.models.weights.vit_names import vit_weights
 
 HUB_REPOSITORIES = {f"mit_b{i}": f"nvidia/mit-b{i}" for i in range(6)}
+# timm's own repositories: architecture and tag of the weights
+_TIMM_NAME = re.compile(r"[a-z]\w*\.[a-z]\w*")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 DOWNLOADS = {
     # open-mmlab's conversions of ImageNet ResNets with a deep stem
@@ -38,6 +42,15 @@ DOWNLOADS = {
     "shufflenet_v2_x1_0_imagenet1k_v1": (
         "https://download.pytorch.org/models/shufflenetv2_x1-5666bf0f80.pth"
     ),
+    # DINOv2 (Apache-2.0), as released
+    **{
+        f"dinov2_vit{size}14{kind}_pretrain": (
+            f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{size}14/"
+            f"dinov2_vit{size}14{kind}_pretrain.pth"
+        )
+        for size in "sbl"
+        for kind in ("", "_reg4")
+    },
 }
 # further names under which the same weights were published
 _OLDER_FILES = {
@@ -141,6 +154,8 @@ def fetch_weights(name: str) -> Path:
     """
     repository, url = HUB_REPOSITORIES.get(name), DOWNLOADS.get(name)
     target = pretrained_roots()[0] / f"{name}.pth"
+    if repository is None and _TIMM_NAME.fullmatch(name):
+        repository, target = f"timm/{name}", target.with_name(f"{name}.safetensors")
     try:
         if repository is not None:
             return _fetch_from_hub(repository)
@@ -179,8 +194,8 @@ def load_backbone_weights(
 ) -> Path:
     """Fill an encoder from a file found by path or name.
 
-    Reads the layouts of SegFormer, mmseg, transformers and torchvision; classifiers in the file
-    are ignored.
+    Reads the layouts of SegFormer, DINOv2 and DINOv3, mmseg, transformers, timm and torchvision;
+    classifiers in the file are ignored.
 
     Args:
         backbone: The encoder.
@@ -204,6 +219,8 @@ def load_backbone_weights(
     weights = {name: value for name, value in weights.items() if not name.startswith(_CLASSIFIERS)}
     if isinstance(backbone, StagedBackbone):
         weights = backbone.from_torchvision_names(weights)
+    elif isinstance(backbone, TimmViT):
+        weights = _vit_weights(backbone, weights, path)
     else:
         weights = from_reference_names(backbone, from_hub_names(weights))
     expected = backbone.state_dict()
@@ -218,6 +235,13 @@ def load_backbone_weights(
     require_finite({n: value for n, value in weights.items() if n in expected}, path)
     backbone.load_state_dict({name: weights.get(name, value) for name, value in expected.items()})
     return path
+
+
+def _vit_weights(backbone: TimmViT, weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    result = vit_weights(backbone, weights, str(path))
+    if not any("mask_token" in name for name in weights):
+        print_log(f"{path} has no mask token; it starts as zeros", logger="current")
+    return result
 
 
 @WEIGHT_INITIALIZERS.register_module()

@@ -1,0 +1,322 @@
+"""Plain vision transformers of timm as encoders: DINOv2, DINOv3, EVA-02 and their kin.
+
+timm brings the layers; the pass through them is here, since it resizes the image to whole patches,
+replaces patches by a mask token and resizes positions as each network's authors did.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_uda.cfg_options import nearest
+from mmseg_uda.errors import UserError
+from mmseg_uda.models.backbones.positions import (
+    PATCH_MODES,
+    POSITION_MODES,
+    resize_positions,
+    split_positions,
+)
+
+TRAINABLE = ("all", "none")
+# timm's parts that the pass goes through, in this order; the rest belongs to classification
+_LAYERS = ("patch_embed", "pos_drop", "norm_pre", "blocks", "norm", "fc_norm", "rope")
+_TOKENS = ("cls_token", "reg_token", "pos_embed")
+
+
+@MODELS.register_module()
+class TimmViT(BaseModule):
+    """A plain vision transformer of timm, on images of any size, as one map or several.
+
+    Parameter names are timm's, and ``mask_token``.
+
+    Args:
+        arch: Name in timm, e.g. ``vit_base_patch14_dinov2``, ``vit_large_patch16_dinov3``.
+        input_scale: The image is resized (bilinear) to ``max(1, floor(input_scale · S / p))``
+            patches for a side of S pixels and patches of p, or to ``ceil(S / p)`` where the scale
+            is 1. VFM-UDA (https://arxiv.org/abs/2406.09896): 1.1, which makes 80² of 1024².
+        out_indices: Blocks whose output is returned, from 0; the last one alone by default.
+            Negative ones count from the end.
+        final_norm: Apply the network's last LayerNorm to every returned map.
+        resample: Factors by which the maps are resized (bilinear), e.g. ``(4, 2, 1, 0.5)``.
+        pos_embed_mode: ``published``: as the authors' code resizes positions in every pass;
+            ``timm``: as timm does, which differs for DINOv2 without registers; ``fixed``: resized
+            once, while loading, to ``fixed_grid``.
+        fixed_grid: Tokens per axis of ``fixed`` positions: crop / patch.
+        drop_path: Stochastic depth of the last block; grows linearly from 0.
+        patch_size: Patch in pixels, where it is not to be the arch's; kernels are resized while
+            loading.
+        patch_resize: ``bicubic`` (Rein, SoMA) or ``flexi`` (FlexiViT's pseudo-inverse).
+        trainable: ``all``; ``none`` freezes the encoder: no gradients, eval mode, but for the mask
+            token where tokens are masked.
+        arch_options: Further options of timm's network, e.g. ``dict(embed_dim=64, depth=4,
+            num_heads=4, img_size=126)`` for a smaller one.
+        init_cfg: ``dict(type='BackboneWeights', checkpoint='vit_base_patch14_dinov2.lvd142m')``.
+
+    Attributes:
+        embed_dim: Channels of every map.
+        depth: Number of blocks.
+        patch_size: Pixels of the resized image per token and axis.
+        num_prefix_tokens: Tokens before those of patches: class and registers.
+        feature_channels: Channels of the returned maps.
+        feature_strides: Image pixels per pixel of the returned maps, float.
+
+    Raises:
+        UserError: timm has no such network, it is not a plain vision transformer, or an option
+            cannot work.
+    """
+
+    def __init__(
+        self,
+        arch: str,
+        *,
+        input_scale: float = 1.0,
+        out_indices: Sequence[int] | int | None = None,
+        final_norm: bool = True,
+        resample: Sequence[float] | None = None,
+        pos_embed_mode: str = "published",
+        fixed_grid: int | None = None,
+        drop_path: float = 0.0,
+        patch_size: int | None = None,
+        patch_resize: str = "bicubic",
+        trainable: str = "all",
+        arch_options: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        _require("pos_embed_mode", pos_embed_mode, POSITION_MODES)
+        _require("patch_resize", patch_resize, PATCH_MODES)
+        _require("trainable", trainable, TRAINABLE)
+        if not input_scale > 0:
+            raise UserError(
+                f"backbone.input_scale={input_scale!r} is no factor.", fix="1.0, or 1.1 as VFM-UDA"
+            )
+        if (pos_embed_mode == "fixed") != (fixed_grid is not None):
+            raise UserError(
+                f"backbone.pos_embed_mode={pos_embed_mode!r} with fixed_grid={fixed_grid!r}.",
+                fix="set pos_embed_mode='fixed' and fixed_grid=crop/patch together, or neither",
+            )
+        options = {**(arch_options or {}), "drop_path_rate": drop_path}
+        network = _build(arch, options, patch_size, fixed_grid)
+        for name in _LAYERS:
+            if (layer := getattr(network, name, None)) is not None:
+                self.add_module(name, layer)
+        for name in _TOKENS:
+            self.register_parameter(name, getattr(network, name, None))
+        self.arch = arch.partition(".")[0]
+        self.embed_dim: int = network.embed_dim
+        self.depth = len(self.blocks)
+        self.patch_size: int = self.patch_embed.patch_size[0]
+        self.num_prefix_tokens: int = network.num_prefix_tokens
+        self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dim))
+        # entries of the position embedding that belong to prefix tokens
+        self._embedded = 0 if network.no_embed_class else self.num_prefix_tokens
+
+        self.input_scale = input_scale
+        self.out_indices = self._indices(out_indices)
+        self.final_norm = final_norm
+        self.resample = None if resample is None else tuple(resample)
+        if self.resample is not None and len(self.resample) != len(self.out_indices):
+            raise UserError(
+                f"backbone.resample has {len(self.resample)} factors for {len(self.out_indices)} "
+                "maps.",
+                fix="give one factor per entry of out_indices",
+            )
+        self.pos_embed_mode = pos_embed_mode
+        self.patch_resize = patch_resize
+        self.resizes_patches = patch_size is not None
+        self.trainable = trainable
+        factors = self.resample or (1,) * len(self.out_indices)
+        self.feature_channels = [self.embed_dim] * len(self.out_indices)
+        self.feature_strides = [self.patch_size / input_scale / factor for factor in factors]
+        if trainable == "none":
+            self.requires_grad_(False)
+
+    def _indices(self, wanted: Sequence[int] | int | None) -> tuple[int, ...]:
+        if wanted is None:
+            wanted = (self.depth - 1,)
+        wanted = (wanted,) if isinstance(wanted, int) else tuple(wanted)
+        indices = tuple(i + self.depth if i < 0 else i for i in wanted)
+        if not indices or list(indices) != sorted(set(indices)) or not indices[0] >= 0:
+            indices = (self.depth,)
+        if indices[-1] >= self.depth:
+            raise UserError(
+                f"backbone.out_indices={wanted} do not name blocks of {self.arch}, in order.",
+                fix=f"it has blocks 0 to {self.depth - 1}",
+            )
+        return indices
+
+    def init_weights(self) -> None:
+        """Fill the encoder from ``init_cfg``; without one it keeps timm's initial values."""
+        if self.init_cfg is not None:
+            super().init_weights()
+
+    def train(self, mode: bool = True) -> TimmViT:
+        """A frozen encoder stays in eval mode."""
+        super().train(mode and self.trainable != "none")
+        return self
+
+    def learn_mask_token(self) -> None:
+        """Train the mask token also where the encoder is frozen: tokens will be masked."""
+        self.mask_token.requires_grad_(True)
+
+    @property
+    def expected_normalization(self) -> tuple[list[float], list[float]] | None:
+        """Mean and standard deviation, 0 to 255, of the weights in ``init_cfg``; None without."""
+        checkpoint = (self.init_cfg or {}).get("checkpoint")
+        if checkpoint is None:
+            return None
+        from timm.models import get_pretrained_cfg
+
+        # weights of one network differ in this by their tag (DINOv3's of satellite images)
+        tag = Path(str(checkpoint)).name.removesuffix(".safetensors").removesuffix(".pth")
+        try:
+            known = get_pretrained_cfg(f"{self.arch}.{tag.rpartition('.')[2]}")
+        except RuntimeError:
+            known = get_pretrained_cfg(self.arch)
+        if known is None or not known.has_weights:
+            return None
+        return [255 * v for v in known.mean], [255 * v for v in known.std]
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The LayerNorm after the last block."""
+        return self.fc_norm if isinstance(self.norm, nn.Identity) else self.norm
+
+    @property
+    def embedded_prefix(self) -> int:
+        """Entries of the position embedding that belong to prefix tokens."""
+        return self._embedded
+
+    def grid_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of tokens for an image of ``height`` × ``width`` pixels."""
+        rows, columns = (self._tokens(side) for side in (height, width))
+        return rows, columns
+
+    def _tokens(self, side: int) -> int:
+        if self.input_scale == 1:
+            return math.ceil(side / self.patch_size)
+        return max(1, int(side * self.input_scale) // self.patch_size)
+
+    def forward(self, image: Tensor, token_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Encode images.
+
+        Args:
+            image: Normalised images (B, 3, H, W).
+            token_mask: (B, h·w) bool in rows of :meth:`grid_size`; these tokens are replaced by the
+                mask token, before positions are added.
+
+        Returns:
+            Maps (B, D, h, w), resized where ``resample`` says so.
+        """
+        frozen = self.trainable == "none" and token_mask is None
+        with torch.no_grad() if frozen else nullcontext():
+            return self._encode(image, token_mask)
+
+    def _encode(self, image: Tensor, token_mask: Tensor | None) -> tuple[Tensor, ...]:
+        rows, columns = self.grid_size(*image.shape[-2:])
+        size = (rows * self.patch_size, columns * self.patch_size)
+        if tuple(image.shape[-2:]) != size:
+            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+        x = self.patch_embed(image).flatten(1, 2)
+        if token_mask is not None:
+            x = torch.where(token_mask.unsqueeze(-1), self.mask_token.to(x.dtype), x)
+        x = self.norm_pre(self.pos_drop(self._with_positions(x, (rows, columns))))
+        rope = getattr(self, "rope", None)
+        options = {} if rope is None else {"rope": rope.get_embed(shape=(rows, columns))}
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x, **options)
+            if index in self.out_indices:
+                tokens = self.last_norm(x) if self.final_norm else x
+                tokens = tokens[:, self.num_prefix_tokens :].transpose(1, 2)
+                maps.append(tokens.reshape(-1, self.embed_dim, rows, columns))
+            if index == self.out_indices[-1]:
+                break
+        return tuple(self._resized(x, i) for i, x in enumerate(maps))
+
+    def _resized(self, x: Tensor, index: int) -> Tensor:
+        factor = 1 if self.resample is None else self.resample[index]
+        if factor == 1:
+            return x
+        return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+    def _with_positions(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Put class and register tokens before patches (B, h·w, D), and add positions."""
+        tokens = [t for t in (self.cls_token, self.reg_token) if t is not None]
+        prefix = torch.cat(tokens, dim=1) if tokens else x.new_zeros(1, 0, self.embed_dim)
+        if self.pos_embed is not None:
+            before, grid = split_positions(self.pos_embed, self._embedded)
+            antialias = self.pos_embed_mode == "timm" or self.reg_token is not None
+            grid = resize_positions(grid, size, antialias=antialias)
+            x = x + grid.flatten(2).transpose(1, 2)
+            prefix = prefix + before if self._embedded else prefix
+        return torch.cat([prefix.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
+
+
+def _build(arch: str, options: dict[str, Any], patch: int | None, grid: int | None) -> Any:
+    """timm's network without its classifier.
+
+    Raises:
+        UserError: There is none, or it is no plain vision transformer.
+    """
+    import timm
+    from timm.models.eva import Eva
+    from timm.models.vision_transformer import VisionTransformer
+
+    if not timm.is_model(arch):
+        raise UserError(
+            f"backbone.arch={arch!r} is no network of timm {timm.__version__}.",
+            fix=nearest(arch, timm.list_models()) or "see timm.list_models('vit*')",
+        )
+    if patch is not None or grid is not None:
+        # as many tokens as before, or as many as are asked for
+        with torch.device("meta"):
+            plain = _create(arch, options)
+        patch = patch or plain.patch_embed.patch_size[0]
+        side = grid or plain.patch_embed.grid_size[0]
+        options = {**options, "patch_size": patch, "img_size": side * patch}
+    network = _create(arch, options)
+    mixed = getattr(network, "rope_mixed", False)  # other positions in every block
+    if mixed or not isinstance(network, (VisionTransformer, Eva)):
+        raise _no_plain_vit(arch)
+    return network
+
+
+def _create(arch: str, options: dict[str, Any]) -> Any:
+    import timm
+
+    try:
+        return timm.create_model(arch, num_classes=0, dynamic_img_size=True, **options)
+    except TypeError as error:
+        found = re.search(r"argument '(\w+)'", str(error))
+        if found is None or found[1] == "dynamic_img_size":
+            raise _no_plain_vit(arch) from error
+        raise UserError(
+            f"backbone.arch_options.{found[1]} is no option of {arch}.",
+            fix="use those of timm's network, e.g. embed_dim, depth, num_heads, img_size",
+        ) from error
+
+
+def _no_plain_vit(arch: str) -> UserError:
+    return UserError(
+        f"backbone.arch={arch!r} is no plain vision transformer.",
+        fix="use one of DINOv2, DINOv3, EVA-02, DeiT-III or CLIP in timm",
+    )
+
+
+def _require(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UserError(
+            f"backbone.{name}={value!r} is unknown.", fix=f"use one of {', '.join(choices)}"
+        )

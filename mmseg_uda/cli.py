@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag, config_mistake
+from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import Interrupted, UserError
 from mmseg_uda.peers import has_ended, silent_process
 from mmseg_uda.places import settle_home
 from mmseg_uda.system_errors import explain
 
-DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
 # Folder where the processes of a run note which messages have been printed.
 SAID_VARIABLE = "MMSEG_UDA_SAID"
 SAVED = "saved"
@@ -160,9 +160,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "'uda.masking={mask_ratio: 0.5}'",
     )
     parser.add_argument("--work-dir", help="folder for everything that the run writes")
-    parser.add_argument(
-        "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"
-    )
+    add_data_root_option(parser)
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
@@ -188,6 +186,21 @@ def run_name(config: str | Path) -> str:
     return name
 
 
+def add_inference_options(parser: argparse._ActionsContainer) -> None:
+    """Add ``--inference-mode`` and ``--sequential-slide``."""
+    parser.add_argument(
+        "--inference-mode",
+        choices=["same", "whole", "slide"],
+        default="same",
+        help="whole image, sliding window (training crop, half overlap), or as in the config",
+    )
+    parser.add_argument(
+        "--sequential-slide",
+        action="store_true",
+        help="one window at a time instead of batched windows (less memory, same result)",
+    )
+
+
 def add_tta_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--tta``, ``--tta-scales`` and ``--tta-no-flip``."""
     parser.add_argument(
@@ -207,6 +220,5 @@ def add_tta_options(parser: argparse.ArgumentParser) -> None:
 
 def apply_environment(args: argparse.Namespace) -> None:
     """Hand ``--data-root`` and the local rank to the process' environment."""
-    if args.data_root:
-        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    use_data_root(args.data_root)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

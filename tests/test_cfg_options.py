@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 
 from mmseg_uda.cfg_options import add_config_flag, arguments, merge_options, parse_options
 from mmseg_uda.cli import run_tool
-from mmseg_uda.engine.runner import Runner
+from mmseg_uda.engine.runner import AdaptationRunner
 from mmseg_uda.errors import UserError
 
 HEAD = dict(
@@ -171,5 +171,7 @@ def test_arguments_are_those_of_the_bases_too():
 
 def test_a_misspelled_key_of_a_loader_is_told_before_the_data_is_looked_for():
     with pytest.raises(UserError, match="batch_sise") as caught:
-        Runner.build_dataloader(dict(batch_sise=1, dataset=dict(type="GTA", data_root="absent")))
+        AdaptationRunner.build_dataloader(
+            dict(batch_sise=1, dataset=dict(type="GTA", data_root="absent"))
+        )
     assert "batch_size" in caught.value.fix

@@ -6,11 +6,11 @@ run_experiments.py runs these configs beside its trainings; tools/dynalign.py al
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_name, run_tool
+from mmseg_uda.cli import run_name, run_tool
+from mmseg_uda.data_root import add_data_root_option, use_data_root
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,11 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the alignment that a config describes.")
     parser.add_argument("config", help="config file with 'alignment', 'source' and 'data'")
     parser.add_argument("--work-dir", metavar="DIR", help="default: work_dirs/NAME_OF_CONFIG")
-    parser.add_argument(
-        "--data-root",
-        metavar="DIR",
-        help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})",
-    )
+    add_data_root_option(parser)
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision of the segmenter")
     add_config_flag(parser)
     return parser.parse_args()
@@ -34,8 +30,7 @@ def main() -> int:
     Labels for training may lack some images: the data set leaves them out.
     """
     args = parse_args()
-    if args.data_root is not None:
-        os.environ[DATA_ROOT_VARIABLE] = os.path.abspath(args.data_root)
+    use_data_root(args.data_root)
 
     from mmseg_uda.apis.alignment.command import report
     from mmseg_uda.apis.alignment.job import run_alignment

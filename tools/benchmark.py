@@ -23,7 +23,8 @@ from queue import Empty
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
+from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.files import write_json
 
 METHODS = ("cdda", "ssda", "srha", "dynalign")
@@ -55,9 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--loader", type=int, default=0, metavar="N", help="also time N batches of the data loader"
     )
-    parser.add_argument(
-        "--data-root", help=f"folder of the data sets (also: ${DATA_ROOT_VARIABLE})"
-    )
+    add_data_root_option(parser)
     add_config_flag(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     return parser.parse_args()
@@ -65,10 +64,7 @@ def parse_args() -> argparse.Namespace:
 
 def measure_one(args: argparse.Namespace, path: str, variant: str | None, results: Any) -> None:
     """Measure one config in one way and put the numbers on the queue; in a process of its own."""
-    import os
-
-    if args.data_root:
-        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    use_data_root(args.data_root)
     import torch
     from mmengine.logging import MMLogger
 
@@ -114,10 +110,7 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
 
 def measure_loader(args: argparse.Namespace, path: str, _: str | None, results: Any) -> None:
     """Measure a config's data loader; in a process of its own."""
-    import os
-
-    if args.data_root:
-        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    use_data_root(args.data_root)
     from mmseg_uda.benchmarks.step import loader_speed
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.errors import UserError

@@ -10,11 +10,11 @@ after an interruption, and does nothing when the bank is there.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
+from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 
 
@@ -34,9 +34,7 @@ def parse_args() -> argparse.Namespace:
         "--workers", type=worker_count, help="processes (default: the config's, else 4)"
     )
     parser.add_argument("--force", action="store_true", help="replace a bank of other settings")
-    parser.add_argument(
-        "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"
-    )
+    add_data_root_option(parser)
     add_config_flag(parser)
     return parser.parse_args()
 
@@ -44,8 +42,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Build."""
     args = parse_args()
-    if args.data_root:
-        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    use_data_root(args.data_root)
 
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.findings import warnings_of

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import add_tta_options, run_tool, worker_count
+from mmseg_uda.cli import add_inference_options, add_tta_options, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 STAGES = ("propose", "predict", "score", "relabel", "visualize", "evaluate")
@@ -46,12 +46,7 @@ def _add_source(group: Any) -> None:
     group.add_argument("--checkpoint", help="its checkpoint: ours, mmseg's or a reference code's")
     group.add_argument("--source", metavar="DIR", help="label PNGs of source ids, named as images")
     group.add_argument("--teacher", action="store_true", help="use the teacher's weights")
-    group.add_argument(
-        "--inference-mode",
-        choices=["same", "whole", "slide"],
-        default="same",
-        help="whole image, sliding window, or as in the config (default)",
-    )
+    add_inference_options(group)
     group.add_argument("--hrda-out", choices=["LR", "HR"], help="labels of one of HRDA's scales")
     add_tta_options(group)
     group.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision of the segmenter")
@@ -221,6 +216,7 @@ def main() -> int:
             device=settings.device,
             part="ema_model" if args.teacher else "model",
             inference_mode=args.inference_mode,
+            sequential=args.sequential_slide,
             hrda_output=args.hrda_out,
             augmentations=augmentations_from(args),
             amp=args.amp,

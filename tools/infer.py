@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import add_tta_options, run_tool, worker_count
+from mmseg_uda.cli import add_inference_options, add_tta_options, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 KINDS = ("color", "ids", "overlay")
@@ -49,15 +49,7 @@ def parse_args() -> argparse.Namespace:
         help="'config' (default) resizes as in testing, 'none' keeps the image's resolution, "
         "1024x512 is the largest size; predictions have the image's size in any case",
     )
-    parser.add_argument(
-        "--inference-mode",
-        choices=["same", "whole", "slide"],
-        default="same",
-        help="whole image, sliding window (training crop, half overlap), or as in the config",
-    )
-    parser.add_argument(
-        "--sequential-slide", action="store_true", help="one window at a time: less memory"
-    )
+    add_inference_options(parser)
     add_tta_options(parser)
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision (default: fp32)")
     parser.add_argument("--batch-size", type=int, default=1, help="images at once (1)")

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
+from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.inspection.folder import check_folder
 from mmseg_uda.taxonomy import LAYOUTS, DataLocation
@@ -40,9 +41,7 @@ def parse_args() -> argparse.Namespace:
     where.add_argument("--img-suffix", default=".png", help="of --images, e.g. _leftImg8bit.png")
     where.add_argument("--out", metavar="DIR", help="of --images; default: depth_any beside it")
     where.add_argument("--depth-suffix", help="what replaces the image suffix, e.g. _depth.png")
-    where.add_argument(
-        "--data-root", help=f"folder that holds the data sets (also: ${DATA_ROOT_VARIABLE})"
-    )
+    add_data_root_option(where)
     how = parser.add_argument_group("how")
     how.add_argument(
         "--checkpoint", default="small", help="small, base, large, a folder, or a name"
@@ -95,8 +94,7 @@ def locations(args: argparse.Namespace) -> Iterator[DataLocation]:
 def main() -> None:
     """Render."""
     args = parse_args()
-    if args.data_root:
-        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    use_data_root(args.data_root)
     places = list(locations(args))
     for place in places:  # before the weights are loaded
         left = Leftovers()

@@ -8,7 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 
-from mmseg_uda.cli import add_config_options, add_tta_options, apply_environment, run_name, run_tool
+from mmseg_uda.cli import (
+    add_config_options,
+    add_inference_options,
+    add_tta_options,
+    apply_environment,
+    run_name,
+    run_tool,
+)
 from mmseg_uda.places import require_folder
 
 
@@ -21,17 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--format-only", action="store_true", help="write --out without computing the metric"
     )
-    parser.add_argument(
-        "--inference-mode",
-        choices=["same", "whole", "slide"],
-        default="same",
-        help="whole image, sliding window (training crop, half overlap), or as in the config",
-    )
-    parser.add_argument(
-        "--sequential-slide",
-        action="store_true",
-        help="one window at a time instead of batched windows (less memory, same result)",
-    )
+    add_inference_options(parser)
     parser.add_argument(
         "--test-set", action="store_true", help="use the data set's test split (needs --out)"
     )

@@ -87,7 +87,7 @@ def wrap_model(cfg: Config) -> Config:
     return cfg
 
 
-def build_runner(cfg: Config, start: Start | None = None) -> Runner:
+def build_runner(cfg: Config, start: Start | None = None) -> AdaptationRunner:
     """Build the runner of a config with ``model`` and ``uda``; see :func:`wrap_model`.
 
     Args:
@@ -99,13 +99,13 @@ def build_runner(cfg: Config, start: Start | None = None) -> Runner:
     randomness = dict(cfg.get("randomness") or {})
     if start is not None and randomness.get("seed") is None:
         cfg.randomness = {**randomness, "seed": start.seed}  # data are drawn by it
-    runner = Runner.from_cfg(cfg)
+    runner = AdaptationRunner.from_cfg(cfg)
     runner.start = start
     return runner
 
 
-@RUNNERS.register_module(name="AdaptationRunner")
-class Runner(mmengine.runner.Runner):
+@RUNNERS.register_module()
+class AdaptationRunner(mmengine.runner.Runner):
     """mmengine's runner with atomic checkpoints that load without unpickling code.
 
     One training runs in a work directory at a time, and stop signals end it in order

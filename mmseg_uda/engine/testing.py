@@ -11,7 +11,7 @@ from mmengine.model import is_model_wrapper
 
 from mmseg_uda.engine.deployed import deployed_model
 from mmseg_uda.engine.processes import from_main_process
-from mmseg_uda.engine.runner import Runner
+from mmseg_uda.engine.runner import AdaptationRunner
 from mmseg_uda.engine.tta import Augmentations, with_augmentations
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import warnings_of
@@ -94,7 +94,7 @@ def test_checkpoint(
         if hrda_output == "ATT":
             raise UserError("--hrda-out ATT has no mean over views.", "Leave --tta out.")
         cfg = with_augmentations(cfg, augmentations)
-    runner = Runner.from_cfg(cfg)
+    runner = AdaptationRunner.from_cfg(cfg)
     for finding in from_main_process(lambda: warnings_of(inspect_test_files(cfg))):
         runner.logger.warning(str(finding))
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model

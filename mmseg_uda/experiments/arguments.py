@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import most_workers
+from mmseg_uda.data_root import add_data_root_option
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.cluster import LOCAL, SLURM, ClusterOptions, parse_minutes
 from mmseg_uda.loggers import add_log_option
@@ -108,7 +109,7 @@ def _add_where(group: argparse._ArgumentGroup) -> None:
         metavar="DIR",
         help="folder of all results (default: work_dirs)",
     )
-    group.add_argument("--data-root", type=Path, metavar="DIR", help="in place of ./data")
+    add_data_root_option(group)
     group.add_argument(
         "--ignore-disk-space", action="store_true", help="start although the disk looks too small"
     )

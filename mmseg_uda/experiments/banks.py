@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmseg_uda.config_files import ROOT
+from mmseg_uda.data_root import resolve_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.jobs import State
-from mmseg_uda.taxonomy import resolve_data_root
 
 if TYPE_CHECKING:
     from mmseg_uda.experiments.plan import PlannedJob

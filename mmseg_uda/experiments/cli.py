@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from mmseg_uda.cli import readable, report_error
 from mmseg_uda.config_files import ROOT
+from mmseg_uda.data_root import resolve_data_root, use_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import disk, preflight, profiles
 from mmseg_uda.experiments.arguments import (
@@ -43,8 +43,6 @@ from mmseg_uda.experiments.report import write_report
 from mmseg_uda.experiments.slots import make_slots
 from mmseg_uda.loggers import require_loggers
 from mmseg_uda.places import require_folder, settle_home
-from mmseg_uda.taxonomy import resolve_data_root
-from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
 
 TRAIN = (sys.executable, str(ROOT / "tools" / "train.py"))
 ALIGN = (sys.executable, str(ROOT / "tools" / "align.py"))
@@ -95,8 +93,7 @@ def _run(
         return EXIT_OK
     check(arguments)
     require_loggers(arguments.log)
-    if arguments.data_root is not None:
-        os.environ[DATA_ROOT_VARIABLE] = str(arguments.data_root.resolve())
+    use_data_root(arguments.data_root)
     options = Options(
         profile=arguments.profile,
         variant="startup" if arguments.startup_test else "debug" if arguments.debug else "",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mmseg_uda.foundation.boxes import suppress
+
 _WORKING_SIDE = 64
 _CLUSTERS = 10
 _MAX_REGIONS = 40
@@ -166,13 +168,7 @@ def rank_boxes(
     boxes, share = boxes[share <= max_area], share[share <= max_area]
     # Of boxes with equally few regions across their border the larger one is more of an object.
     score = _closedness(regions, boxes) * share**0.25
-    order = np.argsort(-score, kind="stable")
-    kept: list[int] = []
-    while len(order) and len(kept) < limit:
-        first, order = order[0], order[1:]
-        kept.append(int(first))
-        order = order[_iou(boxes[first], boxes[order]) <= overlap]
-    return boxes[kept].astype(np.float32)
+    return boxes[suppress(boxes, score, overlap)[:limit]].astype(np.float32)
 
 
 def _closedness(regions: Regions, boxes: np.ndarray) -> np.ndarray:
@@ -269,12 +265,3 @@ def _merge_cost(
     cost = 2 * colour + (both + np.maximum((high - low).prod(-1) - both, 0)) / total
     gap = np.maximum(box_a[..., :2], box_b[..., :2]) - np.minimum(box_a[..., 2:], box_b[..., 2:])
     return np.where(gap.max(-1) > 1, np.inf, cost)
-
-
-def _iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
-    low = np.maximum(box_a[..., :2], box_b[..., :2])
-    high = np.minimum(box_a[..., 2:], box_b[..., 2:])
-    inter = np.maximum(high - low, 0).prod(-1)
-    area_a = (box_a[..., 2:] - box_a[..., :2]).prod(-1)
-    area_b = (box_b[..., 2:] - box_b[..., :2]).prod(-1)
-    return inter / (area_a + area_b - inter)

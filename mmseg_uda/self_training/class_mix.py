@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.engine.records import SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 
 
 def present_ids(ids: Tensor, num_ids: int, pool: str) -> Tensor:

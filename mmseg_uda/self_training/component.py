@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 from mmseg_uda.engine.execution import Execution
 from mmseg_uda.engine.options import NoOptions, Options, sign
 from mmseg_uda.engine.panels import Panel
+from mmseg_uda.engine.records import SourceBatch, TargetBatch
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.random import StepRandom
-from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 from mmseg_uda.self_training.teacher import EmaTeacher
 from mmseg_uda.taxonomy import Taxonomy
 

@@ -8,10 +8,11 @@ from functools import partial
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mmseg_uda.engine.records import SourceBatch, TargetBatch
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.component import Component, Host, Losses, StepContext
-from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 
 ComputeLosses = Callable[[], Losses]
 

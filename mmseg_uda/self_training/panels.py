@@ -12,8 +12,9 @@ from mmseg_uda.engine.panels import (
     file_names,
     prediction_panel,
 )
+from mmseg_uda.engine.records import Normalization, TargetBatch
 from mmseg_uda.models.views import SegmentorOutput
-from mmseg_uda.self_training.records import MixedBatch, Normalization, PseudoLabels, TargetBatch
+from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 
 
 def target_panel(target: TargetBatch) -> Panel:

@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 from mmseg_uda.datasets.transforms.diagnosis import DIAGNOSIS_LABEL
 from mmseg_uda.engine.options import Options
 from mmseg_uda.engine.panels import BarsPanel, LabelPanel, MapPanel
+from mmseg_uda.engine.records import TargetBatch
 from mmseg_uda.self_training.component import Component, Host, StepContext
-from mmseg_uda.self_training.records import PseudoLabels, TargetBatch
+from mmseg_uda.self_training.records import PseudoLabels
 from mmseg_uda.self_training.registry import COMPONENTS
 
 

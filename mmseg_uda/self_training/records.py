@@ -6,10 +6,6 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from mmseg_uda.engine.records import Normalization, SourceBatch, TargetBatch
-
-__all__ = ["MixedBatch", "Normalization", "PseudoLabels", "SourceBatch", "TargetBatch"]
-
 
 @dataclass(frozen=True)
 class PseudoLabels:

@@ -21,7 +21,13 @@ from torch.utils.data import Dataset
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.panels import source_panels
-from mmseg_uda.engine.records import Normalization, source_batch, target_batch
+from mmseg_uda.engine.records import (
+    Normalization,
+    SourceBatch,
+    TargetBatch,
+    source_batch,
+    target_batch,
+)
 from mmseg_uda.engine.trainer import Trainer, batch_norm_advice
 from mmseg_uda.models.head_outputs import check_class_scores, check_pixel_weights
 from mmseg_uda.models.views import SegmentorOutput
@@ -32,7 +38,7 @@ from mmseg_uda.self_training.components import ComputeLosses, add_prefix
 from mmseg_uda.self_training.options import SelfTrainingOptions
 from mmseg_uda.self_training.panels import mix_panels, pseudo_panels, target_panel
 from mmseg_uda.self_training.random import StepRandom
-from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 from mmseg_uda.self_training.registry import build_components
 from mmseg_uda.self_training.teacher import SHARES, EmaTeacher, margin_mask, pseudo_labels
 

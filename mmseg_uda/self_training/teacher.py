@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mmseg_uda.engine.records import TargetBatch
 from mmseg_uda.models.views import full_logits
-from mmseg_uda.self_training.records import PseudoLabels, TargetBatch
+from mmseg_uda.self_training.records import PseudoLabels
 
 
 def ema_alpha(step: int, alpha: float) -> float:

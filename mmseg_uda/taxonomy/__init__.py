@@ -1,6 +1,6 @@
 """Label spaces and data set layouts, as data. Nothing here imports torch."""
 
-from .layouts import DEPTH_LOADER, LAYOUTS, Layout, MissingPath, resolve_data_root
+from .layouts import DEPTH_LOADER, LAYOUTS, Layout, MissingPath
 from .llm_prompts import candidates_prompt, contexts_prompt, import_answers, read_answer
 from .locations import DataLocation
 from .needs import missing_paths
@@ -28,5 +28,4 @@ __all__ = [
     "missing_paths",
     "read_answer",
     "published_split",
-    "resolve_data_root",
 ]

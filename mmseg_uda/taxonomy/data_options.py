@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.data_root import resolve_data_root
 from mmseg_uda.errors import UserError
 
 from .file_lists import FORM
 from .folders import IMAGE_ENDINGS, scan
-from .layouts import DEPTH_FOLDER, LAYOUTS, Arrangement, Layout, resolve_data_root
+from .layouts import DEPTH_FOLDER, LAYOUTS, Arrangement, Layout
 from .published_splits import LIST_FOLDER
 from .taxonomy import Taxonomy, load_taxonomy
 

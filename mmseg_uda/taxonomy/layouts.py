@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from mmseg_uda.errors import UserError
 
-DATA_ROOT_VARIABLE = "MMSEG_UDA_DATA_ROOT"
 DEPTH_FOLDER = "depth_any"
 DEPTH_LOADER = "LoadRemappedDepth"
 """Name of the transform whose presence in a pipeline means that depth files are needed."""
@@ -215,12 +212,3 @@ class MissingPath:
     def as_error(self) -> UserError:
         """Returns the error to raise when this path is needed now."""
         return UserError(f"{self.dataset}: {self.path} is missing.", self.fix)
-
-
-def resolve_data_root(data_root: str) -> str:
-    """Replaces a leading ``data/`` by the folder in the variable MMSEG_UDA_DATA_ROOT, if set."""
-    root = os.environ.get(DATA_ROOT_VARIABLE)
-    parts = Path(data_root).parts
-    if not root or Path(data_root).is_absolute() or parts[:1] != ("data",):
-        return data_root
-    return str(Path(root, *parts[1:]))

@@ -108,5 +108,5 @@ def assert_matched(world, folder):
     steps = [json.loads(line) for line in scalars.read_text().splitlines()]
     steps = [step for step in steps if "cdda.match_rate" in step]
     assert sum(step["cdda.match_rate"] for step in steps) > 0
-    assert any(step["tgt.loss_guidance"] > 0 for step in steps)
+    assert any(step["target.loss_guidance"] > 0 for step in steps)
     assert len({step["cdda.reweight_threshold"] for step in steps}) > 5

@@ -7,7 +7,6 @@ from mmseg_uda.taxonomy import (
     DataLocation,
     load_taxonomy,
     missing_paths,
-    resolve_data_root,
 )
 
 
@@ -70,15 +69,6 @@ def test_acdc_flattened_and_as_downloaded(tmp_path, layout):
     label = location.label_folder / location.label_name(image)
     folder = layout.format(split="val").replace("rgb_anon", "gt", 1)
     assert label == tmp_path / folder / "val_gt_labelTrainIds.png"
-
-
-def test_data_root_variable_replaces_leading_data(monkeypatch):
-    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", "/mnt/sets")
-    assert resolve_data_root("data/gta") == "/mnt/sets/gta"
-    assert resolve_data_root("/data/gta") == "/data/gta"
-    assert resolve_data_root("my/data/gta") == "my/data/gta"
-    monkeypatch.delenv("MMSEG_UDA_DATA_ROOT")
-    assert resolve_data_root("data/gta") == "data/gta"
 
 
 def test_split_without_labels_needs_images_only():

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mmseg_uda.cli import worker_count
 from mmseg_uda.config_files import find_config
+from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.configs import plain_config
@@ -24,7 +25,6 @@ from mmseg_uda.experiments.doctor.networks import check_networks
 from mmseg_uda.experiments.doctor.weights import check_weights
 from mmseg_uda.findings import Finding, Level, problem
 from mmseg_uda.inspection import check_shape
-from mmseg_uda.taxonomy.layouts import DATA_ROOT_VARIABLE
 
 SIGNS = {
     Level.OK: ("✓", "green"),
@@ -57,11 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--nproc", type=worker_count, default=os.cpu_count() or 1, help="for --decode"
     )
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="in place of ./data")
+    add_data_root_option(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     options = parser.parse_args(arguments)
-    if options.data_root is not None:
-        os.environ[DATA_ROOT_VARIABLE] = str(options.data_root.resolve())
+    use_data_root(options.data_root)
     # Packages print while they are imported; --json owns the standard output.
     with contextlib.redirect_stdout(sys.stderr):
         findings = _diagnose(options)

@@ -10,9 +10,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
 
+from mmseg_uda.data_root import resolve_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.drawing import BankDraws, draws_of_training
-from mmseg_uda.taxonomy import DEPTH_LOADER, resolve_data_root
+from mmseg_uda.taxonomy import DEPTH_LOADER
 
 
 def draws_of_config(cfg: Config, **options: Any) -> BankDraws:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mmseg_uda.engine.records import SourceBatch
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.bank import DepthBank
-from mmseg_uda.self_training.records import SourceBatch
 
 THREADS = 4
 

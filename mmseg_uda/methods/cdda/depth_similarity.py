@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmseg_uda.datasets.transforms.depth import FIELD
-from mmseg_uda.engine.records import unpadded
+from mmseg_uda.engine.records import SourceBatch, TargetBatch, unpadded
 from mmseg_uda.engine.transfer import to_device
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.bank import DepthBank
@@ -28,7 +28,7 @@ from mmseg_uda.methods.cdda.search import BankSearch, Match
 from mmseg_uda.methods.cdda.weights import reweight
 from mmseg_uda.models.views import upsample
 from mmseg_uda.self_training.component import Component, Host, StepContext
-from mmseg_uda.self_training.records import PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import PseudoLabels
 from mmseg_uda.self_training.registry import COMPONENTS
 
 
@@ -234,7 +234,7 @@ class DepthSimilarity(Component):
         if not self.options.guidance or now is None or now.decision is None:
             return {}
         if not now.decision.guided:
-            ctx.log("tgt.loss_guidance", 0.0)
+            ctx.log("target.loss_guidance", 0.0)
             return {}
         host = ctx.host
         output = host.forward_student(target.image)
@@ -254,4 +254,4 @@ class DepthSimilarity(Component):
             valid,
             now.decision.missing,
         )
-        return {"tgt.loss_guidance": loss}
+        return {"target.loss_guidance": loss}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.data_root import resolve_data_root
 from mmseg_uda.engine.options import Options
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.guidance import SCOPES, TRIGGERS
 from mmseg_uda.methods.cdda.opening import BUILD_OPTIONS, SEARCH_DEVICES
 from mmseg_uda.methods.cdda.schedule import threshold
 from mmseg_uda.methods.cdda.weights import MASKS
-from mmseg_uda.taxonomy import resolve_data_root
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.engine.panels import BarsPanel, ImagePanel, LabelPanel, MapPanel, Panel
+from mmseg_uda.engine.records import SourceBatch
 from mmseg_uda.methods.cdda.decision import HostDecision
 from mmseg_uda.methods.cdda.guidance import depth_bins, soft_label
 from mmseg_uda.methods.cdda.search import Match
-from mmseg_uda.self_training.records import PseudoLabels, SourceBatch
+from mmseg_uda.self_training.records import PseudoLabels
 
 
 def decision_panels(

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.ops import box_convert
+
+from mmseg_uda.foundation.boxes import suppress
 
 NMS_MODES = ("agnostic", "class")
 
@@ -30,15 +33,8 @@ def best_prompt(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 def to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
     """(..., 4) relative centre x, centre y, width, height to pixels x0, y0, x1, y1."""
-    cx, cy, w, h = boxes.float().unbind(-1)
-    half_w, half_h = w / 2, h / 2
-    corners = [
-        (cx - half_w) * width,
-        (cy - half_h) * height,
-        (cx + half_w) * width,
-        (cy + half_h) * height,
-    ]
-    return torch.stack(corners, dim=-1)
+    x0, y0, x1, y1 = box_convert(boxes.float(), "cxcywh", "xyxy").unbind(-1)
+    return torch.stack([x0 * width, y0 * height, x1 * width, y1 * height], dim=-1)
 
 
 def round_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
@@ -106,21 +102,9 @@ def select_boxes(
     """
     # Compared in float32, as scores are, so that a score equal to the threshold is equal.
     passed = np.flatnonzero(scores > np.asarray(thresholds, dtype=np.float32)[entries])
-    order = passed[np.argsort(-scores[passed], kind="stable")]
-    kept = []
-    while len(order):
-        first, order = order[0], order[1:]
-        kept.append(first)
-        rival = _iou(boxes[first], boxes[order]) > nms_iou
-        if nms == "class":
-            rival &= entries[order] == entries[first]
-        order = order[~rival]
-    return np.asarray(kept[::-1], dtype=np.int64)
-
-
-def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    inter = np.maximum(high - low, 0).prod(1)
-    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(1) - inter
-    return inter / np.maximum(union, 1e-12)
+    competing = [passed]
+    if nms == "class":
+        competing = [passed[entries[passed] == entry] for entry in np.unique(entries[passed])]
+    survivors = [group[suppress(boxes[group], scores[group], nms_iou)] for group in competing]
+    kept = np.sort(np.concatenate([passed[:0], *survivors]))
+    return kept[np.argsort(-scores[kept], kind="stable")][::-1]

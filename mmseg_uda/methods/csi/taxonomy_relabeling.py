@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmseg_uda.engine.records import TargetBatch
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation import CropClassifier, Detector
 from mmseg_uda.foundation.lazy import full_precision
@@ -35,7 +36,7 @@ from mmseg_uda.methods.csi.vlm import (
     send,
 )
 from mmseg_uda.self_training.component import Component, Host, StepContext
-from mmseg_uda.self_training.records import PseudoLabels, TargetBatch
+from mmseg_uda.self_training.records import PseudoLabels
 from mmseg_uda.self_training.registry import COMPONENTS
 from mmseg_uda.taxonomy import load_taxonomy
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.engine.options import Options
+from mmseg_uda.engine.records import SourceBatch
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import SegmentorOutput, backbone_features
 from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.frozen import FrozenNetwork, guard_weights, remember_weights
-from mmseg_uda.self_training.records import SourceBatch
 from mmseg_uda.self_training.registry import COMPONENTS
 
 

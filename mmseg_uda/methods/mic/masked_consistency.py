@@ -17,12 +17,13 @@ from mmseg_uda.engine.panels import (
     detail_panels,
     prediction_panel,
 )
+from mmseg_uda.engine.records import SourceBatch, TargetBatch
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.augmentation import strong_augmentation
 from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.random import StepRandom
-from mmseg_uda.self_training.records import PseudoLabels, SourceBatch, TargetBatch
+from mmseg_uda.self_training.records import PseudoLabels
 from mmseg_uda.self_training.registry import COMPONENTS
 from mmseg_uda.self_training.teacher import SHARES, EmaTeacher, pseudo_labels
 

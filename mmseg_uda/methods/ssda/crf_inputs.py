@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmseg_uda.engine.records import TargetBatch
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.ssda.crf import pool, pool_gate
 from mmseg_uda.methods.ssda.options import KEY, CrfOptions
 from mmseg_uda.models.views import upsample
-from mmseg_uda.self_training.records import TargetBatch
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from mmseg_uda.engine.options import read_group
 from mmseg_uda.engine.panels import BarsPanel, LabelPanel, MapPanel
+from mmseg_uda.engine.records import TargetBatch
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.ssda.crf import crf_energy, truncated_crf_loss
 from mmseg_uda.methods.ssda.crf_inputs import CrfInputs
@@ -27,7 +28,7 @@ from mmseg_uda.methods.ssda.priors import quotas, source_prior
 from mmseg_uda.methods.ssda.seeds import GTA_PRIOR, seed_mask, seed_ratios
 from mmseg_uda.methods.ssda.student_uncertainty import StudentUncertainty
 from mmseg_uda.self_training.component import Component, Host, StepContext
-from mmseg_uda.self_training.records import MixedBatch, PseudoLabels, TargetBatch
+from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 from mmseg_uda.self_training.registry import COMPONENTS
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_uda.models.heads.layers import build_layer
+from mmseg_uda.models.heads.layers import build_layer, embed_levels
 from mmseg_uda.models.heads.options import check_keys, multiple_select
 
 
@@ -72,13 +70,5 @@ class DAFormerHead(BaseDecodeHead):
             Logits (B, num_classes, H_0, W_0).
         """
         levels = self._transform_inputs(inputs)
-        size = levels[0].shape[2:]
-        embedded = []
-        for level, layer in zip(levels, self.embed_layers.values(), strict=True):
-            x = layer(level)
-            if x.shape[2:] != size:
-                x = F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
-            embedded.append(x)
-        x = torch.cat(embedded, dim=1)
-        del embedded  # a copy of x, and with a teacher's many crops the largest thing in memory
+        x = embed_levels(levels, self.embed_layers.values(), self.align_corners)
         return self.cls_seg(self.fuse_layer(x))

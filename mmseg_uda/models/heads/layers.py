@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -274,3 +274,25 @@ def build_layer(in_channels: int, channels: int, cfg: dict[str, Any], where: str
         return LAYERS[kind](in_channels, channels, **options)
     except TypeError as error:
         raise UserError(f"{where}: {error}", fix=f"check the options of type={kind!r}") from error
+
+
+def embed_levels(
+    levels: Sequence[Tensor], layers: Iterable[nn.Module], align_corners: bool
+) -> Tensor:
+    """Embeds every level, resizes it to the first one's size, and joins the channels.
+
+    Args:
+        levels: Maps (B, C_i, H_i, W_i).
+        layers: One per level, from C_i to D channels.
+        align_corners: Of the bilinear resize.
+
+    Returns:
+        (B, levels · D, H_0, W_0).
+    """
+    size, embedded = levels[0].shape[2:], []
+    for level, layer in zip(levels, layers, strict=True):
+        x = layer(level)
+        if x.shape[2:] != size:
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+        embedded.append(x)
+    return torch.cat(embedded, dim=1)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_uda.models.heads.layers import TokenLinear
+from mmseg_uda.models.heads.layers import TokenLinear, embed_levels
 from mmseg_uda.models.heads.options import check_keys, multiple_select
 
 
@@ -82,16 +80,7 @@ class SegFormerHead(BaseDecodeHead):
             Logits (B, num_classes, H_0, W_0).
         """
         levels = self._transform_inputs(inputs)
-        size = levels[0].shape[2:]
-        embedded = []
-        for level, layer in zip(levels, self.linear_c.values(), strict=True):
-            x = layer(level)
-            if x.shape[2:] != size:
-                x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            embedded.append(x)
-        x = torch.cat(embedded, dim=1)
-        del embedded  # a copy of x, and with a teacher's many crops the largest thing in memory
-        x = self.linear_fuse(x)
+        x = self.linear_fuse(embed_levels(levels, self.linear_c.values(), align_corners=False))
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)

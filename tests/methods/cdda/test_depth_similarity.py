@@ -130,13 +130,13 @@ def test_three_independent_switches(bank, off):
     source = run.pasted()
     assert run.after.weight.eq(Q).all() == (off == "reweight")
     assert (source is run.source) == (off == "replace_source")
-    assert ("tgt.loss_guidance" in run.losses()) == (off != "guidance")
+    assert ("target.loss_guidance" in run.losses()) == (off != "guidance")
 
 
 def test_nothing_happens_below_the_thresholds(bank):
     run = step(bank, ROAD_AND_CAR, ROAD_AND_CAR, **SHUT)
     assert run.after.weight.eq(Q).all() and run.pasted() is run.source
-    assert run.losses() == {} and run.scalars["tgt.loss_guidance"] == 0
+    assert run.losses() == {} and run.scalars["target.loss_guidance"] == 0
 
 
 def test_between_the_thresholds_there_is_guidance_alone(bank):
@@ -146,7 +146,7 @@ def test_between_the_thresholds_there_is_guidance_alone(bank):
         bank, target, target, reweight_threshold=score + 0.01, relabel_threshold=score - 0.01
     )
     assert run.after.weight.eq(Q).all() and run.pasted() is run.source
-    assert run.losses()["tgt.loss_guidance"] > 0
+    assert run.losses()["target.loss_guidance"] > 0
     assert run.scalars["cdda.n_missing"] == 1 and run.scalars["cdda.guidance_rate"] == 1
 
 
@@ -157,7 +157,7 @@ def test_a_match_that_is_not_good_enough_guides_nothing(bank):
     assert run.losses() == {} and run.scalars["cdda.n_missing"] == 0
     road = (halves(0, 0), halves(20, 200))  # the match of the second image is good
     run = step(bank, building, road, **LOW)
-    assert run.losses()["tgt.loss_guidance"] > 0 and run.scalars["cdda.n_missing"] == 0.5
+    assert run.losses()["target.loss_guidance"] > 0 and run.scalars["cdda.n_missing"] == 0.5
 
 
 def test_no_missing_class_no_guidance(bank):
@@ -182,7 +182,7 @@ def test_the_guidance_loss_has_the_weight_of_the_share_everywhere(bank):
 
     target = (halves(0, 0), halves(20, 200))
     run = step(bank, target, NOWHERE, pseudo_weight_ignore_top=6, **LOW)
-    found = run.losses()["tgt.loss_guidance"]
+    found = run.losses()["target.loss_guidance"]
     counts = torch.from_numpy(run.component.bank.counts[:, 0])[None].repeat(2, 1, 1)
     missing = torch.zeros(2, 19, dtype=torch.bool)
     missing[0, 13] = True
@@ -205,7 +205,7 @@ def test_the_guidance_loss_has_the_weight_of_the_share_everywhere(bank):
         changed = {option: values[option] for option in options}
         other = step(bank, target, NOWHERE, pseudo_weight_ignore_top=6, **changed, **LOW)
         other.host.load_state_dict(run.host.state_dict())
-        found = other.losses()["tgt.loss_guidance"]
+        found = other.losses()["target.loss_guidance"]
         expected = guidance_loss(logits, label, bins, table, run.before.share, valid=valid)
         torch.testing.assert_close(found, expected)
 
@@ -288,12 +288,12 @@ def test_the_executed_trigger_and_mask(bank):
     target = (halves(0, 0), halves(20, 200))
     released = dict(reweight_mask="first_row", guidance_trigger="last")
     run = step(bank, target, target, **released, **OPEN)
-    assert run.losses()["tgt.loss_guidance"] > 0
+    assert run.losses()["target.loss_guidance"] > 0
     depth = halves(20, 200) + 0.25
     fractional = step(bank, (halves(0, 0), depth), (halves(0, 0), depth), **released, **OPEN)
     assert fractional.losses() == {}
     floored = step(bank, (halves(0, 0), depth), (halves(0, 0), depth), **OPEN)
-    assert floored.losses()["tgt.loss_guidance"] > 0
+    assert floored.losses()["target.loss_guidance"] > 0
 
 
 def test_what_a_debug_picture_shows(bank):

@@ -113,7 +113,7 @@ def test_every_search_device_and_precision_trains(trainer, device, amp):
     wrapper = optimizer(trainer, amp=amp)
     for step in range(2):
         log = trainer.train_step(depth_batch(step, size=SIZE), wrapper)
-    assert torch.isfinite(torch.as_tensor(log["tgt.loss_guidance"]))
+    assert torch.isfinite(torch.as_tensor(log["target.loss_guidance"]))
     assert torch.isfinite(log["mix.decode.loss_seg"])
 
 

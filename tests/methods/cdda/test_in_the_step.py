@@ -67,7 +67,7 @@ def test_supervised_and_feature_distance_losses_are_those_without_cdda(small_ban
         assert torch.equal(on[name], off[name])
     assert on["mix.decode.loss_seg"] != off["mix.decode.loss_seg"]
     new = {name for name in on if name not in off}
-    assert new == {"tgt.loss_guidance"} | {
+    assert new == {"target.loss_guidance"} | {
         f"cdda.{name}"
         for name in (
             "score_mean", "match_rate", "guidance_rate", "n_missing", "weight_mean",
@@ -142,7 +142,7 @@ def test_guidance_adds_the_gradient_of_its_loss_and_nothing_else(small_bank, hrd
         wrapper = optimizer(trainer)
         gradients = watch_gradients(trainer, wrapper)
         (log,), _ = train(trainer, 1, wrapper)
-        return log["tgt.loss_guidance"].item(), gradients[0]
+        return log["target.loss_guidance"].item(), gradients[0]
 
     (_, plain), (loss, once), (double, twice) = (step(weight) for weight in (0.0, 1.0, 2.0))
     assert double == pytest.approx(2 * loss)
@@ -214,7 +214,7 @@ def test_csi_cdda_and_mic_in_one_config(bank):
         log = trainer.train_step(depth_batch(step), wrapper)
         assert all(torch.isfinite(torch.as_tensor(v)).all() for v in log.values())
     assert log["csi.pixels.truck"] > 0 and (seen[-1] == 14).any()
-    assert {"tgt.loss_guidance", "masked.decode.loss_seg", "mix.decode.loss_seg"} <= log.keys()
+    assert {"target.loss_guidance", "masked.decode.loss_seg", "mix.decode.loss_seg"} <= log.keys()
 
 
 @pytest.mark.parametrize("hrda", [False, True])
@@ -223,9 +223,9 @@ def test_mixed_precision_decides_as_full_precision(small_bank, hrda):
     (log,), _ = train(half, 1, optimizer(half, amp="bf16"))
     full = build(small_bank, hrda)
     (expected,), _ = train(full, 1)
-    assert log["tgt.loss_guidance"].dtype == torch.float32 and log["tgt.loss_guidance"] > 0.05
-    assert log["tgt.loss_guidance"].item() == pytest.approx(
-        expected["tgt.loss_guidance"].item(), rel=0.05
+    assert log["target.loss_guidance"].dtype == torch.float32 and log["target.loss_guidance"] > 0.05
+    assert log["target.loss_guidance"].item() == pytest.approx(
+        expected["target.loss_guidance"].item(), rel=0.05
     )
 
 
@@ -265,7 +265,7 @@ def test_guidance_in_one_of_two_processes(bank):
     found = together(train_with_depth, 3, str(bank), depths, thresholds)
     rates = [[float(log["cdda.guidance_rate"]) for log in result["logs"]] for result in found]
     assert rates == [[1.0] * 3, [0.0] * 3]
-    assert [r["logs"][0]["tgt.loss_guidance"] > 0 for r in found] == [True, False]
+    assert [r["logs"][0]["target.loss_guidance"] > 0 for r in found] == [True, False]
     for step in (0, 2):
         state = found[0]["states"][step]
         each = [

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmseg_uda.engine.records import Normalization
+from mmseg_uda.engine.records import Normalization, TargetBatch
 from mmseg_uda.foundation import CropClassifier, Detector
 from mmseg_uda.methods.csi import TaxonomyRelabeling
 from mmseg_uda.self_training.component import StepContext
 from mmseg_uda.self_training.random import StepRandom
-from mmseg_uda.self_training.records import PseudoLabels, TargetBatch
+from mmseg_uda.self_training.records import PseudoLabels
 from mmseg_uda.taxonomy import load_taxonomy
 
 FULL_MAP = [

@@ -19,6 +19,7 @@ from mmseg_uda.engine.compilation import check_compile_options, compile_network
 from mmseg_uda.engine.optim_wrapper import AMP_DTYPES
 from mmseg_uda.engine.options import Options, check_options
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.layout import set_map_layout
 from mmseg_uda.models.recompute import recompute_activations
 
 
@@ -35,7 +36,7 @@ class Execution(Options):
     """Options of ``torch.compile`` for the student's training passes (``{}`` or True for its
     defaults); None runs them as they are."""
     channels_last: bool = False
-    """Keep weights and activations of convolutions channels-last."""
+    """Keep weights and maps channels-last; else all are contiguous, also maps made of tokens."""
     frozen_dtype: str = "fp32"
     """``fp32``, ``bf16`` or ``fp16``: storage and arithmetic of networks that never train (the
     feature distance's ImageNet network)."""
@@ -70,6 +71,8 @@ class Execution(Options):
     def prepare(self, segmentor: Any) -> None:
         """Change a newly built segmentor; teachers become copies of it."""
         recompute_activations(segmentor, self.recompute)
+        if self.channels_last:
+            set_map_layout(segmentor, torch.channels_last)
 
     def start(self, trainer: Any) -> None:
         """Change layouts and compile; called before the first step, on the final device.

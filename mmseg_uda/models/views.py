@@ -24,6 +24,7 @@ from mmseg_uda.models.head_outputs import (
     own_losses,
     pixel_weight,
 )
+from mmseg_uda.models.layout import with_layout
 from mmseg_uda.models.losses import pixel_accuracy
 from mmseg_uda.models.mask_classification import MaskPredictions
 
@@ -141,10 +142,26 @@ def training_forward(
     """
     if hasattr(segmentor, "training_forward"):
         return segmentor.training_forward(image, choose_offset)
+    return decode_features(segmentor, encode(segmentor, image, token_mask))
+
+
+def encode(segmentor: Any, image: Tensor, token_mask: Tensor | None = None) -> Sequence[Tensor]:
+    """Backbone (and neck) maps of images (B, 3, H, W), in the layout chosen for the segmentor.
+
+    Encoders whose tokens become maps hand them on transposed in memory; see ``models.layout``.
+    """
     if token_mask is None:
-        return decode_features(segmentor, segmentor.extract_feat(image))
-    features = segmentor.backbone(image, token_mask)
-    return decode_features(segmentor, segmentor.neck(features) if segmentor.with_neck else features)
+        levels = segmentor.extract_feat(image)
+    else:
+        levels = segmentor.backbone(image, token_mask)
+        levels = segmentor.neck(levels) if segmentor.with_neck else levels
+    if not isinstance(levels, (list, tuple)):
+        return levels
+    return [with_layout(segmentor, x) if _is_map(x) else x for x in levels]
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 4
 
 
 def decode_features(segmentor: Any, features: Sequence[Tensor]) -> SegmentorOutput:
@@ -285,7 +302,7 @@ def full_logits(segmentor: Any, image: Tensor) -> Tensor:
     """
     if hasattr(segmentor, "full_logits"):
         return segmentor.full_logits(image)
-    features = segmentor.extract_feat(image)
+    features = encode(segmentor, image)
     head = main_head(segmentor)
     if hasattr(head, "predict_masks"):
         return head.predict_masks(features).scores(image.shape[-2:])
@@ -311,7 +328,7 @@ def decoded_views(
     """
     if hasattr(segmentor, "decoded_views"):
         return segmentor.decoded_views(image, decode, attenuated_context)
-    features = segmentor.extract_feat(image)
+    features = encode(segmentor, image)
     if decode is not None:
         return (decode(features),)
     return (main_logits(main_head(segmentor), decode_heads(segmentor, features)[""]),)
@@ -337,7 +354,7 @@ def backbone_features(
     Returns:
         Backbone (and neck) maps (B, C_i, H_i, W_i), finest first.
     """
-    return segmentor.extract_feat(view_image(image, scale, box))
+    return encode(segmentor, view_image(image, scale, box))
 
 
 def view_image(image: Tensor, scale: float = 1.0, box: Box | None = None) -> Tensor:

@@ -20,11 +20,12 @@ from mmseg.models.backbones.mit import (
     MixVisionTransformer,
     TransformerEncoderLayer,
 )
-from mmseg.models.utils import PatchEmbed, nchw_to_nlc, nlc_to_nchw
+from mmseg.models.utils import PatchEmbed, nchw_to_nlc
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.layout import tokens_to_map
 from mmseg_uda.models.recompute import recompute_modules
 
 # variant: (width of one head, blocks per stage)
@@ -74,7 +75,7 @@ class FusedAttention(BaseModule):
         """
         context = x
         if self.sr_ratio > 1:
-            context = self.norm(nchw_to_nlc(self.sr(nlc_to_nchw(x, hw_shape))))
+            context = self.norm(nchw_to_nlc(self.sr(tokens_to_map(self, x, hw_shape))))
         attn = self.attn
         batch, length, width = x.shape
         bias = attn.in_proj_bias
@@ -91,6 +92,26 @@ class FusedAttention(BaseModule):
         out = attn.out_proj(out.transpose(1, 2).reshape(batch, length, width))
         identity = x if identity is None else identity
         return identity + self.dropout_layer(self.proj_drop(out))
+
+
+class PlacedMixFFN(MixFFN):
+    """Mix-FFN whose depthwise convolution gets a map in the chosen layout.
+
+    Args:
+        source: The block whose submodules are adopted.
+    """
+
+    def __init__(self, source: MixFFN) -> None:
+        BaseModule.__init__(self)
+        for name, child in source.named_children():
+            self.add_module(name, child)
+
+    def forward(
+        self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None
+    ) -> Tensor:
+        """Mix (B, H·W, C) tokens of a map of (H, W); ``identity``, else ``x``, is added."""
+        out = nchw_to_nlc(self.layers(tokens_to_map(self, x, hw_shape)))
+        return (x if identity is None else identity) + self.dropout_layer(out)
 
 
 @MODELS.register_module()
@@ -186,11 +207,23 @@ class MiT(MixVisionTransformer):
                 if block.attn.sr_ratio > 1:
                     block.attn.norm = build_norm_layer(EMBED_NORM_CFG, dims)[1]
                 block.attn = FusedAttention(block.attn)
+                block.ffn = PlacedMixFFN(block.ffn)
             if with_cp:
                 recompute_modules(blocks)
             norm = build_norm_layer(BLOCK_NORM_CFG, dims)[1]
             self.layers.append(ModuleList([embed, blocks, norm]))
             in_channels = dims
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Encode images (B, 3, H, W); the maps have the layout that was chosen."""
+        maps = []
+        for embed, blocks, norm in self.layers:
+            tokens, size = embed(x)
+            for block in blocks:
+                tokens = block(tokens, size)
+            x = tokens_to_map(self, norm(tokens), size)
+            maps.append(x)
+        return maps
 
     def init_weights(self) -> None:
         """Initialise from ``init_cfg``, or as SegFormer does: truncated normals of 0.02.

@@ -15,6 +15,7 @@ from mmseg.models.utils import SelfAttentionBlock
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.layout import tokens_to_map, with_layout
 
 RELU: dict[str, Any] = {"type": "ReLU"}
 
@@ -132,7 +133,7 @@ class GroupAttention(SelfAttentionBlock):
             for project in (self.query_project, self.key_project, self.value_project)
         )
         context = F.scaled_dot_product_attention(query, key, value)
-        return self.output_project(context.transpose(1, 2).reshape_as(x))
+        return self.output_project(tokens_to_map(self, context, x.shape[2:]))
 
 
 class InterlacedAttention(nn.Module):
@@ -181,12 +182,12 @@ class InterlacedAttention(nn.Module):
         # axes: 0 batch, 1 channel, 2 row, 3 y in cell, 4 column, 5 x in cell
         x = x.view(batch, channels, rows, cell_h, columns, cell_w)
         x = x.permute(0, 3, 5, 1, 2, 4).reshape(-1, channels, rows, columns)
-        x = self.global_relation(x)
+        x = self.global_relation(with_layout(self, x))
         x = x.view(batch, cell_h, cell_w, channels, rows, columns)
         x = x.permute(0, 4, 5, 3, 1, 2).reshape(-1, channels, cell_h, cell_w)
-        x = self.local_relation(x)
+        x = self.local_relation(with_layout(self, x))
         x = x.view(batch, rows, columns, channels, cell_h, cell_w).permute(0, 3, 1, 4, 2, 5)
-        x = x.reshape(batch, channels, rows * cell_h, columns * cell_w)
+        x = with_layout(self, x.reshape(batch, channels, rows * cell_h, columns * cell_w))
         return x[:, :, top : top + height, left : left + width]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from mmseg_uda.models.views import (
     FeatureView,
     LogitView,
     SegmentorOutput,
+    encode,
     upsample,
     view_image,
 )
@@ -172,8 +174,8 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
                 fix=f"set crop_size to multiples of {self.grid}",
             )
         box = self.choose_box(size, choose_offset)
-        lr_features = self.extract_feat(view_image(image, self.scales[0]))
-        hr_features = self.extract_feat(view_image(self._detail_image(image), 1.0, box))
+        lr_features = encode(self, view_image(image, self.scales[0]))
+        hr_features = encode(self, view_image(self._detail_image(image), 1.0, box))
         out = self.decode_head(lr_features, hr_features, self._logit_size(size), box)
         hr_weight, lr_weight = self.decode_head.hr_loss_weight, self.decode_head.lr_loss_weight
         logits = [LogitView("", out.fused, 1.0 - hr_weight - lr_weight, None)]
@@ -257,10 +259,10 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         if rows or columns:
             image = F.pad(image, (0, columns, 0, rows))
         head = self.decode_head
-        lr_features = self.extract_feat(view_image(image, self.scales[0]))
+        lr_features = encode(self, view_image(image, self.scales[0]))
         detail = self._detail_image(image)
         slides = self.hr_slide_inference and self.hr_crop_size is not None
-        hr_features = None if slides else self.extract_feat(detail)
+        hr_features = None if slides else encode(self, detail)
         decode = head.head if decode is None else decode
         lr = decode(lr_features)
         hr = self._sliding_logits(detail, decode) if hr_features is None else decode(hr_features)
@@ -279,11 +281,11 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         budget = None if uses_batch_statistics(self.backbone) else self.batch_pixels
         if uses_batch_statistics(self.decode_head.head):
             # the teacher's decoder must see the statistics of all crops at once
-            chunks = run_in_chunks(self.extract_feat, crops, budget)
+            chunks = run_in_chunks(partial(encode, self), crops, budget)
             logits = decode([torch.cat(level) for level in zip(*chunks, strict=True)])
         else:
             logits = torch.cat(
-                run_in_chunks(lambda chunk: decode(self.extract_feat(chunk)), crops, budget)
+                run_in_chunks(lambda chunk: decode(encode(self, chunk)), crops, budget)
             )
         return merge_windows(logits, boxes, self._logit_size(image.shape[-2:]), self.output_stride)
 

@@ -1,0 +1,36 @@
+"""Memory layout of maps: decided where tokens become maps, never inherited from the tokens.
+
+Tokens (B, H·W, C) turned into a map (B, C, H, W) by a transposed view have the strides of
+``torch.channels_last``, and every layer behind them keeps those. Dilated depthwise convolutions,
+which DAFormer's fusion consists of, are several times slower on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def set_map_layout(network: nn.Module, layout: torch.memory_format) -> None:
+    """Choose the layout of all maps that tokens become in a network; copies of it keep the choice.
+
+    Args:
+        network: A segmentor.
+        layout: ``torch.contiguous_format``, the default everywhere, or ``torch.channels_last``.
+    """
+    for module in network.modules():
+        module.map_layout = layout
+
+
+def with_layout(owner: Any, x: Tensor) -> Tensor:
+    """A map (B, C, H, W) in the layout that was chosen for ``owner``, a module."""
+    layout = getattr(owner, "map_layout", torch.contiguous_format)
+    return x.contiguous(memory_format=layout)
+
+
+def tokens_to_map(owner: Any, tokens: Tensor, size: Sequence[int]) -> Tensor:
+    """Turn tokens (B, H·W, C) into a map (B, C, H, W) in the layout chosen for ``owner``."""
+    return with_layout(owner, tokens.transpose(1, 2).unflatten(2, tuple(size)))

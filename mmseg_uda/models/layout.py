@@ -34,3 +34,22 @@ def with_layout(owner: Any, x: Tensor) -> Tensor:
 def tokens_to_map(owner: Any, tokens: Tensor, size: Sequence[int]) -> Tensor:
     """Turn tokens (B, H·W, C) into a map (B, C, H, W) in the layout chosen for ``owner``."""
     return with_layout(owner, tokens.transpose(1, 2).unflatten(2, tuple(size)))
+
+
+def encode(segmentor: Any, image: Tensor, token_mask: Tensor | None = None) -> Sequence[Tensor]:
+    """Backbone (and neck) maps of images (B, 3, H, W), in the layout chosen for the segmentor.
+
+    Encoders whose tokens become maps hand them on transposed in memory.
+    """
+    if token_mask is None:
+        levels = segmentor.extract_feat(image)
+    else:
+        levels = segmentor.backbone(image, token_mask)
+        levels = segmentor.neck(levels) if segmentor.with_neck else levels
+    if not isinstance(levels, (list, tuple)):
+        return levels
+    return [with_layout(segmentor, x) if _is_map(x) else x for x in levels]
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 4

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_uda.models.layout import with_layout
+
 
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of each pixel: (B, C, H, W) to the same shape.
@@ -21,4 +23,4 @@ class ChannelNorm(nn.LayerNorm):
         """Normalise each pixel."""
         x = x.permute(0, 2, 3, 1)
         x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-        return x.permute(0, 3, 1, 2)
+        return with_layout(self, x.permute(0, 3, 1, 2))

@@ -24,7 +24,7 @@ from mmseg_uda.models.head_outputs import (
     own_losses,
     pixel_weight,
 )
-from mmseg_uda.models.layout import with_layout
+from mmseg_uda.models.layout import encode
 from mmseg_uda.models.losses import pixel_accuracy
 from mmseg_uda.models.mask_classification import MaskPredictions
 
@@ -143,25 +143,6 @@ def training_forward(
     if hasattr(segmentor, "training_forward"):
         return segmentor.training_forward(image, choose_offset)
     return decode_features(segmentor, encode(segmentor, image, token_mask))
-
-
-def encode(segmentor: Any, image: Tensor, token_mask: Tensor | None = None) -> Sequence[Tensor]:
-    """Backbone (and neck) maps of images (B, 3, H, W), in the layout chosen for the segmentor.
-
-    Encoders whose tokens become maps hand them on transposed in memory; see ``models.layout``.
-    """
-    if token_mask is None:
-        levels = segmentor.extract_feat(image)
-    else:
-        levels = segmentor.backbone(image, token_mask)
-        levels = segmentor.neck(levels) if segmentor.with_neck else levels
-    if not isinstance(levels, (list, tuple)):
-        return levels
-    return [with_layout(segmentor, x) if _is_map(x) else x for x in levels]
-
-
-def _is_map(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dim() == 4
 
 
 def decode_features(segmentor: Any, features: Sequence[Tensor]) -> SegmentorOutput:

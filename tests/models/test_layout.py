@@ -9,6 +9,7 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 from nano import nano_config, nano_hrda_config
 from torch import nn
+from vfm import vfm_uda_network
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.execution import Execution
@@ -63,6 +64,7 @@ NETWORKS = {
     "hrda": daformer("MiT", hrda=True),
     "segformer": segformer(),
     "mmseg's segformer": stock(),
+    "vision transformer": vfm_uda_network(dim=8, depth=1, heads=2),
 }
 
 

@@ -27,6 +27,7 @@ from mmseg_uda.models.backbones.positions import (
     resize_positions,
     split_positions,
 )
+from mmseg_uda.models.layout import tokens_to_map
 
 TRAINABLE = ("all", "none")
 # timm's parts that the pass goes through, in this order; the rest belongs to classification
@@ -239,8 +240,8 @@ class TimmViT(BaseModule):
             x = block(x, **options)
             if index in self.out_indices:
                 tokens = self.last_norm(x) if self.final_norm else x
-                tokens = tokens[:, self.num_prefix_tokens :].transpose(1, 2)
-                maps.append(tokens.reshape(-1, self.embed_dim, rows, columns))
+                tokens = tokens[:, self.num_prefix_tokens :]
+                maps.append(tokens_to_map(self, tokens, (rows, columns)))
             if index == self.out_indices[-1]:
                 break
         return tuple(self._resized(x, i) for i, x in enumerate(maps))

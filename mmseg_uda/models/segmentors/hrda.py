@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.heads.hrda import ScaleLogits
+from mmseg_uda.models.layout import encode
 from mmseg_uda.models.segmentors.slide import SlideEncoderDecoder
 from mmseg_uda.models.segmentors.windows import (
     merge_windows,
@@ -30,7 +31,6 @@ from mmseg_uda.models.views import (
     FeatureView,
     LogitView,
     SegmentorOutput,
-    encode,
     upsample,
     view_image,
 )

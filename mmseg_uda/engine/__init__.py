@@ -10,6 +10,7 @@ from mmseg_uda.engine.runner import AdaptationRunner, TrainLoop, build_runner, w
 from mmseg_uda.engine.supervised import Supervised
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.engine.tta import StreamingTTAModel
+from mmseg_uda.engine.warmup_linear import WarmupLinear
 
 __all__ = [
     "AdaptationRunner",
@@ -25,6 +26,7 @@ __all__ = [
     "Supervised",
     "TrainLoop",
     "Trainer",
+    "WarmupLinear",
     "build_runner",
     "wrap_model",
 ]

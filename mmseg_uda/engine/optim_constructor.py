@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import inspect
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from mmseg_uda.engine.options import Options, read_group
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import reference_parameter_names
 
 MULTIPLIERS = ("lr_mult", "decay_mult")
+ENCODER = "backbone."
+
+
+@dataclass(frozen=True)
+class LayerDecay(Options):
+    """Rates that fall from an encoder's last block to its first."""
+
+    KEY = "optim_wrapper.paramwise_cfg.layer_decay"
+
+    multiplier: float = 1.0
+    """Factor of the whole encoder (VFM-UDA: 0.1)."""
+    decay: float = 1.0
+    """Factor from each block to the one before (VFM-UDA++: 0.9)."""
+
+    def check(self) -> None:
+        """Raise a ``UserError`` for negative factors."""
+        for name in self.names():
+            self.require(name, getattr(self, name) >= 0, "a factor of at least 0")
+
+    def rate(self, above: int) -> float:
+        """Factor on the rate of a layer with ``above`` blocks after it."""
+        return self.multiplier * self.decay**above
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -27,9 +54,13 @@ class ReferenceNameConstructor:
     optimized; equal settings share one group, which lets the optimizer fuse its kernels. On a
     GPU torch's fused implementation is taken unless ``optimizer.fused`` or ``foreach`` is set.
 
+    ``paramwise_cfg.layer_decay``, ``dict(multiplier=m, decay=d)``, gives block i of an encoder with
+    n blocks the rate m · d^(n - 1 - i), and m · d^n to what is in no block: embeddings, tokens and
+    the last norm (VFM-UDA: m 0.1, d 1; VFM-UDA++: d 0.9). A custom key that fits takes precedence.
+
     Args:
         optim_wrapper_cfg: ``type``, ``optimizer`` and the wrapper's options.
-        paramwise_cfg: ``custom_keys`` as above, or None.
+        paramwise_cfg: ``custom_keys`` and ``layer_decay`` as above, or None.
 
     Raises:
         UserError: For an unknown option.
@@ -40,10 +71,13 @@ class ReferenceNameConstructor:
         self.optimizer_cfg = dict(self.wrapper_cfg.pop("optimizer"))
         paramwise = dict(paramwise_cfg or {})
         self.custom_keys: dict[str, dict] = dict(paramwise.pop("custom_keys", {}))
+        decay = paramwise.pop("layer_decay", None)
+        self.layer_decay = None if decay is None else read_group(LayerDecay, decay)
         if paramwise:
             raise UserError(
                 f"optim_wrapper.paramwise_cfg has unknown keys: {', '.join(sorted(paramwise))}.",
-                "Use custom_keys={part_of_name: dict(lr_mult=…, decay_mult=…)}.",
+                "Use custom_keys={part_of_name: dict(lr_mult=…, decay_mult=…)} and "
+                "layer_decay=dict(multiplier=…, decay=…).",
             )
         for name, rule in self.custom_keys.items():
             unknown = sorted(set(rule) - set(MULTIPLIERS))
@@ -62,7 +96,7 @@ class ReferenceNameConstructor:
             segmentor,
             lr=self.optimizer_cfg["lr"],
             weight_decay=self.optimizer_cfg.get("weight_decay", 0.0),
-            rule=self._rule,
+            rule=partial(self._rule, segmentor),
         )
         chosen = {**self._kernels(groups), **self.optimizer_cfg}
         optimizer = OPTIMIZERS.build({**chosen, "params": groups})
@@ -81,12 +115,32 @@ class ReferenceNameConstructor:
         decided = {"fused", "foreach", "capturable", "differentiable"} & self.optimizer_cfg.keys()
         return {"fused": True} if devices == {"cuda"} and "fused" in known - decided else {}
 
-    def _rule(self, name: str) -> tuple[float, float]:
+    def _rule(self, segmentor: nn.Module, name: str) -> tuple[float, float]:
         for key in self._keys:
             if key in name:
                 rule = self.custom_keys[key]
                 return rule.get("lr_mult", 1.0), rule.get("decay_mult", 1.0)
+        if self.layer_decay is not None and name.startswith(ENCODER):
+            above = _blocks_above(segmentor, name.removeprefix(ENCODER))
+            return self.layer_decay.rate(above), 1.0
         return 1.0, 1.0
+
+
+def _blocks_above(segmentor: Any, name: str) -> int:
+    """Blocks of the encoder that come after a parameter of it.
+
+    Raises:
+        UserError: The encoder is not one row of blocks.
+    """
+    depth = getattr(segmentor.backbone, "depth", None)
+    if depth is None or not hasattr(segmentor.backbone, "blocks"):
+        raise UserError(
+            f"optim_wrapper.paramwise_cfg.layer_decay: {type(segmentor.backbone).__name__} is not "
+            "one row of blocks.",
+            "Leave it out, or use a TimmViT.",
+        )
+    block = re.match(r"blocks\.(\d+)\.", name)
+    return depth if block is None else depth - 1 - int(block[1])
 
 
 def parameter_groups(segmentor: nn.Module, lr: float, weight_decay: float, rule) -> list[dict]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +84,30 @@ class PixelCrossEntropy(nn.Module):
                 # clamp on the device: the count never travels to the host
                 return self.loss_weight * loss.sum() / (label != ignore_index).sum().clamp(min=1)
             return self.loss_weight * loss.mean()
+
+
+@contextmanager
+def averaged_over(network: nn.Module, pixels: str | None) -> Iterator[None]:
+    """Region in which a network's cross-entropies are averaged over other pixels.
+
+    Args:
+        network: A segmentor.
+        pixels: ``labelled`` or ``all``; None leaves them as they are.
+    """
+    losses = pixel_losses(network) if pixels else []
+    before = [loss.avg_non_ignore for loss in losses]
+    for loss in losses:
+        loss.avg_non_ignore = pixels == "labelled"
+    try:
+        yield
+    finally:
+        for loss, own in zip(losses, before, strict=True):
+            loss.avg_non_ignore = own
+
+
+def pixel_losses(network: nn.Module) -> list[PixelCrossEntropy]:
+    """The cross-entropies of a network's heads."""
+    return [module for module in network.modules() if isinstance(module, PixelCrossEntropy)]
 
 
 def pixel_accuracy(logits: Tensor, label: Tensor) -> Tensor:

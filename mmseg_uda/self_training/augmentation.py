@@ -1,13 +1,14 @@
-"""Strong augmentation of mixed images: colour jitter and blur.
+"""Augmentation of images on the device: colour jitter and blur.
 
-The colour operations are those of kornia 0.5.8, with which the published models were trained:
-brightness is added, contrast multiplies without a mean. (Later kornia versions blend as
-torchvision does under the same name.)
+The colour operations are those of kornia 0.5.8, with which DAFormer and its descendants were
+trained: brightness is added, contrast multiplies without a mean. VFM-UDA takes torchvision's, which
+blend with black, the mean grey and the grey image. (Later kornia versions do so, too.)
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +22,14 @@ from mmseg_uda.self_training.random import StepRandom
 BLUR_RADIUS = 7
 
 
-def rgb_to_hsv(rgb: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] to hue in turns, saturation and value."""
+def rgb_to_hsv(rgb: Tensor, eps: float = 1e-6) -> Tensor:
+    """(B, 3, H, W) in [0, 1] to hue in turns, saturation and value.
+
+    ``eps`` is added to the value that saturation is a share of; 0 as in torchvision.
+    """
     value, argmax = rgb.max(dim=1)
     span = value - rgb.min(dim=1).values
-    saturation = span / (value + 1e-6)
+    saturation = span / (value + eps if eps else torch.where(value == 0, 1.0, value))
     red, green, blue = rgb.unbind(dim=1)
     divisor = torch.where(span == 0, 1.0, span)
     sectors = torch.stack(
@@ -66,10 +70,41 @@ def _hue(rgb: Tensor, shift: Tensor) -> Tensor:
     return hsv_to_rgb(torch.cat([(hue + shift) % 1.0, saturation, value], dim=1))
 
 
-_OPERATIONS = (_brightness, _contrast, _saturation, _hue)
+def _grey(rgb: Tensor) -> Tensor:
+    red, green, blue = rgb.split(1, dim=1)
+    return 0.2989 * red + 0.587 * green + 0.114 * blue
 
 
-def color_jitter(rgb: Tensor, factors: Tensor, orders: list[tuple[int, ...]]) -> Tensor:
+def _blend(rgb: Tensor, other: Tensor | float, factor: Tensor) -> Tensor:
+    return (rgb * factor + other * (1 - factor)).clamp(0, 1)
+
+
+def _blend_brightness(rgb: Tensor, factor: Tensor) -> Tensor:
+    return _blend(rgb, 0.0, factor)
+
+
+def _blend_contrast(rgb: Tensor, factor: Tensor) -> Tensor:
+    return _blend(rgb, _grey(rgb).mean(dim=(2, 3), keepdim=True), factor)
+
+
+def _blend_saturation(rgb: Tensor, factor: Tensor) -> Tensor:
+    return _blend(rgb, _grey(rgb), factor)
+
+
+def _turn_hue(rgb: Tensor, shift: Tensor) -> Tensor:
+    hue, saturation, value = rgb_to_hsv(rgb, eps=0.0).split(1, dim=1)
+    return hsv_to_rgb(torch.cat([(hue + shift) % 1.0, saturation, value], dim=1)).clamp(0, 1)
+
+
+STYLES = {
+    "kornia": (_brightness, _contrast, _saturation, _hue),
+    "torchvision": (_blend_brightness, _blend_contrast, _blend_saturation, _turn_hue),
+}
+
+
+def color_jitter(
+    rgb: Tensor, factors: Tensor, orders: list[tuple[int, ...]], style: str = "kornia"
+) -> Tensor:
     """Jitter colours of (B, 3, H, W) RGB in [0, 1].
 
     Args:
@@ -78,7 +113,9 @@ def color_jitter(rgb: Tensor, factors: Tensor, orders: list[tuple[int, ...]]) ->
             turns around 0.
         orders: Per image the order of the four operations (0 brightness … 3 hue). Images that
             share an order are processed together.
+        style: A key of ``STYLES``.
     """
+    operations = STYLES[style]
     result: list[Tensor | None] = [None] * len(orders)
     for order in dict.fromkeys(orders):
         members = [i for i, other in enumerate(orders) if other == order]
@@ -86,7 +123,7 @@ def color_jitter(rgb: Tensor, factors: Tensor, orders: list[tuple[int, ...]]) ->
         images = rgb if everyone else torch.stack([rgb[i] for i in members])
         values = factors if everyone else torch.stack([factors[i] for i in members])
         for operation in order:
-            images = _OPERATIONS[operation](images, values[:, operation].view(-1, 1, 1, 1))
+            images = operations[operation](images, values[:, operation].view(-1, 1, 1, 1))
         if everyone:
             return images
         for i, image in zip(members, images.unbind(), strict=True):
@@ -133,10 +170,11 @@ def strong_augmentation(
     normalization: Normalization,
     random: StepRandom,
     *,
-    jitter: bool,
-    blur: bool,
-    jitter_strength: float,
+    jitter: bool | Sequence[bool],
+    blur: bool | Sequence[bool],
+    jitter_strength: float | Sequence[float],
     shared_draws: bool = False,
+    style: str = "kornia",
 ) -> Tensor:
     """Jitter, then blur, normalised images.
 
@@ -144,18 +182,50 @@ def strong_augmentation(
         image: (B, 3, H, W) float32, normalised.
         normalization: Of ``image``.
         random: Source of factors, orders and standard deviations.
-        jitter: Whether to jitter colours in this step.
-        blur: Whether to blur in this step.
-        jitter_strength: Half width of the factors' range (0.2).
+        jitter: Whether to jitter colours, of all images or per image.
+        blur: Whether to blur, likewise.
+        jitter_strength: Half width of the factors' range (0.2), one or four: brightness, contrast,
+            saturation, hue.
         shared_draws: One operation order and one standard deviation for the whole batch (MIC)
             instead of one per image (DACS).
+        style: Of the colour operations, a key of ``STYLES``.
     """
     batch, device = image.shape[0], image.device
-    if jitter:
-        change = random.jitter_factors(batch, device) * jitter_strength
+    if chosen := _chosen(jitter, batch):
+        if isinstance(jitter_strength, (int, float)):
+            jitter_strength = (jitter_strength,) * 4
+        drawn = random.jitter_factors(batch, device).unbind(dim=1)
+        change = torch.stack([d * s for d, s in zip(drawn, jitter_strength, strict=True)], dim=1)
         factors = torch.cat([1 + change[:, :3], change[:, 3:]], dim=1)
         orders = random.jitter_orders(batch, shared_draws)
-        image = normalization.from_rgb(color_jitter(normalization.to_rgb(image), factors, orders))
-    if blur:
-        image = gaussian_blur(image, random.blur_sigma(batch, shared_draws, device))
+        jittered = color_jitter(
+            normalization.to_rgb(_rows(image, chosen)),
+            _rows(factors, chosen),
+            [orders[i] for i in chosen],
+            style,
+        )
+        image = _with_rows(image, chosen, normalization.from_rgb(jittered))
+    if chosen := _chosen(blur, batch):
+        sigma = random.blur_sigma(batch, shared_draws, device)
+        blurred = gaussian_blur(_rows(image, chosen), _rows(sigma, chosen))
+        image = _with_rows(image, chosen, blurred)
     return image
+
+
+def _chosen(decision: bool | Sequence[bool], batch: int) -> list[int]:
+    decisions = [decision] * batch if isinstance(decision, bool) else decision
+    return [i for i, yes in enumerate(decisions) if yes]
+
+
+# By the host's numbers: indexing by a mask would wait for the device.
+def _rows(x: Tensor, chosen: list[int]) -> Tensor:
+    return x if len(chosen) == len(x) else torch.stack([x[i] for i in chosen])
+
+
+def _with_rows(x: Tensor, chosen: list[int], rows: Tensor) -> Tensor:
+    if len(chosen) == len(x):
+        return rows
+    result = list(x)
+    for i, row in zip(chosen, rows, strict=True):
+        result[i] = row
+    return torch.stack(result)

@@ -16,6 +16,7 @@ from mmseg_uda.engine.options import NoOptions, Options, sign
 from mmseg_uda.engine.panels import Panel
 from mmseg_uda.engine.records import SourceBatch, TargetBatch
 from mmseg_uda.models.views import SegmentorOutput
+from mmseg_uda.self_training.image_changes import ImageChanges
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 from mmseg_uda.self_training.teacher import EmaTeacher
@@ -32,12 +33,14 @@ class Host(Protocol):
         teacher: Its average; None without a target (``source_only``).
         taxonomy: The label space by name; None if the config names none.
         execution: How the networks are run on the machine.
+        image_changes: Augmentation of images, as the options say.
     """
 
     model: Any
     teacher: EmaTeacher | None
     taxonomy: Taxonomy | None
     execution: Execution
+    image_changes: ImageChanges
 
     @property
     def options(self) -> Any:

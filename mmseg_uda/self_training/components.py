@@ -34,6 +34,11 @@ class Components(nn.ModuleDict):
     def _all(self) -> Iterator[Component]:
         yield from self.values()  # type: ignore[misc]
 
+    def makes_teacher_pass(self) -> str | None:
+        """The role of the first component that makes the teacher's pass itself; None if none."""
+        own = (r for r, c in self.items() if type(c).teacher_logits is not Component.teacher_logits)  # type: ignore[attr-defined]
+        return next(own, None)
+
     def bind(self, host: Host) -> None:
         """Show the host, once it is built."""
         for component in self._all():

@@ -2,10 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from mmseg_uda.engine.options import Options
+from mmseg_uda.engine.options import Options, read_group
+from mmseg_uda.self_training.augmentation import STYLES
 from mmseg_uda.self_training.teacher import SHARES
+
+
+@dataclass(frozen=True)
+class AugmentationOptions(Options):
+    """How colours are jittered, and for whom it is decided."""
+
+    KEY = "uda.augmentation"
+
+    style: str = "kornia"
+    """``kornia``: the operations of kornia 0.5.8, with which DAFormer's line was trained;
+    ``torchvision``: torchvision's, as in VFM-UDA."""
+    per_image: bool = False
+    """Decide about jitter and blur for each image by itself (VFM-UDA) instead of for the batch."""
+
+    def check(self) -> None:
+        """Raise a ``UserError`` for an unknown style."""
+        self.require_choice("style", STYLES)
+
+
+@dataclass(frozen=True)
+class WeakJitterOptions(Options):
+    """Colour jitter of source images for their own loss and of target images before mixing."""
+
+    KEY = "uda.weak_jitter"
+
+    probability: float = 0.9
+    """Of each image to be jittered."""
+    brightness: float = 32 / 255
+    """Half width of the range of brightness factors."""
+    contrast: float = 0.5
+    """The same of contrast."""
+    saturation: float = 0.5
+    """The same of saturation."""
+    hue: float = 0.05
+    """Half width of the range of hue shifts, in turns."""
+
+    def check(self) -> None:
+        """Raise a ``UserError`` for numbers outside their range."""
+        for name in ("probability", "brightness", "contrast", "saturation"):
+            self.require(name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
+        self.require("hue", 0 <= self.hue <= 0.5, "a number of turns in [0, 0.5]")
 
 
 @dataclass(frozen=True)
@@ -35,6 +79,19 @@ class SelfTrainingOptions(Options):
     """Half width of the jitter factors' range."""
     blur_probability: float = 0.5
     """Probability of blurring mixed images."""
+    augmentation: Mapping[str, Any] | None = None
+    """``style`` of the colour jitter and whether it is decided ``per_image``; see
+    :class:`AugmentationOptions`."""
+    weak_jitter: Mapping[str, Any] | None = None
+    """A second, weaker jitter: of source images for their own loss (what is pasted stays clean) and
+    of target images before mixing. None: none, as in DAFormer; VFM-UDA: ``{}``, the defaults of
+    :class:`WeakJitterOptions`."""
+    teacher_flip: bool = False
+    """Pseudo-labels from the mean of the teacher's probabilities for an image and its mirror image
+    (VFM-UDA)."""
+    source_average: str | None = None
+    """What the source's cross-entropy is averaged over: ``labelled`` pixels (VFM-UDA) or ``all``;
+    None leaves it to the loss. Losses with pseudo-labels are not touched."""
     target_start: int = 0
     """Steps of source training before the target takes part. 0 in all published runs."""
     source_only: bool = False
@@ -51,3 +108,7 @@ class SelfTrainingOptions(Options):
         self.require_choice("class_pool", ("batch", "per_image"))
         self.require_choice("teacher_norm", ("batch", "running"))
         self.require_choice("inference", ("student", "teacher"))
+        self.require_choice("source_average", (None, "labelled", "all"))
+        read_group(AugmentationOptions, self.augmentation)
+        if self.weak_jitter is not None:
+            read_group(WeakJitterOptions, self.weak_jitter)

@@ -73,6 +73,14 @@ class StepRandom:
         """Whether this step's images are blurred."""
         return self._uniform() < probability
 
+    def jittered_images(self, batch_size: int, probability: float) -> list[bool]:
+        """Which images are colour-jittered, where each is decided by itself."""
+        return [self.apply_color_jitter(probability) for _ in range(batch_size)]
+
+    def blurred_images(self, batch_size: int, probability: float) -> list[bool]:
+        """Which images are blurred, where each is decided by itself."""
+        return [self.apply_blur(probability) for _ in range(batch_size)]
+
     def jitter_factors(self, batch_size: int, device: torch.device) -> Tensor:
         """(B, 4) in [-1, 1): brightness, contrast, saturation, hue, before the strength."""
         return to_device(self._rand(batch_size, 4) * 2 - 1, device)
@@ -104,6 +112,12 @@ class StepRandom:
     ) -> Tensor:
         """(B, 1, rows, columns) float32 of 0 and 1; a patch is kept where U(0, 1) > ratio."""
         return to_device((self._rand(batch_size, 1, rows, columns) > mask_ratio).float(), device)
+
+    def masked_tokens(
+        self, batch_size: int, tokens: int, mask_ratio: float, device: torch.device
+    ) -> Tensor:
+        """(B, tokens) bool; a token is masked where U(0, 1) < ratio."""
+        return to_device(self._rand(batch_size, tokens) < mask_ratio, device)
 
     def dropout_masks(
         self, passes: int, channels: int, rate: float, device: torch.device

@@ -29,12 +29,14 @@ from mmseg_uda.engine.records import (
     target_batch,
 )
 from mmseg_uda.engine.trainer import Trainer, batch_norm_advice
+from mmseg_uda.errors import UserError
 from mmseg_uda.models.head_outputs import check_class_scores, check_pixel_weights
+from mmseg_uda.models.losses import averaged_over, pixel_losses
 from mmseg_uda.models.views import SegmentorOutput
-from mmseg_uda.self_training.augmentation import strong_augmentation
 from mmseg_uda.self_training.class_mix import choose_half, class_mask, mix, present_ids
 from mmseg_uda.self_training.component import Losses, StepContext
 from mmseg_uda.self_training.components import ComputeLosses, add_prefix
+from mmseg_uda.self_training.image_changes import ImageChanges
 from mmseg_uda.self_training.options import SelfTrainingOptions
 from mmseg_uda.self_training.panels import mix_panels, pseudo_panels, target_panel
 from mmseg_uda.self_training.random import StepRandom
@@ -70,16 +72,34 @@ class SelfTraining(Trainer):
             check_class_scores(self.model, "SelfTraining")
             check_pixel_weights(self.model)
         self.random = StepRandom(seed, get_rank())
+        self.image_changes = ImageChanges(self.options)
         self.teacher: EmaTeacher | None = None
         if not self.options.source_only:
             self.ema_model, self.teacher = self.build_teacher(self.options.alpha)
         self.components = build_components(components, known)
+        self._check_options()
         self.components.bind(self)
+
+    def _check_options(self) -> None:
+        options = self.options
+        if options.source_average is not None and not pixel_losses(self.model):
+            raise UserError(
+                f"uda.source_average={options.source_average!r} averages a PixelCrossEntropy, and "
+                "the decode head has another loss.",
+                "Leave it out, or set model.decode_head.loss_decode.type='PixelCrossEntropy'.",
+            )
+        role = self.components.makes_teacher_pass()
+        if options.teacher_flip and role is not None:
+            raise UserError(
+                f"uda.teacher_flip=True does not reach the teacher's pass, which uda.{role} makes.",
+                f"Set uda.teacher_flip=False or uda.{role}=None.",
+            )
 
     def build_teacher(self, alpha: float) -> tuple[nn.Module, EmaTeacher]:
         """A teacher network for the student, and its averaging."""
         network = copy.deepcopy(self.model)
-        return network, EmaTeacher(network, alpha, self.options.teacher_norm)
+        options = self.options
+        return network, EmaTeacher(network, alpha, options.teacher_norm, options.teacher_flip)
 
     def init_weights(self) -> None:
         """Initialise the student once; every other network starts as its copy."""
@@ -164,8 +184,11 @@ class SelfTraining(Trainer):
 
     def source_losses(self, ctx: StepContext, source: SourceBatch) -> Losses:
         """Cross-entropy on the source images, and the components' losses on the same pass."""
+        image = self.image_changes.weak(source.image, source.normalization, self.random)
+        source = replace(source, image=image)
         output = self.forward_student(source.image)
-        losses = self.loss(output, source.label)
+        with averaged_over(self.model, self.options.source_average):
+            losses = self.loss(output, source.label)
         return {**losses, **self.components.source_losses(ctx, source, output)}
 
     def mix_losses(
@@ -221,8 +244,7 @@ class SelfTraining(Trainer):
     @torch.no_grad()
     def compose(self, source: SourceBatch, target: TargetBatch, pseudo: PseudoLabels) -> MixedBatch:
         """ClassMix and strong augmentation."""
-        jitter = self.random.apply_color_jitter(self.options.jitter_probability)
-        blur = self.random.apply_blur(self.options.blur_probability)
+        decisions = self.image_changes.decide(self.random, source.image.shape[0])
         # The ignore index becomes the id after the last class.
         ids = torch.where(source.label == self.ignore_index, self.num_classes, source.label)
         num_ids = self.num_classes + 1
@@ -230,15 +252,10 @@ class SelfTraining(Trainer):
         if not self.options.paste_ignored:
             present = present & (torch.arange(num_ids, device=present.device) < self.num_classes)
         ranks = self.random.class_ranks(ids.shape[0], num_ids, ids.device)
+        weak = self.image_changes.weak(target.image, target.normalization, self.random)
+        target = replace(target, image=weak)
         mixed = mix(source, target, pseudo, class_mask(ids, choose_half(present, ranks)))
-        image = strong_augmentation(
-            mixed.image,
-            source.normalization,
-            self.random,
-            jitter=jitter,
-            blur=blur,
-            jitter_strength=self.options.jitter_strength,
-        )
+        image = self.image_changes.strong(mixed.image, source.normalization, self.random, decisions)
         return replace(mixed, image=image)
 
     def _predictor(self) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -31,12 +32,16 @@ class EmaTeacher:
         network: Same architecture as the student; stays where it is registered.
         alpha: Decay (DAFormer: 0.999, DACS: 0.99).
         norm: ``batch`` or ``running``.
+        flip: Average the probabilities of an image and of its mirror image (VFM-UDA).
     """
 
-    def __init__(self, network: nn.Module, alpha: float, norm: str = "batch") -> None:
+    def __init__(
+        self, network: nn.Module, alpha: float, norm: str = "batch", flip: bool = False
+    ) -> None:
         self.network = network.requires_grad_(False)
         self.alpha = alpha
         self.norm = norm
+        self.flip = flip
         self._stochastic = [m for m in network.modules() if _is_stochastic(m)]
 
     @torch.no_grad()
@@ -65,9 +70,17 @@ class EmaTeacher:
 
     @torch.no_grad()
     def logits(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) float32 logits of normalised images (B, 3, H, W)."""
+        """(B, C, H, W) float32 logits of normalised images (B, 3, H, W).
+
+        With ``flip`` the logarithms of the averaged probabilities.
+        """
         self.set_modes()
-        return full_logits(self.network, image).float()
+        logits = full_logits(self.network, image).float()
+        if not self.flip:
+            return logits
+        mirrored = full_logits(self.network, image.flip(-1)).float().flip(-1)
+        both = torch.logaddexp(logits.log_softmax(dim=1), mirrored.log_softmax(dim=1))
+        return both - math.log(2)
 
 
 def _is_stochastic(module: nn.Module) -> bool:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -144,6 +147,36 @@ def test_valid_mask_follows_crop_and_flip():
 
 def test_valid_mask_without_margins_is_left_out():
     assert "valid_mask" not in MarkValid()(sample(4, 4))
+
+
+def test_margins_as_shares_are_the_published_ones():
+    schedule = json.loads((Path(__file__).parents[1] / "golden/vfm/schedule.json").read_text())
+    published = schedule["margins_top_bottom_left_right"]
+    published["33x66"] = [0, 8, 1, 1]
+    published["32x33"] = [0, 8, 0, 0]  # the original marks everything here
+    for size, (top, bottom, left, right) in published.items():
+        height, width = map(int, size.split("x"))
+        results = MarkValid(shares=(0.03, 0.25, 0.03, 0.03))(
+            {"img": np.zeros((height, width, 3), np.uint8), "seg_fields": []}
+        )
+        expected = np.zeros((height, width), np.uint8)
+        expected[top : height - bottom, left : width - right] = 1
+        assert np.array_equal(results["valid_mask"], expected), size
+    with pytest.raises(UserError, match="both margins and shares"):
+        MarkValid((1, 1, 1, 1), shares=(0.1, 0.1, 0.1, 0.1))
+
+
+def test_the_short_side_is_scaled_at_random():
+    np.random.seed(0)
+    resize = ResizeFields(short_side=1024, factor=(0.9, 1.1))
+    sizes = [resize.target_size(1024, 2048) for _ in range(300)]
+    assert all(abs(width - 2 * height) <= 1 for height, width in sizes)
+    heights = [height for height, _ in sizes]
+    assert min(heights) in range(922, 930) and max(heights) in range(1118, 1127)
+    assert ResizeFields(short_side=1440).target_size(1052, 1914) == (1440, 2620)
+    for options in ({}, dict(scale=(8, 8), short_side=8)):
+        with pytest.raises(UserError, match="scale or a short_side"):
+            ResizeFields(**options)
 
 
 def test_margins_larger_than_the_image_are_refused():

@@ -4,6 +4,7 @@ from mmengine.config import ConfigDict
 from mmseg.models.segmentors import EncoderDecoder
 from small import segmentor
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.models.segmentors.windows import (
     merge_windows,
     run_in_chunks,
@@ -72,3 +73,19 @@ def test_windows_equal_mmseg():
     ours = model.slide_inference(image, metas)
     model.__class__ = EncoderDecoder
     assert torch.allclose(ours, model.slide_inference(image, metas), atol=1e-5)
+
+
+@torch.no_grad()
+def test_probabilities_of_windows_are_averaged():
+    cfg = dict(mode="slide", crop_size=(32, 32), stride=(32, 16), average="probabilities")
+    model, image = segmentor(test_cfg=cfg), torch.randn(1, 3, 32, 64)
+    logits = model.slide_inference(image, [])
+    boxes = sliding_boxes((32, 64), (32, 32), (32, 16))
+    expected = merge_windows(
+        torch.cat([model.encode_decode(box.crop(image), []).softmax(1) for box in boxes]),
+        boxes,
+        (32, 64),
+    )
+    assert torch.allclose(logits.softmax(1), expected, atol=1e-6)
+    with pytest.raises(UserError, match="test_cfg.average='mean'"):
+        segmentor(test_cfg=dict(mode="whole", average="mean"))

@@ -10,6 +10,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from mmseg_uda.errors import UserError
 from mmseg_uda.labels import count_ids
 
 CropBox = tuple[int, int, int, int]
@@ -26,14 +27,40 @@ class ResizeFields(BaseTransform):
     Args:
         scale: (width, height); their order does not matter.
         keep_ratio: False stretches to exactly (width, height).
+        short_side: Pixels of the shorter side, in place of ``scale``.
+        factor: Range of a random factor on ``short_side``, drawn evenly per image; VFM-UDA:
+            (0.9, 1.1). Sizes round half to even.
+
+    Raises:
+        UserError: Not exactly one of ``scale`` and ``short_side`` is given.
     """
 
-    def __init__(self, scale: tuple[int, int], keep_ratio: bool = True) -> None:
-        self.scale = tuple(scale)
+    def __init__(
+        self,
+        scale: tuple[int, int] | None = None,
+        keep_ratio: bool = True,
+        short_side: int | None = None,
+        factor: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        if (scale is None) == (short_side is None):
+            raise UserError(
+                "ResizeFields needs a scale or a short_side, and not both.",
+                fix="scale=(2048, 1024), or short_side=1024",
+            )
+        self.scale = None if scale is None else tuple(scale)
         self.keep_ratio = keep_ratio
+        self.short_side = short_side
+        self.factor = tuple(factor)
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the new (height, width) of an image."""
+        if self.scale is None:
+            factor = (
+                np.random.uniform(self.factor[0], self.factor[1])
+                * (self.short_side or 0)
+                / min(height, width)
+            )
+            return max(round(height * factor), 1), max(round(width * factor), 1)
         if not self.keep_ratio:
             return self.scale[1], self.scale[0]
         factor = min(

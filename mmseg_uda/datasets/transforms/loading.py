@@ -65,20 +65,35 @@ class MarkValid(BaseTransform):
 
     Args:
         margins: (top, bottom, left, right) in native pixels; None uses the data set's.
+        shares: The same as shares of height and width, rounded down, in place of pixels; VFM-UDA:
+            (0.03, 0.25, 0.03, 0.03).
 
     Raises:
-        UserError: The margins leave nothing of the image.
+        UserError: The margins leave nothing of the image, or both kinds are given.
     """
 
-    def __init__(self, margins: tuple[int, int, int, int] | None = None) -> None:
+    def __init__(
+        self,
+        margins: tuple[int, int, int, int] | None = None,
+        shares: tuple[float, float, float, float] | None = None,
+    ) -> None:
+        if margins is not None and shares is not None:
+            raise UserError("MarkValid has both margins and shares.", fix="leave one of them out")
         self.margins = margins
+        self.shares = shares
+
+    def _margins(self, height: int, width: int) -> tuple[int, int, int, int] | None:
+        if self.shares is None:
+            return self.margins
+        top, bottom, left, right = self.shares
+        return int(top * height), int(bottom * height), int(left * width), int(right * width)
 
     def transform(self, results: dict) -> dict:
         """Adds valid_mask and lists it in seg_fields."""
-        margins = self.margins or results.get("crop_pseudo_margins")
+        height, width = results["img"].shape[:2]
+        margins = self._margins(height, width) or results.get("crop_pseudo_margins")
         if margins is None:
             return results
-        height, width = results["img"].shape[:2]
         top, bottom, left, right = margins
         if top + bottom >= height or left + right >= width:
             raise UserError(

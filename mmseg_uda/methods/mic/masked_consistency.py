@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,8 @@ from mmseg_uda.engine.panels import (
 )
 from mmseg_uda.engine.records import SourceBatch, TargetBatch
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.backbones import TimmViT
 from mmseg_uda.models.views import SegmentorOutput
-from mmseg_uda.self_training.augmentation import strong_augmentation
 from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import PseudoLabels
@@ -28,6 +29,7 @@ from mmseg_uda.self_training.registry import COMPONENTS
 from mmseg_uda.self_training.teacher import SHARES, EmaTeacher, pseudo_labels
 
 DOMAINS = {"separate": "both", "separatesrc": "source", "separatetrg": "target"}
+UNITS = ("pixels", "tokens")
 MODES = tuple(mode + suffix for mode in DOMAINS for suffix in ("", "aug"))
 
 
@@ -45,6 +47,24 @@ def mask_image(image: Tensor, block_size: int, mask_ratio: float, random: StepRa
     rows, columns = round(height / block_size), round(width / block_size)
     kept = random.kept_patches(batch, rows, columns, mask_ratio, image.device)
     return image * F.interpolate(kept, size=(height, width), mode="nearest")
+
+
+def require_token_mask(segmentor: Any) -> None:
+    """Raise unless a segmentor can leave out tokens of its encoder.
+
+    Raises:
+        UserError: Its encoder has no mask token, or it makes more than one pass (HRDA).
+    """
+    if not isinstance(segmentor.backbone, TimmViT):
+        found = f"the encoder is a {type(segmentor.backbone).__name__}"
+    elif hasattr(segmentor, "training_forward"):
+        found = f"{type(segmentor).__name__} encodes an image more than once"
+    else:
+        return
+    raise UserError(
+        f"uda.masking.unit='tokens' masks tokens of a TimmViT in one pass, and {found}.",
+        fix="set uda.masking.unit='pixels', or use model.backbone.type='TimmViT' without HRDA",
+    )
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,12 @@ class MaskingOptions(Options):
     pseudo_threshold: float | str | None = "same"
     """Confidence threshold of an own teacher, ``same`` for the host's, None for weight 1
     everywhere."""
+    unit: str = "pixels"
+    """What is masked: ``pixels`` of patches of ``block_size``, or ``tokens`` of a plain transformer
+    (``TimmViT``), each by itself, which a trained mask token replaces (VFM-UDA)."""
+    shared_draws: bool = True
+    """One order of colour operations and one blur for the whole batch, as published with MIC; False
+    draws them per image (VFM-UDA)."""
     weight_main_loss_only: bool = False
     """Apply ``loss_weight`` to the main loss and not to HRDA's detail loss, as the original code
     does. Irrelevant at loss weight 1."""
@@ -76,6 +102,7 @@ class MaskingOptions(Options):
     def check(self) -> None:
         """Raise a ``UserError`` for an unknown mode or impossible numbers."""
         self.require_choice("mode", MODES)
+        self.require_choice("unit", UNITS)
         self.require("mask_ratio", 0 <= self.mask_ratio < 1, "a share in [0, 1)")
         self.require("block_size", self.block_size >= 1, "at least 1 pixel")
 
@@ -99,7 +126,10 @@ class MaskedConsistency(Component):
     teacher: EmaTeacher | None = None
 
     def bind(self, host: Host) -> None:
-        """Build an own teacher when its settings differ from the host's."""
+        """Check the unit, and build an own teacher when its settings differ from the host's."""
+        if self.options.unit == "tokens":
+            require_token_mask(host.model)
+            host.model.backbone.learn_mask_token()
         if host.options.source_only:
             if self.options.domain != "source":
                 raise UserError(
@@ -136,21 +166,37 @@ class MaskedConsistency(Component):
         image, label, weight = self._batch(ctx, source, target, pseudo)
         with torch.no_grad():
             if self.options.augment:
-                image = strong_augmentation(
+                image = host.image_changes.strong(
                     image,
                     source.normalization,
                     ctx.random,
-                    jitter=ctx.random.apply_color_jitter(host.options.jitter_probability),
-                    blur=ctx.random.apply_blur(host.options.blur_probability),
-                    jitter_strength=host.options.jitter_strength,
-                    shared_draws=True,
+                    shared_draws=self.options.shared_draws,
                 )
-            image = mask_image(image, self.options.block_size, self.options.mask_ratio, ctx.random)
-        output = host.forward_student(image)
+            image, token_mask = self._mask(ctx, image)
+        output = host.forward_student(image, token_mask=token_mask)
         losses = host.loss(output, label, weight)
         if ctx.draws:
-            self._show(ctx, source.normalization.to_rgb(image), label, weight, output)
+            shown = self._without_tokens(host, image, token_mask)
+            self._show(ctx, source.normalization.to_rgb(shown), label, weight, output)
         return {f"masked.{name}": self._scale(name, value) for name, value in losses.items()}
+
+    def _mask(self, ctx: StepContext, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The image with blank patches, or the image and its masked tokens (B, h·w)."""
+        ratio = self.options.mask_ratio
+        if self.options.unit == "pixels":
+            return mask_image(image, self.options.block_size, ratio, ctx.random), None
+        rows, columns = ctx.host.model.backbone.grid_size(*image.shape[-2:])
+        count = rows * columns
+        return image, ctx.random.masked_tokens(image.shape[0], count, ratio, image.device)
+
+    @staticmethod
+    def _without_tokens(host: Host, image: Tensor, token_mask: Tensor | None) -> Tensor:
+        """For the picture: masked tokens blank."""
+        if token_mask is None:
+            return image
+        size = image.shape[-2:]
+        kept = (~token_mask).float().view(-1, 1, *host.model.backbone.grid_size(*size))
+        return image * F.interpolate(kept, size=size, mode="nearest")
 
     def _show(
         self,

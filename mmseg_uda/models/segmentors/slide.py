@@ -30,6 +30,8 @@ class SlideEncoderDecoder(EncoderDecoder):
 
     * ``batched_slide`` (True): windows run together, in chunks that fit ``batch_pixels``;
       False runs them one by one. The result is the same.
+    * ``average``: ``logits`` (default) or ``probabilities`` of overlapping windows (VFM-UDA; the
+      logarithm of their mean is returned).
     * ``batch_pixels``: image pixels that may pass the encoder at once (18 · 512²).
     """
 
@@ -41,6 +43,15 @@ class SlideEncoderDecoder(EncoderDecoder):
                 fix="set model.type='CascadeEncoderDecoder' and model.num_stages",
             )
         super()._init_decode_head(decode_head)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        average = (self.test_cfg or {}).get("average", "logits")
+        if average not in ("logits", "probabilities"):
+            raise UserError(
+                f"model.test_cfg.average={average!r} is unknown.",
+                fix="use 'logits' or 'probabilities'",
+            )
 
     @property
     def batch_pixels(self) -> int:
@@ -62,7 +73,7 @@ class SlideEncoderDecoder(EncoderDecoder):
         return full_logits(self, inputs)
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
-        """Average the logits of overlapping windows.
+        """Average the logits, or the probabilities, of overlapping windows.
 
         Args:
             inputs: Normalised images (B, 3, H, W); windows longer than a side shrink to it.
@@ -81,4 +92,8 @@ class SlideEncoderDecoder(EncoderDecoder):
         logits = run_in_chunks(
             lambda chunk: self.encode_decode(chunk, batch_img_metas), windows, budget
         )
-        return merge_windows(torch.cat(logits), boxes, inputs.shape[-2:])
+        windows = torch.cat(logits)
+        if self.test_cfg.get("average", "logits") == "logits":
+            return merge_windows(windows, boxes, inputs.shape[-2:])
+        mean = merge_windows(windows.float().softmax(dim=1), boxes, inputs.shape[-2:])
+        return mean.clamp(min=torch.finfo(mean.dtype).tiny).log()

@@ -6,11 +6,17 @@ one). Each paper has a file in ``mmseg_uda/experiments/tables``.
 
 from mmseg_uda.experiments.tables.cdda import CDDA_TABLES
 from mmseg_uda.experiments.tables.csi import CSI_TABLES
+from mmseg_uda.experiments.tables.daformer import DAFORMER_TABLES
 from mmseg_uda.experiments.tables.dynalign import DYNALIGN_TABLES
+from mmseg_uda.experiments.tables.hrda import HRDA_TABLES
+from mmseg_uda.experiments.tables.mic import MIC_TABLES
 from mmseg_uda.experiments.tables.srha import SRHA_TABLES
 from mmseg_uda.experiments.tables.ssda import SSDA_TABLES
 
 EXPERIMENTS = (
+    *DAFORMER_TABLES,  # 1-8, 100, 101: networks and training strategies
+    *HRDA_TABLES,  # 40-49: context and detail
+    *MIC_TABLES,  # 80-85: masked image consistency
     *CSI_TABLES,  # 90-94: relabelling of classes that the source lacks
     *CDDA_TABLES,  # 300-302: depth distributions
     *SSDA_TABLES,  # 411, 412: dynamic subdomains

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,22 @@ def plain_config(path: Any) -> dict[str, Any]:
     Raises:
         UserError: When the file cannot be read as a config of this project.
     """
-    config = read_config(path, import_modules=False)
+    found = find_config(path)
+    # Rows share files, and those of this project do not change under a running command.
+    whole = found.resolve()
+    shipped = whole.is_relative_to(BASES.parent)
+    return deepcopy(_shipped_config(whole)) if shipped else _read_config(found, path)
+
+
+def _read_config(found: Path, path: Any) -> dict[str, Any]:
+    config = read_config(found, import_modules=False)
     refuse_released(config, path)
     return config.to_dict()
+
+
+@cache
+def _shipped_config(path: Path) -> dict[str, Any]:
+    return _read_config(path, path)
 
 
 def change(
@@ -70,14 +85,20 @@ def base_value(base: Base) -> Any:
     Raises:
         UserError: There is no such file, or it has no such name.
     """
-    from mmengine.config import Config
-
     path = find_config(BASES / base.file)
-    names = Config.fromfile(str(path), import_custom_modules=False).to_dict()
+    names = _shipped_names(path)
     if base.name not in names:
         raise UserError(f"{path} has no '{base.name}'.", f"It has {', '.join(names)}.")
-    value = names[base.name]
+    value = deepcopy(names[base.name])
     return {**value, DELETE: True} if isinstance(value, dict) else value
+
+
+@cache
+def _shipped_names(path: Path) -> dict[str, Any]:
+    """Everything that a base file has, with its own bases."""
+    from mmengine.config import Config
+
+    return Config.fromfile(str(path), import_custom_modules=False).to_dict()
 
 
 def origin(config: str | Path, changes: Mapping[str, Any]) -> Iterator[str]:

@@ -23,9 +23,22 @@ ENCODERS = {
     ("MiT", "b5"): 81.44,
     ("ResNetV1c", 50): 23.53,
     ("ResNetV1c", 101): 42.52,
+    ("ResNeXt", 50): 22.98,
+    ("ResNeXt", 101): 42.13,
+    ("ResNeSt", 50): 25.43,
+    ("ResNeSt", 101): 46.23,
+    ("ResNeSt", 200): 68.15,
     ("NanoBackbone", None): 0.42,
 }
-DECODERS = {"DLV2Head": 1.4, "NanoBackbone": 0.2, "TorchMask2FormerHead": 20.5}
+DECODERS = {
+    "DLV2Head": 1.4,
+    "DAHead": 24.0,
+    "ISAHead": 11.8,
+    "DepthwiseSeparableASPPHead": 17.7,
+    "UPerHead": 29.6,
+    "NanoBackbone": 0.2,
+    "TorchMask2FormerHead": 20.5,
+}
 # Networks in stages: encoder, and DeepLabV3+ with its auxiliary head.
 STAGED = {
     "resnet50": (23.51, 21.57),

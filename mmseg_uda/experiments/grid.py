@@ -22,10 +22,12 @@ class Reported:
     Attributes:
         values: Percent by metric name ('mIoU', 'mIoU_16', 'IoU.road', ...).
         origin: Where it is from; numbers that were computed say so.
+        verified: False for numbers that nobody has compared with the paper; no report shows them.
     """
 
     values: Mapping[str, float]
     origin: str
+    verified: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Row:
         inputs: What its config takes from another row's job with the same seed, which runs first:
             dotted name of the key, label of the row, and the path below that job's folder.
         metrics: The table's columns that mean something for this row; None for all of them.
+        cell: Line and column of the paper's printed table where its number stands, if the table
+            has several per line.
     """
 
     label: str
@@ -55,6 +59,12 @@ class Row:
     name: str = ""
     inputs: tuple[tuple[str, str, str], ...] = ()
     metrics: tuple[str, ...] | None = None
+    cell: tuple[str, str] | None = None
+
+    @cached_property
+    def shown(self) -> Reported | None:
+        """What a report may show of ``reported``."""
+        return self.reported if self.reported and self.reported.verified else None
 
     @cached_property
     def resolved(self) -> dict[str, Any]:
@@ -100,6 +110,8 @@ class Experiment:
         seeds: Seeds of every row.
         metrics: Columns of the report, in order.
         notes: Deviations from the paper or its code.
+        references: Rows for comparison that are trained where published numbers say nothing (the
+            mini profile); no jobs of the paper's table.
     """
 
     id: int | str
@@ -110,6 +122,7 @@ class Experiment:
     seeds: tuple[int, ...] = (0, 1, 2)
     metrics: tuple[str, ...] = ("mIoU",)
     notes: tuple[str, ...] = field(default=())
+    references: tuple[Row, ...] = ()
 
     def jobs(
         self, rows: Iterable[int] | None = None, seeds: Iterable[int] | None = None

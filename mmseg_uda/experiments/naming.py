@@ -37,6 +37,11 @@ DECODERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dlv2red", {"type": "DLV2Head", "dilations": (6, 12)}),
     ("dlv2", {"type": "DLV2Head"}),
     ("segformer", {"type": "SegFormerHead"}),
+    ("da", {"type": "DAHead"}),
+    ("isa", {"type": "ISAHead"}),
+    ("dlv3p", {"type": "DepthwiseSeparableASPPHead"}),
+    ("upernet_ch256", {"type": "UPerHead", "channels": 256}),
+    ("upernet", {"type": "UPerHead"}),
     (
         "daformer_sepaspp_bottleneck",
         {"type": "DAFormerHead", "decoder_params": {"embed_neck_cfg": {"sep": True}}},
@@ -52,6 +57,11 @@ DECODERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
 )
 
+# Decoders that are made for ResNets; with another encoder behind them its name ends in '-del'.
+FOR_RESNETS = ("dlv2red", "dlv2", "da", "isa", "dlv3p")
+ENLARGED = {"type": "LevelUpsample", "scales": [4]}  # to a stride of 8
+RESNETS = {"ResNetV1c": "r{}v1c", "ResNeXt": "x{}-32", "ResNeSt": "s{}"}
+
 # Applied in this order to the whole name, as the original generators do.
 REPLACEMENTS = (
     (".", ""),
@@ -60,6 +70,7 @@ REPLACEMENTS = (
     ("None", "N"),
     ("[", ""),
     ("]", ""),
+    (" ", ""),
     ("/", ""),
     (",", "j"),
     ("cityscapes", "cs"),
@@ -208,11 +219,17 @@ def depth_tag(depth: Mapping[str, Any]) -> str:
 def architecture(model: Mapping[str, Any]) -> str:
     """Returns the decoder, behind HRDA's part where there is one: 'hrda1-512-0.1_dlv2red'."""
     head = model["decode_head"]
-    decoder = {**head, "type": head.get("single_scale_head", head["type"])}
-    name = next(name for name, says in DECODERS if _fits(decoder, says))
-    if head["type"] != "HRDAHead":
-        return name
-    return "-".join(["hrda1", *_hrda_tags(model, name)]) + f"_{name}"
+    name = decoder(model) + ("_nodbn" if head.get("norm_cfg", head) is None else "")
+    if head["type"] == "HRDAHead":
+        name = "-".join(["hrda1", *_hrda_tags(model, name)]) + f"_{name}"
+    return f"sfa_{name}" if _fits(model.get("neck"), ENLARGED) else name
+
+
+def decoder(model: Mapping[str, Any]) -> str:
+    """Returns the name of the decoder alone: 'dlv2red', 'daformer_sepaspp', ..."""
+    head = model["decode_head"]
+    said = {**head, "type": head.get("single_scale_head", head["type"])}
+    return next(name for name, says in DECODERS if _fits(said, says))
 
 
 def _fits(config: Any, says: Any) -> bool:
@@ -223,7 +240,7 @@ def _fits(config: Any, says: Any) -> bool:
     return bool(config == says)
 
 
-def _hrda_tags(model: Mapping[str, Any], decoder: str) -> Iterator[str]:
+def _hrda_tags(model: Mapping[str, Any], name: str) -> Iterator[str]:
     """Detail crop and loss weight, and what differs from the published settings."""
     head, divisible = model["decode_head"], model["crop_coord_divisible"]
     yield str(model["hr_crop_size"][0])
@@ -232,7 +249,7 @@ def _hrda_tags(model: Mapping[str, Any], decoder: str) -> Iterator[str]:
         yield "samescale"
     elif model["scales"] != [1, 0.5]:
         yield f"sc{model['scales'][1]}"
-    if divisible != (None if decoder.startswith("dlv2") else 8):
+    if divisible != (None if name.startswith("dlv2") else 8):
         yield f"grid{divisible}"
     if head.get("fixed_attention") is not None:
         yield "fixedatt"
@@ -247,7 +264,9 @@ def _hrda_tags(model: Mapping[str, Any], decoder: str) -> Iterator[str]:
 def backbone(model: Mapping[str, Any]) -> str:
     """Returns 'mitb5', 'r101v1c', ..."""
     config = model["backbone"]
-    return f"mit{config['variant']}" if config["type"] == "MiT" else f"r{config['depth']}v1c"
+    if config["type"] in RESNETS:
+        return RESNETS[config["type"]].format(config["depth"])
+    return f"mit{config['variant']}" + ("-del" if decoder(model) in FOR_RESNETS else "")
 
 
 def optimizer_tags(wrapper: Mapping[str, Any]) -> Iterator[str]:

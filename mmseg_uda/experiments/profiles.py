@@ -6,17 +6,19 @@ resolved config and leaves the rest (method, components, order of phases) as the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import TOP_LEVEL
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments import profiles_dynalign, profiles_srha
+from mmseg_uda.experiments import profiles_dynalign, profiles_networks, profiles_srha
 from mmseg_uda.experiments.grid import Base, Experiment, Row
-from mmseg_uda.experiments.naming import DATA_SETS, domain
+from mmseg_uda.experiments.naming import DATA_SETS, HALF_WIDTH, domain
 
 # --- What is scaled ---
 
@@ -32,13 +34,12 @@ DATA_ROOTS = {
     "Mapillary": f"{WORLD}/mapillary",
     "IDD": f"{WORLD}/idd",
 }
-BACKBONE_WEIGHTS = "miniworld/nano_backbone"
+MISSING = {"DarkZurich": "Dark Zurich"}
 CLIP_FOLDER = "pretrained/miniworld/clip"
 
 IMAGE_SIZE = (256, 128)  # width, height; both resolutions of the paper become this one
-CROP = (128, 128)
-HR_CROP = (64, 64)  # HRDA's detail crop; its context crop is CROP at half resolution
-SLIDE_STRIDE = (64, 64)
+CROP = (128, 128)  # 512 at half resolution, 1024 at the full one; all other crops in proportion
+HR_CROP = (64, 64)  # HRDA's detail crop, 512 at full resolution
 
 ITERATIONS = 1200  # paper: 40 000
 WARM_UP = 30  # 1500
@@ -59,39 +60,8 @@ ALPHA = 0.98  # 0.999 (0.99 for plain DACS)
 PSEUDO_THRESHOLD = 0.3
 RCS_MIN_PIXELS = 100  # 3000
 RCS_MIN_CROP_RATIO = 0.5  # 0.5, at full resolution 2.0
-MASK_BLOCK = 16  # 64
+MASK_BLOCK = 16  # 32 at half resolution, 64 at the full one; others in proportion
 MARGIN_TOP, MARGIN_BOTTOM, MARGIN_SIDE = 4, 30, 4  # of 128 rows; paper 30, 240, 30 of 1024
-
-BACKBONE_CHANNELS = (24, 48, 72, 96)
-HEAD_CHANNELS = 64
-NORM = {"type": "BN", "requires_grad": True}
-BACKBONE = {
-    "type": "NanoBackbone",
-    "channels": BACKBONE_CHANNELS,
-    "norm_cfg": NORM,
-    "init_cfg": {"type": "BackboneWeights", "checkpoint": BACKBONE_WEIGHTS},
-}
-EMBEDDING = {"type": "mlp", "act_cfg": None, "norm_cfg": None}
-FUSION = {
-    "type": "conv",
-    "kernel_size": 1,
-    "act_cfg": {"type": "ReLU"},
-    "norm_cfg": NORM,
-}
-DAFORMER_HEAD = {
-    "in_channels": list(BACKBONE_CHANNELS),
-    "in_index": [0, 1, 2, 3],
-    "channels": HEAD_CHANNELS,
-    "norm_cfg": NORM,
-    "decoder_params": {
-        "embed_dims": HEAD_CHANNELS,
-        "embed_cfg": EMBEDDING,
-        "embed_neck_cfg": EMBEDDING,
-        "fusion_cfg": FUSION,
-    },
-}
-DLV2_HEAD = {"in_channels": BACKBONE_CHANNELS[3], "in_index": 3}
-DLV2_STRIDES = {"strides": (2, 2, 1, 1), "dilations": (1, 1, 2, 4)}  # 1/8, as published
 
 DETECTOR = {
     "type": "ProposalDetector",
@@ -136,14 +106,16 @@ def mini(config: dict[str, Any]) -> dict[str, Any]:
         UserError: When the config uses a data set that the miniworld does not have.
     """
     # What is no known key at the top was only a help to write the config.
-    config = _walk({k: v for k, v in deepcopy(config).items() if k in TOP_LEVEL}, _scale_data)
+    config = {k: v for k, v in deepcopy(config).items() if k in TOP_LEVEL}
+    share = _share(config)
+    _walk(config, partial(_scale_data, share))
     if profiles_dynalign.is_alignment(config):
         profiles_dynalign.scale_alignment(config)
         return config
     if profiles_srha.is_generalization(config):
         profiles_srha.scale_training(config)
     else:
-        _scale_adaptation(config)
+        _scale_adaptation(config, share)
     _scale_loaders(config)
     hooks = config.setdefault("default_hooks", {})
     for name, interval in (
@@ -173,17 +145,49 @@ def world_leftovers(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def mini_experiment(experiment: Experiment) -> Experiment:
-    """Returns the table with the profile's seeds and its reference rows at the end.
+    """Returns the table with the profile's seeds and reference rows at the end.
 
-    ``source-only`` is the DAFormer row with the target switched off: the same data, sampling and
-    steps, so that the difference is what adaptation brings. The published source-only configs
-    also distort colours, which helps a lot where domains differ in colour as much as here; that
-    baseline is a row of its own.
+    Rows whose data set has no miniature are left out. After the table's own references come three
+    of its first adapted row: ``source-only`` is that with the target switched off: the same data,
+    sampling and steps, so that the difference is what adaptation brings. The published
+    source-only configs also distort colours, which helps a lot where domains differ in colour as
+    much as here; that baseline is a row of its own.
     """
-    first = experiment.rows[0]
-    if first.name:  # not of the lineage: its tables bring baselines of their own
+    if experiment.rows[0].name:  # not of the lineage: its tables bring baselines of their own
         return replace(experiment, seeds=SEEDS)
-    data, parts = "train_dataloader.dataset", first.resolved["train_dataloader"]["dataset"]
+    left = [row for row in experiment.rows if _is_missing(row)]
+    rows = [row for row in experiment.rows if row not in left]
+    stems = {row.stem for row in rows}
+    for row in (*experiment.references, *_baselines(rows)):
+        if row.stem not in stems and not _is_missing(row):
+            rows.append(row)
+            stems.add(row.stem)
+    title = experiment.title
+    if left:
+        labels = ", ".join(f"'{row.label}'" for row in left)
+        title += f". Without {labels}: the miniworld has no such data"
+    return replace(experiment, seeds=SEEDS, rows=tuple(rows), title=title)
+
+
+def _is_missing(row: Row) -> bool:
+    """Whether the miniworld lacks a data set of a row."""
+    parts = row.resolved.get("train_dataloader", {}).get("dataset", {})
+    named = [part.get("type") for part in parts.values() if isinstance(part, Mapping)]
+    return not {*MISSING}.isdisjoint(named)
+
+
+def _baselines(rows: Sequence[Row]) -> Iterator[Row]:
+    """Reference rows of the first one that adapts, none where no row does or runs long enough."""
+    data = "train_dataloader.dataset"
+    for row in rows:
+        config = row.resolved
+        uda, parts = config["uda"], config["train_dataloader"]["dataset"]
+        if uda["type"] == "SelfTraining" and not uda.get("source_only"):
+            break
+    else:
+        return
+    if config["train_cfg"]["max_iters"] <= ITERATIONS:
+        return
     alone = {"uda": Base("recipes/default", "supervised"), f"{data}.target": None}
     references = {
         "source-only": {
@@ -193,11 +197,9 @@ def mini_experiment(experiment: Experiment) -> Experiment:
         "target-only": {f"{data}.source": _coloured(parts["target"]), **alone},
         "source-only + colour distortion": {f"{data}.source": _coloured(parts["source"]), **alone},
     }
-    rows = (
-        Row(label, first.config, {**first.changes, **changes}, counts=False)
-        for label, changes in references.items()
-    )
-    return replace(experiment, seeds=SEEDS, rows=(*experiment.rows, *rows))
+    kept = {k: v for k, v in row.changes.items() if k != "uda" and not k.startswith("uda.")}
+    for label, changes in references.items():
+        yield Row(label, row.config, {**kept, **changes}, counts=False)
 
 
 def _coloured(part: Mapping[str, Any]) -> Base:
@@ -208,16 +210,30 @@ def _coloured(part: Mapping[str, Any]) -> Base:
     return Base(f"domains/{DATA_SETS[part['type']]}", fragment)
 
 
-def _scale_adaptation(config: dict[str, Any]) -> None:
-    config["train_cfg"] |= {"max_iters": ITERATIONS, "val_interval": VALIDATE_EVERY}
+def _share(config: Mapping[str, Any]) -> Fraction:
+    """Pixels of the profile per pixel of the paper, at the resolution of the evaluated images."""
+    dataset = (config.get("val_dataloader") or {}).get("dataset") or {}
+    widths = [one["scale"][0] for one in dataset.get("pipeline", ()) if "scale" in one]
+    return Fraction(CROP[0], 1024 if max(widths, default=0) > HALF_WIDTH else 512)
+
+
+def _scale_adaptation(config: dict[str, Any], share: Fraction) -> None:
+    train = config["train_cfg"]
+    if train["max_iters"] > ITERATIONS:  # else it is a start-up test
+        train |= {"max_iters": ITERATIONS, "val_interval": VALIDATE_EVERY}
     config["param_scheduler"] = [_scale_schedule(s) for s in config["param_scheduler"]]
     wrapper = config["optim_wrapper"]
     wrapper["optimizer"]["lr"] = LEARNING_RATE
     keys = wrapper.setdefault("paramwise_cfg", {}).setdefault("custom_keys", {})
     keys["head"] = {"lr_mult": HEAD_LR_MULT}
     config["train_dataloader"]["batch_size"] = BATCH_SIZE
-    _scale_model(config["model"])
-    _scale_uda(config["uda"])
+    profiles_networks.scale_network(config["model"], partial(_pixels, share))
+    _scale_uda(config["uda"], share)
+
+
+def _pixels(share: Fraction, size: Any) -> Any:
+    """A number of the paper's pixels, or several, as the profile's."""
+    return round(size * share) if isinstance(size, int) else tuple(round(s * share) for s in size)
 
 
 def _walk(value: Any, change: Callable[[dict[str, Any]], None]) -> Any:
@@ -232,11 +248,11 @@ def _walk(value: Any, change: Callable[[dict[str, Any]], None]) -> Any:
     return value
 
 
-def _scale_data(item: dict[str, Any]) -> None:
+def _scale_data(share: Fraction, item: dict[str, Any]) -> None:
     kind = item.get("type")
-    if kind == "DarkZurich":
+    if kind in MISSING:
         raise UserError(
-            "The miniworld has no Dark Zurich.", fix="Train this config with --profile paper."
+            f"The miniworld has no {MISSING[kind]}.", fix="Train this config with --profile paper."
         )
     if kind in DATA_ROOTS:
         item["data_root"] = DATA_ROOTS[kind]
@@ -245,7 +261,9 @@ def _scale_data(item: dict[str, Any]) -> None:
     elif kind in ("ResizeFields", "Resize") and "scale" in item:
         item["scale"] = IMAGE_SIZE
     elif kind in ("CropFields", "RandomCrop"):
-        item["crop_size"] = CROP
+        item["crop_size"] = _pixels(share, item["crop_size"])
+    if item.get("sync_crop_size"):
+        item["sync_crop_size"] = _pixels(share, item["sync_crop_size"])
     if item.get("rare_class_sampling"):
         item["rare_class_sampling"] |= {
             "min_pixels": RCS_MIN_PIXELS,
@@ -272,29 +290,7 @@ def _scale_loaders(config: dict[str, Any]) -> None:
             loader.pop("prefetch_factor", None)
 
 
-def _scale_model(model: dict[str, Any]) -> None:
-    model["backbone"] = deepcopy(BACKBONE)
-    model.pop("neck", None)
-    model.pop("auxiliary_head", None)
-    if "data_preprocessor" in model:
-        model["data_preprocessor"]["size"] = CROP
-    head = model["decode_head"]
-    decoder = head.get("single_scale_head", head["type"])
-    if decoder == "DLV2Head":
-        head |= deepcopy(DLV2_HEAD)
-        model["backbone"] |= DLV2_STRIDES
-    else:
-        head |= deepcopy(DAFORMER_HEAD)
-    if head["type"] == "HRDAHead":
-        head["attention_embed_dim"] = HEAD_CHANNELS
-    if "hr_crop_size" in model:
-        model["hr_crop_size"] = HR_CROP
-    test = model.get("test_cfg") or {}
-    if test.get("mode") == "slide":
-        test |= {"crop_size": CROP, "stride": SLIDE_STRIDE}
-
-
-def _scale_uda(uda: dict[str, Any]) -> None:
+def _scale_uda(uda: dict[str, Any], share: Fraction) -> None:
     if uda["type"] in ("Supervised", "Retraining"):
         return
     uda |= {"alpha": ALPHA, "pseudo_threshold": PSEUDO_THRESHOLD, "target_start": TARGET_START}
@@ -302,7 +298,9 @@ def _scale_uda(uda: dict[str, Any]) -> None:
     if any(uda.get(key) for key in rows):
         uda |= rows
     if uda.get("masking"):
-        uda["masking"]["block_size"] = MASK_BLOCK
+        # MASK_BLOCK is twice the share of the image: the miniature networks' cells are as large
+        # as the papers'.
+        uda["masking"]["block_size"] = _pixels(2 * share, uda["masking"]["block_size"])
     if uda.get("depth"):
         depth = uda["depth"]
         source = Path(depth["bank"]).name.partition("_")[0]  # gta_mic, synthia_hrda, ...

@@ -125,7 +125,7 @@ def as_json(experiment: Experiment, rows: Sequence[RowResult], profile: str) -> 
 
 
 def _row_json(row: RowResult, metrics: Sequence[str], profile: str) -> dict[str, Any]:
-    reported = row.row.reported if profile == "paper" else None
+    reported = row.row.shown if profile == "paper" else None
     return {
         "number": row.number,
         "label": row.row.label,

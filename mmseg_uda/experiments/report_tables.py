@@ -120,7 +120,7 @@ def main_table(experiment: Experiment, rows: Sequence[RowResult], published: boo
                 value = reported(row, metric)
                 cells.append(UNKNOWN if value is None else f"{value:g}")
         if published:
-            cells.append(row.row.reported.origin if row.row.reported else UNKNOWN)
+            cells.append(row.row.shown.origin if row.row.shown else UNKNOWN)
         lines.append(cells)
     return Table(head, lines)
 
@@ -238,7 +238,7 @@ def text(value: Mean | None) -> str:
 
 def reported(row: RowResult, metric: str) -> float | None:
     """The published value."""
-    return row.row.reported.values.get(metric) if row.row.reported else None
+    return row.row.shown.values.get(metric) if row.row.shown else None
 
 
 def has_metric(rows: Sequence[RowResult], metric: str) -> bool:

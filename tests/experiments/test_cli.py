@@ -220,7 +220,7 @@ def test_a_config_file_trains_as_a_table_of_one_row(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message", "fix"),
     [
-        (("--exp", "7"), "no experiment 7", "90, 91, 92, 93, 94"),
+        (("--exp", "9"), "no experiment 9", "90, 91, 92, 93, 94"),
         (("--exp", "90", "--rows", "9"), "no row 9", "1 to 6"),
         (("--exp", "90", "--rows", "all"), "'all' is no number", "--rows 1 3-4"),
         (("--config", "configs/nowhere.py"), "no config configs/nowhere.py", "configs/"),

@@ -14,6 +14,11 @@ SIZES = {  # width, height
     "cityscapes": (2048, 1024),
     "acdc": (1920, 1080),
 }
+# Rows of the hosts' tables whose data no other table has: crops inside crops, the oracle, and
+# Cityscapes as source, also of itself.
+HOSTS = {42: [1], 43: [7], 49: [1], 85: [1]}
+PAPERS = ("DAFormer", "HRDA", "MIC")
+ALONE = {43: {"target"}}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,8 @@ def test_every_papers_pipeline(tables, tmp_path, full_size_data, monkeypatch):
     others = ("SRHA", "DynAlign")  # test_unseen_configs.py, test_aligned_dataset.py
     adaptation = [table for table in tables if table.paper not in others]
     for experiment in adaptation:
-        for one in plan(experiment, experiment.jobs(seeds=[0]), Options(work_dir=tmp_path)):
+        rows = HOSTS.get(experiment.id, []) if experiment.paper in PAPERS else None
+        for one in plan(experiment, experiment.jobs(rows, [0]), Options(work_dir=tmp_path)):
             config = Config(one.resolved)
             text = repr((config.train_dataloader.dataset, config.val_dataloader.dataset))
             if text in seen:  # rows share data
@@ -42,14 +48,15 @@ def test_every_papers_pipeline(tables, tmp_path, full_size_data, monkeypatch):
             seen.add(text)
             crop = tuple(config.model.data_preprocessor.size)
             pair = DATASETS.build(config.train_dataloader.dataset)[(0, 0)]
-            assert set(pair) == {"source", "target"}
+            assert set(pair) == {"source", "target"} - ALONE.get(experiment.id, set())
             for domain in pair.values():
                 assert all(a <= b for a, b in zip(domain["inputs"].shape[1:], crop, strict=True))
             source = pair["source"]["data_samples"]
             assert source.gt_sem_seg.shape == pair["source"]["inputs"].shape[1:]
-            assert ("valid_mask" in pair["target"]["data_samples"]) == (
-                "crop_pseudo_margins" in config.train_dataloader.dataset.target
-            )
+            if "target" in pair:
+                assert ("valid_mask" in pair["target"]["data_samples"]) == (
+                    "crop_pseudo_margins" in config.train_dataloader.dataset.target
+                )
             frame = DATASETS.build(config.val_dataloader.dataset)[0]
             # Labels stay at native resolution.
             native = SIZES["acdc" if "ACDC" in text else "cityscapes"]

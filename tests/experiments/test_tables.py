@@ -161,8 +161,8 @@ def test_a_scaled_mean_over_16_classes_is_right_only_without_the_missing_ones(ta
 
 
 def test_unknown_ids_and_rows_are_answered(tables):
-    with pytest.raises(UserError, match="no experiment 7") as error:
-        find_experiment(tables, 7)
+    with pytest.raises(UserError, match="no experiment 9") as error:
+        find_experiment(tables, 9)
     assert "90, 91, 92, 93, 94" in error.value.fix
     with pytest.raises(UserError, match="no row 9") as error:
         find_experiment(tables, 90).jobs(rows=[1, 9])

@@ -14,7 +14,17 @@ COUNTS = {
     "segformer_mitb3": (44_072_128, 3_164_947),
     "segformer_mitb4": (60_842_688, 3_164_947),
     "segformer_mitb5": (81_443_008, 3_164_947),
+    "segformer_r101v1c": (42_519_392, 5_327_635),
+    "upernet_mitb5": (81_443_008, 29_644_307),  # published as 29.6 M
+    "upernet_ch256_mitb5": (81_443_008, 8_334_099),  # 8.3 M
     "dlv2red_r101v1c": (42_519_392, 700_454),
+    # published with a classifier of 2.05 M: 27.5 M, 48.3 M, 70.2 M
+    "dlv2red_s50": (25_434_240, 700_454),
+    "dlv2red_s101": (46_226_016, 700_454),
+    "dlv2red_s200": (68_152_544, 700_454),
+    # 25.0 M and 44.2 M with it
+    "dlv2red_x50-32": (22_979_904, 700_454),
+    "dlv2red_x101-32": (42_128_704, 700_454),
     "hrda1_daformer_sepaspp_mitb5": (81_443_008, 4_242_982),
 }
 
@@ -73,6 +83,32 @@ def test_decoders_have_the_published_layers(name):
     assert {type(m) for m in norms} <= {torch.nn.BatchNorm2d}
     with_dropout = {m.dropout_ratio for m in inner if getattr(m, "dropout", None) is not None}
     assert with_dropout == (set() if "deeplab" in name or "dlv2" in name else {0.1})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["da_nodbn_r101v1c", "isa_nodbn_r101v1c", "dlv3p_nodbn_r101v1c", "sfa_dlv3p_nodbn_mitb5-del"],
+)
+def test_decoders_without_batch_norm(name):
+    model = published(name)
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    assert not any(isinstance(m, norms) for m in model.decode_head.modules())
+    assert not model.with_auxiliary_head
+    if model.with_neck:
+        maps = [torch.rand(2, c, 32 // s, 32 // s) for c, s in ((64, 1), (128, 2), (320, 4))]
+        maps.append(torch.rand(2, 512, 4, 4))
+        with torch.no_grad():
+            assert model.neck(maps)[3].shape == (2, 512, 16, 16)  # 1/8 of the image, as a ResNet's
+
+
+@pytest.mark.parametrize("depth", [50, 101, 200])
+def test_resnests_keep_an_eighth(depth):
+    net = published(f"dlv2red_s{depth}").backbone
+    assert (net.depth, net.radix, net.reduction_factor, net.avg_down_stride) == (depth, 2, 4, True)
+    assert net.stem[0].out_channels == (32 if depth == 50 else 64)
+    assert tuple(net.strides) == (1, 2, 1, 1) and tuple(net.dilations) == (1, 1, 2, 4)
+    with torch.device("meta"):
+        assert [m.shape[-1] for m in net(torch.empty(2, 3, 64, 64))] == [16, 8, 8, 8]
 
 
 def test_encoders_have_the_published_layers():

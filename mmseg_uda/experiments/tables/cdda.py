@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from mmseg_uda.experiments.grid import Base, Experiment, Reported, Row
+from mmseg_uda.experiments.tables import published
 
 GTA_DAFORMER, SYNTHIA_DAFORMER = "cdda/gta2cs_cdda_daformer", "cdda/synthia2cs_cdda_daformer"
 GTA_HRDA, SYNTHIA_HRDA = "cdda/gtaHR2csHR_cdda_hrda", "cdda/synthiaHR2csHR_cdda_hrda"
@@ -18,30 +19,10 @@ NO_CDDA_HR = {"uda.depth": None, TARGET: Base("domains/cityscapes", "target_city
 REWEIGHT, REPLACE = "uda.depth.reweight", "uda.depth.replace_source"
 GUIDE = "uda.depth.guidance"
 
-CLASSES = (
-    ("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign")
-    + ("vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train")
-    + ("motorcycle", "bicycle")
-)
-SYNTHIA_CLASSES = tuple(c for c in CLASSES if c not in ("terrain", "truck", "train"))
-
-
-def published(ious: str, origin: str, means: dict[str, float]) -> Reported:
-    """Numbers of CDDA's figure: the IoU of each class in its order, and means as printed."""
-    values = [float(text) for text in ious.split()]
-    classes = CLASSES if len(values) == len(CLASSES) else SYNTHIA_CLASSES
-    per_class = {f"IoU.{name}": iou for name, iou in zip(classes, values, strict=True)}
-    return Reported({**means, **per_class}, origin)
-
-
-def last_of_3(ious: str, **means: float) -> Reported:
-    """Numbers of a host."""
-    return published(ious, "last checkpoint, mean of 3 seeds", means)
-
 
 def best_of_40(ious: str, **means: float) -> Reported:
     """Numbers of a host with CDDA."""
-    return published(ious, "best of 40 checkpoints, 1 seed", means)
+    return published.per_class(ious, "best of 40 checkpoints, 1 seed", **means)
 
 
 CDDA_NOTES = (
@@ -65,12 +46,7 @@ CDDA_TABLES = (
                 "DAFormer",
                 SYNTHIA_DAFORMER,
                 NO_CDDA,
-                last_of_3(
-                    "84.5 40.7 88.4 41.5 6.5 50.0 55.0 54.6 "
-                    "86.0 89.8 73.2 48.2 87.2 53.2 53.9 61.7",
-                    mIoU_16=60.9,
-                    mIoU_13=67.4,
-                ),
+                published.SYNTHIA_DAFORMER,
             ),
             Row(
                 "DAFormer + CDDA",
@@ -86,12 +62,7 @@ CDDA_TABLES = (
                 "HRDA",
                 SYNTHIA_HRDA,
                 NO_CDDA_HR,
-                last_of_3(
-                    "85.2 47.7 88.8 49.5 4.8 57.2 65.7 60.9 "
-                    "85.3 92.9 79.4 52.8 89.0 64.7 63.9 64.9",
-                    mIoU_16=65.8,
-                    mIoU_13=72.4,
-                ),
+                published.SYNTHIA_HRDA,
             ),
             Row(
                 "HRDA + CDDA",
@@ -107,12 +78,7 @@ CDDA_TABLES = (
                 "MIC",
                 SYNTHIA_MIC,
                 NO_CDDA_HR,
-                last_of_3(
-                    "86.6 50.5 89.3 47.9 7.8 59.4 66.7 63.4 "
-                    "87.1 94.6 81.0 58.9 90.1 61.9 67.1 64.3",
-                    mIoU_16=67.3,
-                    mIoU_13=74.0,
-                ),
+                published.SYNTHIA_MIC,
             ),
             Row(
                 "MIC + CDDA",
@@ -143,11 +109,7 @@ CDDA_TABLES = (
                 "DAFormer",
                 GTA_DAFORMER,
                 NO_CDDA,
-                last_of_3(
-                    "95.7 70.2 89.4 53.5 48.1 49.6 55.8 59.4 89.9 47.9 92.5 "
-                    "72.2 44.7 92.3 74.5 78.2 65.1 55.9 61.8",
-                    mIoU=68.3,
-                ),
+                published.GTA_DAFORMER,
             ),
             Row(
                 "DAFormer + CDDA",
@@ -162,11 +124,7 @@ CDDA_TABLES = (
                 "HRDA",
                 GTA_HRDA,
                 NO_CDDA_HR,
-                last_of_3(
-                    "96.4 74.4 91.0 61.6 51.5 57.1 63.9 69.3 91.3 48.4 94.2 "
-                    "79.0 52.9 93.9 84.1 85.7 75.9 63.9 67.5",
-                    mIoU=73.8,
-                ),
+                published.GTA_HRDA,
             ),
             Row(
                 "HRDA + CDDA",
@@ -181,11 +139,7 @@ CDDA_TABLES = (
                 "MIC",
                 GTA_MIC,
                 NO_CDDA_HR,
-                last_of_3(
-                    "97.4 80.1 91.7 61.2 56.9 59.7 66.0 71.3 91.7 51.4 94.3 "
-                    "79.8 56.1 94.6 85.4 90.3 80.4 64.5 68.5",
-                    mIoU=75.9,
-                ),
+                published.GTA_MIC,
             ),
             Row(
                 "MIC + CDDA",

@@ -35,6 +35,16 @@ DOWNLOADS = {
     "resnet101_v1c": (
         "https://download.openmmlab.com/pretrain/third_party/resnet101_v1c-e67eebb6.pth"
     ),
+    **{
+        name: f"https://download.openmmlab.com/pretrain/third_party/{file}.pth"
+        for name, file in (
+            ("resnext50_32x4d", "resnext50-32x4d-0ab1a123"),
+            ("resnext101_32x4d", "resnext101_32x4d-a5af3160"),
+            ("resnest50", "resnest50_d2-7497a55b"),
+            ("resnest101", "resnest101_d2-f3b931b2"),
+            ("resnest200", "resnest200_d2-ca88e41f"),
+        )
+    },
     # torchvision's first weights, not the later ones of another recipe
     "resnet50_imagenet1k_v1": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
     "resnet101_imagenet1k_v1": "https://download.pytorch.org/models/resnet101-63fe2227.pth",

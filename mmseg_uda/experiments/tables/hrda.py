@@ -1,0 +1,149 @@
+"""HRDA's tables: context and detail.
+
+Hoyer et al., ECCV 2022; arXiv 2204.13132. Dark Zurich and ACDC: TPAMI 2023 (arXiv 2304.13615).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmseg_uda.experiments.grid import Base, Experiment, Row
+from mmseg_uda.experiments.tables import published
+from mmseg_uda.experiments.tables.daformer import DAFORMER, DATA, SERVER_NOTE, labelled
+
+HRDA = "hrda/gtaHR2csHR_hrda"
+PLAIN = {"model": Base("networks/daformer_sepaspp_mitb5", "model")}
+MARGINS = [30, 240, 30, 30]  # of the image, as for HRDA; DAFormer cuts rows off the crop
+HALF = {"uda": Base("recipes/default", "hrda"), f"{DATA}.target.crop_pseudo_margins": MARGINS}
+
+
+def window(size: int) -> dict[str, Any]:
+    """Predictions in windows of a size that overlap by half, and no padding of smaller crops."""
+    return {
+        "model.data_preprocessor.size": (size, size),
+        "model.test_cfg": {
+            "mode": "slide",
+            "batched_slide": True,
+            "crop_size": (size, size),
+            "stride": (size // 2, size // 2),
+        },
+    }
+
+
+def crop(size: int) -> dict[str, Any]:
+    """Training on a part of the crop, at one place in both images."""
+    return {f"{DATA}.sync_crop_size": (size, size), **window(size)}
+
+
+def oracle(resolution: str, size: int) -> Row:
+    """Cityscapes alone."""
+    changes = {**PLAIN, **labelled("cityscapes", f"source_cityscapesCAug{resolution}")}
+    changes |= {f"{DATA}.source.pipeline.3.crop_size": (size, size), **window(size)}
+    config = HRDA if resolution else DAFORMER
+    return Row(f"{RESOLUTIONS[resolution]}, crop {size}", config, changes)
+
+
+def adapted(resolution: str, size: int) -> Row:
+    """DAFormer on crops of a size."""
+    inner = size < (1024 if resolution else 512)
+    where = crop(size) if inner else window(size)
+    changes = {**PLAIN, **({} if resolution else HALF), **where}
+    config = HRDA if resolution else DAFORMER
+    return Row(f"{RESOLUTIONS[resolution]}, crop {size}", config, changes)
+
+
+RESOLUTIONS = {"": "half resolution", "HR": "full resolution"}
+CROPS = (*(("", size) for size in (128, 256, 384, 512)), *(("HR", s) for s in (256, 512, 768)))
+DETAIL = "model.hr_crop_size"
+LAMBDA = "model.decode_head.hr_loss_weight"
+NO_OVERLAP = {"model.hr_slide_overlapping": False}
+FIXED = {"model.decode_head.fixed_attention": 0.5}
+# Where the context crop is no larger than the detail crop, both scales are supervised alike.
+NO_CONTEXT = {
+    **crop(512),
+    "model.decode_head.lr_loss_weight": 0.1,
+    "model.feature_scale": "all",
+}
+
+
+def ablation(label: str, **changes: Any) -> Row:
+    """HRDA with other settings, ``__`` in place of dots of ``model``."""
+    return Row(label, HRDA, {f"model.{k.replace('__', '.')}": v for k, v in changes.items()})
+
+
+ABLATIONS = (
+    Row("context crop 512", HRDA, NO_CONTEXT),
+    Row("context crop 768", HRDA, crop(768)),
+    ablation("detail crop 256", hr_crop_size=(256, 256)),
+    ablation("detail crop 384", hr_crop_size=(384, 384)),
+    Row("context crop 768, detail crop 384", HRDA, {**crop(768), DETAIL: (384, 384)}),
+    Row(
+        "detail crop 256 at the context's resolution",
+        DAFORMER,
+        {
+            "model": Base("networks/hrda1_daformer_sepaspp_mitb5", "model"),
+            **HALF,
+            **window(512),
+            DETAIL: (256, 256),
+            "model.scales": [1, 1],
+            "model.feature_scale": 1,
+        },
+    ),
+    ablation("detail crop without detail", blur_hr_crop=True),
+    Row("fixed fusion, no overlap, λ_d 0", HRDA, {LAMBDA: 0, **FIXED, **NO_OVERLAP}),
+    Row("no overlap, λ_d 0", HRDA, {LAMBDA: 0, **NO_OVERLAP}),
+    Row("λ_d 0", HRDA, {LAMBDA: 0}),
+    *(Row(f"λ_d {value}", HRDA, {LAMBDA: value}) for value in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
+    *(
+        Row(f"context scale {scale}, crop 512", HRDA, {**NO_CONTEXT, "model.scales": [1, scale]})
+        for scale in (0.25, 0.75)
+    ),
+)
+
+HRDA_TABLES = (
+    Experiment(
+        id=40,
+        paper="HRDA",
+        table="Table 1",
+        title="GTA and SYNTHIA → Cityscapes: HRDA",
+        rows=(
+            Row("GTA", HRDA, reported=published.GTA_HRDA),
+            Row("SYNTHIA", "hrda/synHR2csHR_hrda", reported=published.SYNTHIA_HRDA),
+        ),
+        metrics=("mIoU", "mIoU_16", "mIoU_13"),
+    ),
+    Experiment(
+        id=42,
+        paper="HRDA",
+        table="Figure 4, left",
+        title="GTA → Cityscapes: DAFormer on crops of other sizes at both resolutions",
+        rows=tuple(adapted(resolution, size) for resolution, size in CROPS),
+    ),
+    Experiment(
+        id=43,
+        paper="HRDA",
+        table="Figure 4, right",
+        title="Cityscapes alone: DAFormer's network on crops of other sizes at both resolutions",
+        rows=tuple(oracle(resolution, size) for resolution, size in CROPS),
+    ),
+    Experiment(
+        id=44,
+        paper="HRDA",
+        table="Tables 3-7, S1",
+        title="GTA → Cityscapes: HRDA's parts",
+        rows=ABLATIONS,
+        notes=("The complete method: experiment 40, row 1.",),
+    ),
+    Experiment(
+        id=49,
+        paper="HRDA",
+        table="extension",
+        title="Cityscapes → ACDC and Dark Zurich: HRDA",
+        rows=(
+            Row("ACDC", "hrda/csHR2acdcHR_hrda", reported=published.on_the_server(68.0)),
+            Row("Dark Zurich", "hrda/csHR2dzurHR_hrda", reported=published.on_the_server(55.9)),
+        ),
+        metrics=("mIoU", published.TEST),
+        notes=(SERVER_NOTE,),
+    ),
+)

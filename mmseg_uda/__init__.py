@@ -4,4 +4,14 @@ Importing this package stays light: neither torch nor mmengine is loaded, so tha
 experiments takes no time. ``mmseg_uda.register_all`` registers every class.
 """
 
+import warnings
+
 __version__ = "0.1.0"
+
+# Advice that is nobody's fault here: to install mmcv's compiled operators, which nothing uses, and
+# to give two classes one channel, where pseudo-labels and class weights need a channel each.
+for _advice in (
+    "Fail to import ``MultiScaleDeformableAttention``",
+    "For binary segmentation, we suggest using",
+):
+    warnings.filterwarnings("ignore", message=_advice)

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,8 +34,6 @@ def run_tool(main: Callable[[], int | None]) -> None:
 
     That is a user's mistake, and what the machine refuses: files, disks, memory.
     """
-    # mmcv's advice to install its compiled operators; nothing here uses them.
-    warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
     logging.Handler.handleError = _tell_once  # type: ignore
     status: int | None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ import mmengine.runner
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed, is_main_process
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner.loops import IterBasedTrainLoop
 from mmseg.registry import LOOPS, MODELS, RUNNERS
@@ -126,6 +128,12 @@ class AdaptationRunner(mmengine.runner.Runner):
         if self.distributed and not is_distributed():
             join_processes(self.launcher, env_cfg.get("dist_cfg", {}))
         super().setup_env(env_cfg)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """mmengine's, without its advice about a class that only mmengine uses."""
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(_is_news)
+        return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to the device; with several processes, wrap a trainer as ours.
@@ -309,6 +317,11 @@ class TrainLoop(IterBasedTrainLoop):
         if isinstance(trainer, Trainer):
             trainer.before_training(self.dataloader.dataset)
         return super().run()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that mmengine's hooks and checkpoints use mmengine's deprecated ``FileClient``."""
+    return "will be deprecated" not in record.getMessage()
 
 
 def configure_threads() -> None:

@@ -35,6 +35,8 @@ class MultiTargetIoU(BaseMetric):
         UserError: As ``StreamingIoU``, or the data set is no ``MultiTargetDataset``.
     """
 
+    default_prefix = ""  # names as they are; without one mmengine warns
+
     def __init__(
         self,
         taxonomy: str = "cityscapes19",

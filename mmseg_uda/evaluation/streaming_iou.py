@@ -47,6 +47,8 @@ class StreamingIoU(BaseMetric):
         UserError: format_only without output_dir; labels or predictions outside the taxonomy.
     """
 
+    default_prefix = ""  # names as they are; without one mmengine warns
+
     def __init__(
         self,
         taxonomy: str = "cityscapes19",

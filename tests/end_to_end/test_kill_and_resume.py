@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def test_kill_and_resume(world, job, tmp_path, label):
     command = ["tools/train.py", config, "--resume", "--work-dir"]
     done = world.python(*command, whole)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert warnings_in(done) == []
     if "CDDA" in label:
         assert_matched(world, whole)
 
@@ -90,6 +92,7 @@ def test_kill_and_resume(world, job, tmp_path, label):
 
     again = world.python(*command, killed)
     assert again.returncode == 0, again.stderr[-3000:]
+    assert warnings_in(again) == []
     expected, found = (
         torch.load(folder / "iter_10.pth", weights_only=True)["state_dict"]
         for folder in (whole, killed)
@@ -98,6 +101,13 @@ def test_kill_and_resume(world, job, tmp_path, label):
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
     evaluations = [json.loads((f / "evaluations.json").read_text()) for f in (whole, killed)]
     assert evaluations[0] == evaluations[1] and [e["iter"] for e in evaluations[0]] == [10]
+
+
+def warnings_in(run):
+    """Whatever a user might take for one; these runs do nothing unusual."""
+    lines = (run.stdout + run.stderr).splitlines()
+    found = [line for line in lines if re.search(r"\bwarn|deprecated", line, re.IGNORECASE)]
+    return [line for line in found if "Build settings" not in line]  # of torch, CXX_FLAGS
 
 
 def assert_matched(world, folder):

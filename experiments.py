@@ -12,6 +12,7 @@ from mmseg_uda.experiments.tables.hrda import HRDA_TABLES
 from mmseg_uda.experiments.tables.mic import MIC_TABLES
 from mmseg_uda.experiments.tables.srha import SRHA_TABLES
 from mmseg_uda.experiments.tables.ssda import SSDA_TABLES
+from mmseg_uda.experiments.tables.vfm import VFM_TABLES
 
 EXPERIMENTS = (
     *DAFORMER_TABLES,  # 1-8, 100, 101: networks and training strategies
@@ -22,4 +23,5 @@ EXPERIMENTS = (
     *SSDA_TABLES,  # 411, 412: dynamic subdomains
     *SRHA_TABLES,  # 500-504: domain generalization
     *DYNALIGN_TABLES,  # 600-605: other taxonomies
+    *VFM_TABLES,  # 700-706: foundation-model backbones
 )

@@ -16,7 +16,12 @@ from typing import Any
 
 from mmseg_uda.cfg_options import TOP_LEVEL
 from mmseg_uda.errors import UserError
-from mmseg_uda.experiments import profiles_dynalign, profiles_networks, profiles_srha
+from mmseg_uda.experiments import (
+    profiles_dynalign,
+    profiles_networks,
+    profiles_srha,
+    profiles_vfm,
+)
 from mmseg_uda.experiments.grid import Base, Experiment, Row
 from mmseg_uda.experiments.naming import DATA_SETS, HALF_WIDTH, domain
 
@@ -153,12 +158,12 @@ def mini_experiment(experiment: Experiment) -> Experiment:
     source-only configs also distort colours, which helps a lot where domains differ in colour as
     much as here; that baseline is a row of its own.
     """
-    if experiment.rows[0].name:  # not of the lineage: its tables bring baselines of their own
-        return replace(experiment, seeds=SEEDS)
     left = [row for row in experiment.rows if _is_missing(row)]
     rows = [row for row in experiment.rows if row not in left]
     stems = {row.stem for row in rows}
-    for row in (*experiment.references, *_baselines(rows)):
+    # Tables that are not of the lineage name their jobs, and bring baselines of their own.
+    own = bool(experiment.rows[0].name)
+    for row in (*experiment.references, *([] if own else _baselines(rows))):
         if row.stem not in stems and not _is_missing(row):
             rows.append(row)
             stems.add(row.stem)
@@ -171,8 +176,10 @@ def mini_experiment(experiment: Experiment) -> Experiment:
 
 def _is_missing(row: Row) -> bool:
     """Whether the miniworld lacks a data set of a row."""
-    parts = row.resolved.get("train_dataloader", {}).get("dataset", {})
-    named = [part.get("type") for part in parts.values() if isinstance(part, Mapping)]
+    config = row.resolved
+    parts = list(config.get("train_dataloader", {}).get("dataset", {}).values())
+    parts.append(config.get("val_dataloader", {}).get("dataset"))
+    named = [part.get("type") for part in parts if isinstance(part, Mapping)]
     return not {*MISSING}.isdisjoint(named)
 
 
@@ -222,12 +229,16 @@ def _scale_adaptation(config: dict[str, Any], share: Fraction) -> None:
     if train["max_iters"] > ITERATIONS:  # else it is a start-up test
         train |= {"max_iters": ITERATIONS, "val_interval": VALIDATE_EVERY}
     config["param_scheduler"] = [_scale_schedule(s) for s in config["param_scheduler"]]
-    wrapper = config["optim_wrapper"]
-    wrapper["optimizer"]["lr"] = LEARNING_RATE
-    keys = wrapper.setdefault("paramwise_cfg", {}).setdefault("custom_keys", {})
-    keys["head"] = {"lr_mult": HEAD_LR_MULT}
     config["train_dataloader"]["batch_size"] = BATCH_SIZE
-    profiles_networks.scale_network(config["model"], partial(_pixels, share))
+    wrapper = config["optim_wrapper"]
+    if profiles_vfm.is_plain_vit(config):
+        profiles_vfm.scale_optimizer(wrapper)
+        profiles_vfm.scale_network(config["model"], partial(_pixels, share))
+    else:
+        wrapper["optimizer"]["lr"] = LEARNING_RATE
+        keys = wrapper.setdefault("paramwise_cfg", {}).setdefault("custom_keys", {})
+        keys["head"] = {"lr_mult": HEAD_LR_MULT}
+        profiles_networks.scale_network(config["model"], partial(_pixels, share))
     _scale_uda(config["uda"], share)
 
 
@@ -270,6 +281,7 @@ def _scale_data(share: Fraction, item: dict[str, Any]) -> None:
             "min_crop_ratio": RCS_MIN_CROP_RATIO,
         }
     profiles_srha.scale_item(item)
+    profiles_vfm.scale_item(item)
 
 
 def _scale_schedule(scheduler: dict[str, Any]) -> dict[str, Any]:
@@ -278,6 +290,8 @@ def _scale_schedule(scheduler: dict[str, Any]) -> dict[str, Any]:
         for key in ("begin", "end")
         if key in scheduler
     }
+    if scheduler["type"] == "WarmupLinear":
+        return profiles_vfm.scale_schedule(scheduler, WARM_UP, ITERATIONS)
     return {**scheduler, **scaled}
 
 

@@ -46,6 +46,8 @@ def build(config, device, alone):
     config.model.backbone.init_cfg = None
     if config.model.backbone.type == "MiT":
         config.model.backbone.num_layers = (1, 1, 1, 1)
+    elif config.model.backbone.type == "TimmViT" and device == "meta":
+        config.model.backbone.arch_options = dict(depth=1)
     with torch.device(device):
         return MODELS.build(config.model if alone else wrap_model(config).model)
 

@@ -46,17 +46,22 @@ def test_every_papers_pipeline(tables, tmp_path, full_size_data, monkeypatch):
             if text in seen:  # rows share data
                 continue
             seen.add(text)
+            if "DarkZurich" in text:  # its frames are not rendered
+                continue
             crop = tuple(config.model.data_preprocessor.size)
             pair = DATASETS.build(config.train_dataloader.dataset)[(0, 0)]
-            assert set(pair) == {"source", "target"} - ALONE.get(experiment.id, set())
+            alone = ALONE.get(experiment.id, set())
+            if experiment.paper == "VFM-UDA" and "only" in one.job.row.label:
+                alone = {"target"}
+            assert set(pair) == {"source", "target"} - alone
             for domain in pair.values():
                 assert all(a <= b for a, b in zip(domain["inputs"].shape[1:], crop, strict=True))
             source = pair["source"]["data_samples"]
             assert source.gt_sem_seg.shape == pair["source"]["inputs"].shape[1:]
             if "target" in pair:
-                assert ("valid_mask" in pair["target"]["data_samples"]) == (
-                    "crop_pseudo_margins" in config.train_dataloader.dataset.target
-                )
+                target = config.train_dataloader.dataset.target
+                margins = "crop_pseudo_margins" in target or "shares" in target.pipeline[1]
+                assert ("valid_mask" in pair["target"]["data_samples"]) == margins
             frame = DATASETS.build(config.val_dataloader.dataset)[0]
             # Labels stay at native resolution.
             native = SIZES["acdc" if "ACDC" in text else "cityscapes"]

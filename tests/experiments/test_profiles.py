@@ -121,6 +121,8 @@ def test_every_table_runs_on_the_miniworld(tables, tmp_path):
     for experiment in map(options.table, adaptation):
         for one in plan(experiment, experiment.jobs(), options):
             assert one.resolved["train_cfg"]["max_iters"] == profiles.ITERATIONS
+        if experiment.rows[0].name:  # brings baselines of its own
+            continue
         assert one.resolved["uda"]["type"] == "Supervised"
 
 

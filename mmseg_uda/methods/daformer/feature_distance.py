@@ -13,7 +13,8 @@ from torch import Tensor
 from mmseg_uda.engine.options import Options
 from mmseg_uda.engine.records import SourceBatch
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.views import SegmentorOutput, backbone_features
+from mmseg_uda.models.backbones import TimmViT
+from mmseg_uda.models.views import SegmentorOutput, backbone_features, resize_nearest
 from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.frozen import FrozenNetwork, guard_weights, remember_weights
 from mmseg_uda.self_training.registry import COMPONENTS
@@ -67,6 +68,34 @@ def masked_distance(features: Tensor, reference: Tensor, mask: Tensor) -> Tensor
     distance = torch.linalg.vector_norm(features.float() - reference.float(), dim=1)
     selected = mask.to(distance.dtype)
     return (distance * selected).sum() / selected.sum().clamp(min=1)
+
+
+def fit_label(segmentor: Any, label: Tensor, size: Sequence[int]) -> tuple[Tensor, int]:
+    """A label whose sides are a whole multiple of a map's, and the multiple.
+
+    A plain transformer resizes the image to whole patches, and so the label (nearest), as VFM-UDA
+    does; elsewhere the label is as it is.
+
+    Args:
+        segmentor: The network that made the map.
+        label: (B, H, W).
+        size: Height and width of the map.
+
+    Raises:
+        UserError: A cell of a resized image is no whole number of pixels.
+    """
+    backbone = getattr(segmentor, "backbone", None)
+    if isinstance(backbone, TimmViT):
+        rows, columns = backbone.grid_size(*label.shape[-2:])
+        patch = backbone.patch_size
+        label = resize_nearest(label, (rows * patch, columns * patch))
+        if any(side % cells for side, cells in zip(label.shape[-2:], size, strict=True)):
+            raise UserError(
+                f"uda.feature_distance: the last map has {size[0]}x{size[1]} cells, which are no "
+                f"whole pixels of the encoder's input, {label.shape[-2]}x{label.shape[-1]}.",
+                "Use a decoder of one map, or a crop with an even number of patches.",
+            )
+    return label, label.shape[-1] // size[-1]
 
 
 @dataclass(frozen=True)
@@ -138,7 +167,7 @@ class FeatureDistance(Component):
                     self.reference.network, source.image, view.scale, view.box
                 )[-1]
             label = source.label if view.box is None else view.box.crop(source.label)
-            factor = label.shape[-1] // reference.shape[-1]
+            label, factor = fit_label(self.reference.network, label, reference.shape[-2:])
             cells = downscale_label(
                 label, factor, self.options.min_ratio, host.num_classes, host.ignore_index
             )

@@ -4,10 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
+from mmseg.registry import MODELS
 from torch import nn
+from vfm import vfm_uda_network
 
 from mmseg_uda.engine.records import Normalization, SourceBatch
+from mmseg_uda.errors import UserError
 from mmseg_uda.methods.daformer import FeatureDistance, downscale_label, masked_distance
+from mmseg_uda.methods.daformer.feature_distance import fit_label
 from mmseg_uda.models.views import FeatureView, SegmentorOutput
 
 LABEL = torch.tensor([[[0, 0, 1, 1], [0, 1, 1, 1], [2, 2, 255, 255], [2, 255, 255, 0]]])
@@ -109,3 +114,14 @@ def test_loss_without_a_cell_of_the_classes():
     loss, gradient = source_losses([[[1.0, 1.0]] * 2] * 2, label=torch.zeros_like(LABEL))
     assert loss == 0.0
     assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def test_labels_are_resized_as_a_plain_transformer_resizes_images():
+    label = torch.arange(64 * 64).view(1, 64, 64)
+    model = MODELS.build(ConfigDict(vfm_uda_network(8, 2, 2)))
+    fitted, factor = fit_label(model, label, (5, 5))  # 64 pixels become 70
+    assert fitted.shape == (1, 70, 70) and factor == 14
+    rows = (torch.arange(70) * 64 / 70).long()
+    assert torch.equal(fitted[0], label[0][rows][:, rows])
+    with pytest.raises(UserError, match="3x3 cells"):
+        fit_label(model, label, (3, 3))

@@ -1,0 +1,60 @@
+"""The miniworld profile of plain vision transformers: one tiny network for all of them.
+
+Like ``profiles``: everything that is changed stands in the constants. The number of patches is
+what an input of 1.1 times the crop gives, as published. Nothing can be concluded from this profile
+about the foundation models, whose weights it does not have: its network starts from random ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
+
+# --- What is scaled ---
+
+ARCH = "vit_small_patch14_dinov2"
+SIZE = {"embed_dim": 48, "depth": 4, "num_heads": 3, "img_size": 140, "init_values": 1.0}
+LEARNING_RATE = 1e-3  # of the whole network; published: 1.4e-4, the encoder a tenth
+SHORT_SIDE = 128  # 1440 or 1024
+
+
+def is_plain_vit(config: Mapping[str, Any]) -> bool:
+    """Whether a resolved config trains a plain vision transformer."""
+    return config.get("model", {}).get("backbone", {}).get("type") == "TimmViT"
+
+
+def scale_item(item: dict[str, Any]) -> None:
+    """Scales one dict of a data config in place."""
+    if item.get("type") == "ResizeFields" and item.get("short_side"):
+        item["short_side"] = SHORT_SIDE
+
+
+def scale_schedule(scheduler: dict[str, Any], warm_up: int, iterations: int) -> dict[str, Any]:
+    """Returns VFM-UDA's curve over fewer steps."""
+    return {**scheduler, "warmup": warm_up, "total": iterations}
+
+
+def scale_optimizer(wrapper: dict[str, Any]) -> None:
+    """One rate for the whole network, which starts from random weights; layer decay stays."""
+    wrapper["optimizer"]["lr"] = LEARNING_RATE
+    wrapper["paramwise_cfg"]["layer_decay"]["multiplier"] = 1.0
+
+
+def scale_network(model: dict[str, Any], scaled: Callable[[Any], Any]) -> None:
+    """Takes the tiny encoder and narrows the decoder, in place.
+
+    Args:
+        model: Config of a segmentor.
+        scaled: Pixels of the paper's images, a number or several, to pixels of the profile's.
+    """
+    backbone, head, width = model["backbone"], model["decode_head"], SIZE["embed_dim"]
+    backbone |= {"arch": ARCH, "arch_options": deepcopy(SIZE), "init_cfg": None}
+    model["data_preprocessor"]["size"] = scaled(model["data_preprocessor"]["size"])
+    if model.get("neck"):
+        model["neck"]["in_channels"] = width
+    many = not isinstance(head["in_channels"], int)
+    head["in_channels"] = [width] * len(head["in_channels"]) if many else width
+    if model["test_cfg"]["mode"] == "slide":
+        test = model["test_cfg"]
+        test |= {key: scaled(test[key]) for key in ("crop_size", "stride")}

@@ -1,4 +1,5 @@
-# demo: experiment 90 on the miniworld. test: the test-suite. lint: style and types.
+# demo: experiment 90 on the miniworld. test: the test-suite. test-gpu: what only a GPU shows.
+# lint: style and types.
 # Each of them first installs into .venv what is not there yet.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ STAMP := $(VENV)/.installed
 TEST_JOBS ?= 2
 TEST_ARGS ?=
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test test-gpu lint format install clean
 
 demo: install
 	$(BIN)/python tools/make_miniworld.py --out data/miniworld
@@ -18,6 +19,10 @@ demo: install
 test: install
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(TEST_ARGS)
+
+test-gpu: install
+	$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("There is no GPU")'
+	$(BIN)/python -m pytest -m gpu -rs $(TEST_ARGS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
     python tools/benchmark.py configs/daformer/A.py configs/mic/B.py --encoder b0 --crop 256 256
     python tools/benchmark.py configs/daformer/A.py --variants fp32 bf16 bf16+compile low-memory
+    python tools/benchmark.py configs/daformer/A.py --simulate   # waits for a GPU, without one
     python tools/benchmark.py cdda --threads 2   # histogram and search, beside the plain formulas
     python tools/benchmark.py ssda --threads 2   # truncated CRF loss, beside unfolded windows
     python tools/benchmark.py srha --threads 2   # operations on regions, beside loops over them
@@ -43,6 +44,11 @@ def parse_args() -> argparse.Namespace:
         "channels-last fused foreach low-memory (default: as the config says)",
     )
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="the same as one variant")
+    parser.add_argument(
+        "--simulate",
+        action="store_true",
+        help="count how often the host would wait for a GPU in a step, on a simulated one",
+    )
     parser.add_argument("--steps", type=int, default=5, help="measured steps")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
     parser.add_argument("--batch-size", type=int, help="images per domain (default: the config's)")
@@ -68,8 +74,7 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
     import torch
     from mmengine.logging import MMLogger
 
-    from mmseg_uda.benchmarks.step import apply_variant, crop_of, measure, scale_config
-    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.benchmarks.step import crop_of, measure
     from mmseg_uda.errors import UserError
 
     # Initialisation writes a paragraph per parameter; warnings (no compiler) shall be seen.
@@ -78,11 +83,7 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
         torch.set_num_threads(args.threads)
     cuda = torch.cuda.is_available() if args.device is None else args.device == "cuda"
     try:
-        cfg = load_config(path, args.cfg_options)
-        cfg = scale_config(cfg, tuple(args.crop) if args.crop else None, args.encoder)
-        if variant is not None:
-            cfg = apply_variant(cfg, variant, PRESETS)
-        batch_size = args.batch_size or cfg.train_dataloader.batch_size
+        cfg, batch_size = read_config(args, path, variant)
         cost = measure(cfg, batch_size, args.steps, args.warm_up, "cuda" if cuda else "cpu")
     except UserError as error:
         results.put(dict(user_error=str(error)))
@@ -106,6 +107,40 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
             torch=torch.__version__,
         )
     )
+
+
+def read_config(args: argparse.Namespace, path: str, variant: str | None) -> tuple[Any, int]:
+    """The config as the command line changes it, and the images per domain."""
+    from mmseg_uda.benchmarks.step import apply_variant, scale_config
+    from mmseg_uda.engine.config_file import load_config
+
+    cfg = load_config(path, args.cfg_options)
+    cfg = scale_config(cfg, tuple(args.crop) if args.crop else None, args.encoder)
+    if variant is not None:
+        cfg = apply_variant(cfg, variant, PRESETS)
+    return cfg, args.batch_size or cfg.train_dataloader.batch_size
+
+
+def simulate(args: argparse.Namespace, variants: list[str | None]) -> int:
+    """Print the host's waits per step; 1 if a config has more than its components declare."""
+    from mmengine.logging import MMLogger
+
+    from mmseg_uda.benchmarks.simulation import count_waits
+
+    MMLogger.get_instance("benchmark", log_level="WARNING")
+    over = False
+    for variant in variants:
+        for path in args.configs:
+            waits = count_waits(*read_config(args, path, variant))
+            name = f"{Path(path).stem} ({variant})" if variant else Path(path).stem
+            print(
+                f"{name}: the host waits {waits.count} times per step for the GPU "
+                f"(declared: {waits.budget}); optimizer: {waits.optimizer}"
+            )
+            for place, count in waits.places.items():
+                print(f"  {count} x {place}")
+            over |= waits.count > waits.budget
+    return int(over)
 
 
 def measure_loader(args: argparse.Namespace, path: str, _: str | None, results: Any) -> None:
@@ -199,6 +234,8 @@ def main() -> int:
     args = parse_args()
     deadline = None if args.minutes is None else time.monotonic() + 60 * args.minutes
     variants: list[str | None] = list(args.variants or [args.amp])
+    if args.simulate:
+        return simulate(args, variants)
     # The ways of the first kind for all configs come first, should the time not suffice.
     pairs = [(path, variant) for variant in variants for path in args.configs]
     results: list[dict] = []

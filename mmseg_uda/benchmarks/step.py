@@ -131,6 +131,32 @@ def random_batch(crop: Sequence[int], batch_size: int, classes: int, with_target
     return dict(source=part(), target=part()) if with_target else dict(source=part())
 
 
+class TrainingStep:
+    """What a config's training step is made of, with random weights and images.
+
+    Args:
+        cfg: Config with ``model``, ``uda``, ``optim_wrapper`` and perhaps ``execution``.
+    """
+
+    def __init__(self, cfg: Config) -> None:
+        init_default_scope("mmseg")
+        self.crop = crop_of(cfg)
+        self.with_target = MODELS.get(cfg.uda.type).needs_target
+        cfg = wrap_model(cfg)
+        self._optimizer = cfg.optim_wrapper.to_dict()
+        self.trainer = MODELS.build(cfg.model)
+        self.trainer.init_weights()
+
+    def on(self, device: torch.device | str) -> tuple[Any, Any]:
+        """The trainer on a device, in training mode, and its optimizer wrapper."""
+        trainer = self.trainer.to(device).train()
+        return trainer, _optim_wrapper(dict(self._optimizer), trainer)
+
+    def batch(self, batch_size: int) -> dict:
+        """A collated batch with ``batch_size`` images per domain."""
+        return random_batch(self.crop, batch_size, self.trainer.num_classes, self.with_target)
+
+
 def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str) -> StepCost:
     """Build a config's trainer and time its steps.
 
@@ -141,18 +167,12 @@ def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str)
         warm_up: Steps before them, at least 1.
         device: ``cpu`` or ``cuda``.
     """
-    init_default_scope("mmseg")
     where = torch.device(device)
     torch.backends.cudnn.benchmark = bool(cfg.get("env_cfg", {}).get("cudnn_benchmark"))
     memory = PeakMemory(where)
-    with_target = MODELS.get(cfg.uda.type).needs_target
-    crop = crop_of(cfg)
-    cfg = wrap_model(cfg)
-    trainer = MODELS.build(cfg.model)
-    trainer.init_weights()
-    trainer = trainer.to(where).train()
-    optim_wrapper = _optim_wrapper(cfg.optim_wrapper.to_dict(), trainer)
-    batch = random_batch(crop, batch_size, trainer.num_classes, with_target)
+    step = TrainingStep(cfg)
+    trainer, optim_wrapper = step.on(where)
+    batch = step.batch(batch_size)
 
     start = time.perf_counter()
     trainer.train_step(batch, optim_wrapper)
@@ -170,7 +190,7 @@ def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str)
     wait(where)
     seconds = (time.perf_counter() - start) / steps
     phases = {name: total / steps for name, total in timer.seconds.items()}
-    return StepCost(seconds, first, phases, memory.peak_bytes(), _kernels(optim_wrapper.optimizer))
+    return StepCost(seconds, first, phases, memory.peak_bytes(), kernels(optim_wrapper.optimizer))
 
 
 def _optim_wrapper(config: dict, trainer: Any) -> Any:
@@ -181,7 +201,8 @@ def _optim_wrapper(config: dict, trainer: Any) -> Any:
     )(trainer)
 
 
-def _kernels(optimizer: torch.optim.Optimizer) -> str:
+def kernels(optimizer: torch.optim.Optimizer) -> str:
+    """Which implementation of an optimizer runs: ``fused``, ``foreach`` or ``default``."""
     chosen: Mapping[str, Any] = optimizer.defaults
     return next((name for name in ("fused", "foreach") if chosen.get(name)), "default")
 

@@ -126,8 +126,8 @@ class Component(nn.Module):
 
     Components run in ascending ``order``. What must survive a resume is kept in buffers, what a
     later stage of the same step needs in ``ctx.notes[self]``. A stage that edits a record returns
-    a new one. Stages must not wait for the device; a component may declare at most one wait per
-    step in its docstring.
+    a new one. Stages must not wait for the device; a component may declare one wait per step
+    (``host_waits``).
 
     In a run of several processes each runs the step on batches of its own; gradients are
     averaged without a component's help, also those of a loss that occurs in some processes only.
@@ -138,6 +138,8 @@ class Component(nn.Module):
     #: feature distance 0, relabelling 10, depth 20, subdomains 30, masking 40. Components
     #: registered elsewhere run between the built-in ones unless they say otherwise.
     order: ClassVar[int] = 35
+    #: How often the host may wait for the device in a step, once the first steps are over.
+    host_waits: ClassVar[int] = 0
     #: Names of further per-pixel maps that the batches must carry, by domain.
     source_fields: ClassVar[tuple[str, ...]] = ()
     target_fields: ClassVar[tuple[str, ...]] = ()

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.benchmarks.memory import PeakMemory
+from mmseg_uda.benchmarks.simulation import count_waits
 from mmseg_uda.benchmarks.step import VARIANTS, apply_variant, measure, scale_config
 from mmseg_uda.engine import wrap_model
 from mmseg_uda.engine.execution import Execution
@@ -40,6 +41,11 @@ def test_phases_sum_up_to_the_step(tmp_path):
     assert expected <= cost.phases.keys()
     assert all(seconds > 0 for seconds in cost.phases.values())
     assert cost.first_seconds > 0 and cost.optimizer == "default"
+
+
+def test_waits_of_a_step_are_counted_without_a_gpu(tmp_path):
+    found = count_waits(config(tmp_path), batch_size=2)
+    assert (found.count, found.budget, found.optimizer) == (0, 0, "fused")
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")

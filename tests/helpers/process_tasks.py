@@ -38,9 +38,11 @@ class OneBoxDetector(Detector):
         pass
 
     def detect(self, images, prompts, background=()):
-        logits = torch.full((len(images), 1, len(prompts)), -30.0)
+        logits = torch.full((len(images), 1, len(prompts)), -30.0, device=images.device)
         logits[..., prompts.index("truck")] = get_rank()
-        return logits, torch.tensor([0.4, 0.4, 0.6, 0.6]).expand(len(images), 1, 4)
+        corners = torch.full((len(images), 1, 4), 0.4, device=images.device)
+        corners[..., 2:] = 0.6
+        return logits, corners
 
 
 @CROP_CLASSIFIERS.register_module()
@@ -54,7 +56,7 @@ class AgreeingClassifier(CropClassifier):
         pass
 
     def logit_scale(self, device):
-        return torch.tensor(1.0)
+        return torch.ones((), device=device)
 
     def encode_text(self, prompts, device):
         raise NotImplementedError
@@ -62,7 +64,7 @@ class AgreeingClassifier(CropClassifier):
     encode_image = encode_text
 
     def classify(self, images, prompts, boxes=None, index=None):
-        logits = torch.zeros(len(boxes), len(prompts))
+        logits = torch.zeros(len(boxes), len(prompts), device=boxes.device)
         logits[:, prompts.index("truck")] = 20.0
         return logits
 

@@ -75,3 +75,22 @@ def write_open_clip(folder):
         json.dumps({"model_cfg": config, "preprocess_cfg": settings})
     )
     return folder
+
+
+def write_owl(folder, kind="owlvit"):
+    """A detector of the transformers library, ``owlvit`` or ``owlv2``, in an existing folder."""
+    import transformers
+
+    vocab = save_tokenizer(folder, 16)
+    text = tower(vocab_size=vocab, max_position_embeddings=16, eos_token_id=vocab - 1)
+    vision = tower(image_size=64, patch_size=16)
+    prefix = "OwlViT" if kind == "owlvit" else "Owlv2"
+    config = getattr(transformers, f"{prefix}Config")(
+        text_config=text, vision_config=vision, projection_dim=32
+    )
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{prefix}ForObjectDetection")(config)
+    for parameter in model.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    return folder

@@ -68,6 +68,7 @@ class DepthSimilarity(Component):
 
     Options = DepthOptions
     order = 20
+    host_waits = 1
     target_fields = (FIELD,)
 
     def __init__(self, **options: Any) -> None:

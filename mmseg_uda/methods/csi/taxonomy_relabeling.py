@@ -54,6 +54,7 @@ class TaxonomyRelabeling(Component):
 
     Options = RelabelOptions
     order = 10
+    host_waits = 1
     summed = ("counts", "relabelled")
     smallest = ("first_seen",)
 

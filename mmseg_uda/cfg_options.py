@@ -27,7 +27,7 @@ TESTING_KEYS = (
     *("mode", "crop_size", "stride", "average"),
     *("batched_slide", "batch_pixels", "hrda_out"),
 )
-OPEN_MMLAB = ("mmseg", "mmcv", "mmdet")
+OPEN_MMLAB = ("mmseg", "mmcv", "mmdet", "mmengine", "torch")
 # Without mmdetection these are empty classes that know no option.
 NEED_MMDET = ("MaskFormerHead", "Mask2FormerHead")
 
@@ -236,7 +236,7 @@ def config_mistake(error: Exception) -> UserError | None:
 
 def unknown_type(error: KeyError) -> UserError | None:
     """The ``type`` in a config that no imported module registers, None for another error."""
-    found = re.match(r"(\S+) is not in the \S+ registry", str(error.args[0] if error.args else ""))
+    found = re.match(r"(\S+) is not in the .+? registry", str(error.args[0] if error.args else ""))
     if found is None:
         return None
     known: set[str] = set()
@@ -252,7 +252,7 @@ def unknown_type(error: KeyError) -> UserError | None:
 
 
 def failed_construction(error: Exception) -> UserError | None:
-    """The error of a class of OpenMMLab's that could not be built from its config, in short.
+    """The error of a class of a library that could not be built from its config, in short.
 
     These classes assert what they need of their options and of other libraries. None where the
     error has another origin.

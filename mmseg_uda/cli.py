@@ -75,7 +75,8 @@ def readable(error: Exception) -> UserError | None:
     """Returns what the user has to know about an error; None for a fault of the program."""
     if isinstance(error, UserError):
         return error
-    return config_mistake(error) or silent_process(error) or explain(error)
+    # The system first: a constructor that finds no memory or disk has no wrong options.
+    return explain(error) or config_mistake(error) or silent_process(error)
 
 
 def report_error(error: UserError) -> int:

@@ -1,10 +1,15 @@
 """Options of the command line that fit no config end in one message with the nearest key."""
 
 import argparse
+import errno
+import os
 
+import fixed_run  # noqa: F401
 import pytest
+import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmengine.hooks import LoggerHook
+from mmseg.registry import DATA_SAMPLERS, HOOKS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS
 
 from mmseg_uda.cfg_options import add_config_flag, arguments, merge_options, parse_options
 from mmseg_uda.cli import run_tool
@@ -150,6 +155,16 @@ def test_a_misspelled_key_of_a_network_is_told_with_its_class(capsys):
     assert "Did you mean num_classes?" in message
 
 
+def test_a_full_disk_is_no_matter_of_options(capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runs/log")
+
+    monkeypatch.setattr(LoggerHook, "__init__", full)
+    with pytest.raises(SystemExit):
+        run_tool(lambda: HOOKS.build(dict(type="LoggerHook")))
+    assert "No space left to write /runs/log" in capsys.readouterr().err
+
+
 def test_a_mistake_of_the_code_keeps_its_traceback():
     def broken():
         raise TypeError("f() got an unexpected keyword argument 'x'")
@@ -175,3 +190,33 @@ def test_a_misspelled_key_of_a_loader_is_told_before_the_data_is_looked_for():
             dict(batch_sise=1, dataset=dict(type="GTA", data_root="absent"))
         )
     assert "batch_size" in caught.value.fix
+
+
+def test_options_of_workers_are_nothing_to_a_loader_without():
+    loader = dict(batch_size=1, num_workers=0, persistent_workers=True, prefetch_factor=4)
+    loader.update(dataset=dict(type="FixedBatches"), sampler=dict(type="DefaultSampler"))
+    assert AdaptationRunner.build_dataloader(loader).num_workers == 0
+
+
+@pytest.mark.parametrize(
+    "registry, config, told",
+    [
+        (DATA_SAMPLERS, dict(type="DefaultSampIer"), "Did you mean DefaultSampler?"),
+        (PARAM_SCHEDULERS, dict(type="PolyLr"), "Did you mean PolyLR?"),
+        (HOOKS, dict(type="LoggerHook", interval="often"), "LoggerHook cannot be built"),
+        (
+            OPTIMIZERS,
+            dict(type="AdamW", params=[torch.zeros(1)], betas=(1, 2)),
+            "AdamW cannot be built from its config: Invalid beta",
+        ),
+        (
+            OPTIMIZERS,
+            dict(type="SGD", params=[torch.zeros(1)], momentum="much"),
+            "SGD cannot be built from its config",
+        ),
+    ],
+)
+def test_whatever_mmengine_and_torch_do_not_take_is_one_message(capsys, registry, config, told):
+    with pytest.raises(SystemExit) as ended:
+        run_tool(lambda: registry.build(config))
+    assert ended.value.code == 2 and told in capsys.readouterr().err

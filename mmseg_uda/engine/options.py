@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -33,19 +35,39 @@ def check_options(cls: type, config: Mapping[str, Any], where: str) -> None:
             )
 
 
+def _is_number(value: Any) -> bool:
+    right = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return right and math.isfinite(value)
+
+
+# By the type that a field is annotated with: what it may be, and how that is called.
+KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "int": (lambda value: _is_number(value) and value == int(value), "a whole number"),
+    "float": (_is_number, "a number"),
+    "bool": (lambda value: value in (True, False), "True or False"),
+    "str": (lambda value: isinstance(value, str), "a text"),
+}
+
+
 @dataclass(frozen=True)
 class Options:
     """Base of the options of a component, a trainer or a group inside them.
 
     A subclass is a frozen dataclass with a default and a docstring for every field; where a
-    default deviates from the published code, the docstring says so. What cannot work is refused
-    in :meth:`check`.
+    default deviates from the published code, the docstring says so. Values of another type than a
+    number's, a text's or a switch's field are refused, and in :meth:`check` what cannot work.
     """
 
     #: Where the options stand in a config, for messages.
     KEY: ClassVar[str] = "uda"
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            kind = getattr(field.type, "__name__", str(field.type))
+            right, expected = KINDS.get(kind.removesuffix(" | None"), (None, ""))
+            value = getattr(self, field.name)
+            if right is not None and not (kind.endswith("None") and value is None):
+                self.require(field.name, right(value), expected)
         self.check()
 
     def check(self) -> None:

@@ -44,6 +44,9 @@ from mmseg_uda.loader import PATIENCE_SECONDS, StopWaiting, kill_workers, read_p
 from mmseg_uda.models.weights import read_checkpoint
 from mmseg_uda.run_files import read_evaluations
 
+# Options of a loader that are about its workers.
+OF_WORKERS = ("persistent_workers", "prefetch_factor")
+
 
 def wrap_model(cfg: Config) -> Config:
     """Put ``cfg.model`` inside the trainer that ``cfg.uda`` describes.
@@ -189,6 +192,9 @@ class AdaptationRunner(mmengine.runner.Runner):
             check_options(DataLoader, loader_keys, "dataloader")
             patience = read_patience(dataloader)
             dataloader = {**dataloader, "timeout": 0}
+            if not dataloader.get("num_workers"):  # torch refuses what is about workers then
+                for key in OF_WORKERS:
+                    dataloader.pop(key, None)
         loader = mmengine.runner.Runner.build_dataloader(dataloader, *args, **kwargs)
         if loader.num_workers:
             loader.worker_init_fn = partial(quiet_worker, loader.worker_init_fn)

@@ -15,7 +15,7 @@ from mmseg_uda.engine.runner import AdaptationRunner
 from mmseg_uda.engine.tta import Augmentations, with_augmentations
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import warnings_of
-from mmseg_uda.inspection import inspect_test_files
+from mmseg_uda.inspection import check_shape, inspect_test_files
 from mmseg_uda.models.weights import load_segmentor_weights
 
 # What a config holds for training only.
@@ -80,6 +80,7 @@ def test_checkpoint(
             what they are taken for.
     """
     cfg = test_config(cfg)
+    warnings_of(check_shape(cfg))
     if (format_only or test_split) and out_dir is None:
         raise UserError("Nothing would be written.", "Give --out DIR.")
     if targets is not None:

@@ -85,10 +85,10 @@ def check_keys(configs: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def check_config_keys(config: Mapping[str, Any]) -> None:
-    """Checks the keys of ``uda`` and ``alignment`` of one config; see :func:`check_keys`.
+    """Checks ``uda`` and ``alignment`` of one config; see :func:`check_keys`.
 
     Raises:
-        UserError: A key is unknown; names the nearest known key.
+        UserError: A key is unknown, with the nearest known key; or a value is of no use.
     """
     from inspect import signature
 
@@ -106,7 +106,11 @@ def check_config_keys(config: Mapping[str, Any]) -> None:
         AlignmentSettings.create(config["alignment"], "config").build_options()
     elif config.get("uda"):
         trainer = wrap_model(Config(dict(config))).model
-        own = signature(MODELS.get(trainer["type"])).parameters
+        cls = MODELS.get(trainer["type"])
+        own = signature(cls).parameters
+        options = getattr(cls, "Options", None)
+        if options is not None:
+            options(**{key: trainer[key] for key in options.names() if key in trainer})
         build_components({k: v for k, v in trainer.items() if k not in {"type", *own}}, own)
 
 

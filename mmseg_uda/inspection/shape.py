@@ -1,4 +1,4 @@
-"""Is every part of a config of the type that its readers expect?"""
+"""Is every part of a config of the type that its readers expect, and every number in its range?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmseg_uda.findings import Finding, Level
+
+from .numbers import wrong_numbers
 
 AREA = "config"
 DICTS = (
@@ -19,7 +21,7 @@ SAMPLINGS = ("rare_class_sampling", "class_uniform_sampling")
 
 
 def check_shape(config: Mapping[str, Any]) -> list[Finding]:
-    """Returns a problem for each part that is no dict, no list or no text where one is needed.
+    """Returns a problem for each part that is no dict, list, text or number where one is needed.
 
     Whatever else reads a config may count on the rest.
     """
@@ -46,6 +48,7 @@ def _misshapen(config: Mapping[str, Any]) -> Iterator[Fault]:
         settings = config.get(loader)
         if isinstance(settings, Mapping):
             yield from _data_set(f"{loader}.dataset", settings.get("dataset"))
+    yield from wrong_numbers(config)
 
 
 def _data_set(key: str, item: Any) -> Iterator[Fault]:

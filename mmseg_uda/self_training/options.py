@@ -112,3 +112,8 @@ class SelfTrainingOptions(Options):
         read_group(AugmentationOptions, self.augmentation)
         if self.weak_jitter is not None:
             read_group(WeakJitterOptions, self.weak_jitter)
+        for name in ("alpha", "jitter_probability", "jitter_strength", "blur_probability"):
+            self.require(name, 0 <= getattr(self, name) <= 1, "a number from 0 to 1")
+        crop = ("pseudo_weight_ignore_top", "pseudo_weight_ignore_bottom")
+        for name in ("pseudo_threshold", "target_start", *crop):
+            self.require(name, getattr(self, name) >= 0, "0 or more")

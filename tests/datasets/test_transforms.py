@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmseg.registry import TRANSFORMS
 from PIL import Image
 from tiny_data import write_image, write_label, write_palette_label
 
@@ -288,3 +289,21 @@ def test_a_label_on_its_side_without_a_mark_in_the_image_is_refused(tmp_path):
     )
     with pytest.raises(UserError, match=r"l\.png has 20x30 pixels, its image has 30x20"):
         LoadTrainIds().transform(results)
+
+
+@pytest.mark.parametrize(
+    "transform, name",
+    [
+        ("CropFields", "crop_size"),
+        ("RandomScaleCrop", "crop_size"),
+        ("ResizeFields", "scale"),
+        ("ResizeToScore", "size"),
+        ("CenterCropPad", "size"),
+    ],
+)
+def test_sizes_of_no_picture(transform, name):
+    for value in ([0, 0], (64, -1), 64, "64x64", (64,), (8.5, 8), [True, 8], None):
+        if value is None and transform.startswith("Resize"):  # by another option
+            continue
+        with pytest.raises(UserError, match=f"{transform}: {name}=.* is no size"):
+            TRANSFORMS.build({"type": transform, name: value})

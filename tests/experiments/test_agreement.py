@@ -81,6 +81,8 @@ CONFIGS = {
     "class weights": {"model__decode_head__loss_decode": WEIGHTED},
     "rare classes": {"train_dataloader__dataset__rare_class_sampling": dict(min_pixels=9999)},
     "sampling that is a text": {"train_dataloader__dataset__rare_class_sampling": "rcs"},
+    "empty batches": {"train_dataloader__batch_size": 0},
+    "fewer workers than none": {"val_dataloader__num_workers": -1},
 }
 
 
@@ -140,6 +142,10 @@ class TestOnlyTheDoctorTries:
     def test_a_misspelt_key_of_the_trainer(self, place):
         _, doctor = place.both(uda__alfa=0.9)
         assert [level for level, _ in doctor] == ["problem"] and "alfa" in doctor[0][1]
+
+    def test_a_number_of_the_trainer(self, place):
+        _, doctor = place.both(uda__alpha=2)
+        assert [level for level, _ in doctor] == ["problem"] and "uda.alpha=2" in doctor[0][1]
 
     def test_a_transform_that_fails(self, place):
         crop = dict(type="CropFields", crop_size=(8, 8), cat_max_ratio="much")

@@ -86,7 +86,9 @@ def test_decisions_and_losses_are_float32(name):
     train(trainer, wrapper, 1)
     seen, images = Precisions(), []
     forward = trainer.forward_student
-    trainer.forward_student = lambda image, *a: images.append(image.dtype) or forward(image, *a)
+    trainer.forward_student = lambda image, *a, **k: (
+        images.append(image.dtype) or forward(image, *a, **k)
+    )
     with seen:
         trainer.train_step(random_batch(1, size=SIZE), wrapper)
     assert torch.bfloat16 in seen.outputs["conv2d"]  # mixed precision is at work

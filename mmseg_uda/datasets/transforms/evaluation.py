@@ -12,6 +12,7 @@ from mmseg.registry import TRANSFORMS
 
 from mmseg_uda.errors import UserError
 
+from .geometry import two_sides
 from .resampling import nearest_part, resized_part
 
 
@@ -32,7 +33,7 @@ class ResizeToScore(BaseTransform):
             raise UserError(
                 "ResizeToScore needs size or height, and not both.", "for Mapillary: height=1536"
             )
-        self.size = None if size is None else tuple(size)
+        self.size = None if size is None else two_sides("ResizeToScore", "size", size)
         self.height = height
 
     def transform(self, results: dict) -> dict:
@@ -71,7 +72,7 @@ class CenterCropPad(BaseTransform):
     def __init__(
         self, size: tuple[int, int], legacy: bool = False, ignore_index: int = 255
     ) -> None:
-        self.size = tuple(size)
+        self.size = two_sides("CenterCropPad", "size", size)
         self.legacy = legacy
         self.ignore_index = ignore_index
 

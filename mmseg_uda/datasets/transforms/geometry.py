@@ -5,6 +5,8 @@ Randomness comes from numpy's global state, which ``DomainPairDataset`` sets per
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -47,7 +49,7 @@ class ResizeFields(BaseTransform):
                 "ResizeFields needs a scale or a short_side, and not both.",
                 fix="scale=(2048, 1024), or short_side=1024",
             )
-        self.scale = None if scale is None else tuple(scale)
+        self.scale = None if scale is None else two_sides("ResizeFields", "scale", scale)
         self.keep_ratio = keep_ratio
         self.short_side = short_side
         self.factor = tuple(factor)
@@ -100,7 +102,7 @@ class CropFields(BaseTransform):
     def __init__(
         self, crop_size: tuple[int, int], cat_max_ratio: float = 1.0, ignore_index: int = 255
     ) -> None:
-        self.crop_size = tuple(crop_size)
+        self.crop_size = two_sides("CropFields", "crop_size", crop_size)
         self.cat_max_ratio = cat_max_ratio
         self.ignore_index = ignore_index
 
@@ -160,6 +162,23 @@ class FlipFields(BaseTransform):
             for key in ["img", *results.get("seg_fields", [])]:
                 results[key] = np.ascontiguousarray(results[key][:, ::-1])
         return results
+
+
+def two_sides(transform: str, name: str, value: Any) -> tuple[int, int]:
+    """Returns an option that is the size of a picture, two whole numbers of at least one pixel.
+
+    Raises:
+        UserError: It is something else.
+    """
+    sides = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(sides) != 2 or not all(
+        isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side > 0
+        for side in sides
+    ):
+        raise UserError(
+            f"{transform}: {name}={value!r} is no size in pixels.", f"for example {name}=(512, 512)"
+        )
+    return sides
 
 
 def crop(array: np.ndarray, box: CropBox) -> np.ndarray:

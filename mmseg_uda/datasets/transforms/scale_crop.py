@@ -8,6 +8,7 @@ from mmseg.registry import TRANSFORMS
 
 from mmseg_uda.errors import UserError
 
+from .geometry import two_sides
 from .resampling import nearest_part, resized_part
 
 
@@ -37,7 +38,7 @@ class RandomScaleCrop(BaseTransform):
             raise UserError(
                 f"RandomScaleCrop: scale={scale} is no range.", "published: scale=(0.5, 2.0)"
             )
-        self.crop_size = tuple(crop_size)
+        self.crop_size = two_sides("RandomScaleCrop", "crop_size", crop_size)
         self.scale = (scale[0], scale[1])
         self.ignore_index = ignore_index
 

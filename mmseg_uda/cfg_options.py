@@ -88,19 +88,20 @@ def parse_options(
         if not found or not all(key.split(".")):
             raise UserError(
                 f"{flag} {option!r} is no KEY=VALUE.",
-                f"Write for example {example}, or in quotes '{QUOTED}'.",
+                fix=f"Write for example {example}, or in quotes '{QUOTED}'.",
             )
         try:
             value = parse_value(text)
         except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{flag} {option[:LONGEST]!r} cannot be read: {error}.",
-                f"Write values as in the config file, and quotes around the whole: '{QUOTED}'.",
+                fix=f"Write values as in the config file, and quotes around the whole: '{QUOTED}'.",
             ) from error
         if key in values and repr(values[key]) != repr(value):
             raise UserError(
                 f"{flag} gives {key} two values, {values[key]!r} and {value!r}.",
-                f"Leave one of them out. A dict needs quotes, or the shell splits it: '{QUOTED}'.",
+                fix="Leave one of them out. A dict needs quotes, or the shell splits it: "
+                f"'{QUOTED}'.",
             )
         values[key] = value
     return values
@@ -130,7 +131,7 @@ def merge_options(
         if first not in config and first not in TOP_LEVEL:
             raise UserError(
                 f"{flag} {key}: the config {path} has no {first!r}, and nothing reads it.",
-                nearest(first, [*config, *TOP_LEVEL]) or "Keys are those of the config file.",
+                fix=nearest(first, [*config, *TOP_LEVEL]) or "Keys are those of the config file.",
             )
     for key, value in values.items():
         node: Any = config
@@ -142,7 +143,7 @@ def merge_options(
         except (LookupError, TypeError) as error:
             raise UserError(
                 f"{flag} {key} does not fit the config {path}: {error.args[0]}.",
-                f"Give {'.'.join(parts[:-1])} as a whole." if parts[1:] else None,
+                fix=f"Give {'.'.join(parts[:-1])} as a whole." if parts[1:] else None,
             ) from error
 
 
@@ -220,7 +221,7 @@ def unknown_argument(error: TypeError) -> UserError | None:
     known = sorted(arguments(cls))
     return UserError(
         f"{key!r} in a config of type {cls.__name__!r} is no option of it.",
-        f"{nearest(key, known)}Known: {', '.join(known)}.",
+        fix=f"{nearest(key, known)}Known: {', '.join(known)}.",
     )
 
 
@@ -247,7 +248,8 @@ def unknown_type(error: KeyError) -> UserError | None:
             registry = registry.parent
     return UserError(
         f"type={found[1]!r} in the config is registered by no module.",
-        f"{nearest(found[1], known)}Own classes belong into a module that custom_imports names.",
+        fix=f"{nearest(found[1], known)}Own classes belong into a module that custom_imports "
+        "names.",
     )
 
 
@@ -268,7 +270,7 @@ def failed_construction(error: Exception) -> UserError | None:
         fix = "Use type='TorchMask2FormerHead', which needs no further library."
     elif isinstance(error, ImportError) or "install" in str(error):
         fix = f"Install what it names, or use another type than {name!r}."
-    return UserError(f"{name} cannot be built from its config: {reason}", fix)
+    return UserError(f"{name} cannot be built from its config: {reason}", fix=fix)
 
 
 def _in_construction(error: Exception) -> Iterator[tuple[type, Mapping[str, Any]]]:

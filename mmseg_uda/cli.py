@@ -179,7 +179,8 @@ def run_name(config: str | Path) -> str:
         raise UserError(
             f"The config {str(config)[:200]!r} has a name from which none can be made for the "
             "folder of its runs.",
-            f"Rename it: printable characters, {LONGEST_NAME} bytes at most, and not dots alone.",
+            fix=f"Rename it: printable characters, {LONGEST_NAME} bytes at most, and not dots "
+            "alone.",
         )
     return name
 

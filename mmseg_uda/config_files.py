@@ -49,7 +49,7 @@ def find_config(name: str | Path) -> Path:
             if why_no_file(path) is None:
                 return path
     require_file(name, f"There is no config {str(name)[:200]}.", _nearest(Path(name)))
-    raise UserError(f"{str(name)[:200]} cannot be read.", _nearest(Path(name)))
+    raise UserError(f"{str(name)[:200]} cannot be read.", fix=_nearest(Path(name)))
 
 
 def _nearest(wanted: Path) -> str:
@@ -87,7 +87,7 @@ def read_config(name: str | Path, import_modules: bool = True) -> Config:
     if os.path.splitext(path)[1] not in ENDINGS:  # of "..py" there is none, as mmengine sees it
         raise UserError(
             f"The config {str(name)[:200]!r} has no ending that tells its format.",
-            f"Rename it to NAME.py; {', '.join(ENDINGS[1:])} and {JSON} are read, too.",
+            fix=f"Rename it to NAME.py; {', '.join(ENDINGS[1:])} and {JSON} are read, too.",
         )
     try:
         config = Config.fromfile(str(path), import_custom_modules=import_modules)
@@ -100,7 +100,7 @@ def read_config(name: str | Path, import_modules: bool = True) -> Config:
                 raise refused from error
         raise UserError(
             f"{path} cannot be read as a config: {type(error).__name__}: {error}",
-            "Correct the file; python tools/doctor.py CONFIG checks it.",
+            fix="Correct the file; python tools/doctor.py CONFIG checks it.",
         ) from error
     ours = (base for base in config_chain(path) if base.is_relative_to(BASES))
     helpers = {key for base in ours for key in assigned_names(base)} - TOP_LEVEL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 REQUEUE_STATUS = 75
@@ -28,13 +28,14 @@ class UserError(Exception):
     Command-line tools print it without a traceback and exit with its ``status``, 2.
 
     Args:
-        message: What is wrong; names the file or the config key.
-        fix: What to do about it.
+        message: What is wrong, in sentences with full stops; names the file or the config key. Only
+            the text of another program and a list may end without one.
+        fix: What to do about it, likewise; a command to copy stands at the end without a full stop.
     """
 
     status = 2
 
-    def __init__(self, message: str, fix: str | None = None) -> None:
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
         if message.startswith("Caught UserError in DataLoader worker"):
             # torch raises a worker's error anew, with the worker's traceback as its message.
             message = message.rpartition("mmseg_uda.errors.UserError: ")[2].strip()
@@ -78,6 +79,23 @@ class Interrupted(SystemExit):
         super().__init__(REQUEUE_STATUS)
 
 
+def require_choice(where: str, value: object, choices: Iterable[object]) -> None:
+    """Raises unless an option has one of the values that it may have.
+
+    Args:
+        where: The option, such as ``uda.masking.strategy``.
+        value: What it has.
+        choices: What it may have.
+
+    Raises:
+        UserError: Names the option, its value and the choices.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        known = ", ".join(map(str, choices))
+        raise UserError(f"{where}={value!r} is unknown.", fix=f"Use one of {known}.")
+
+
 def no_space(path: str | Path, needed: int | None = None, fix: str | None = None) -> UserError:
     """Returns the error that tells about a full disk.
 
@@ -107,7 +125,7 @@ def of_many(failures: Sequence[UserError], total: int, what: str, rest: str = ""
     lines = [f"{len(failures)} of {total} {what}{rest}:"]
     lines += [f"  • {failure.message}" for failure in failures[:SHOWN]]
     lines += [f"  • and {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
-    return UserError("\n".join(lines), failures[0].fix)
+    return UserError("\n".join(lines), fix=failures[0].fix)
 
 
 def size_text(size: float) -> str:

@@ -40,8 +40,8 @@ class Finding:
     area: str
     level: Level
     message: str
-    fix: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    fix: str = field(default="", kw_only=True)
+    details: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __str__(self) -> str:
         return f"{self.message}\n  Fix: {self.fix}" if self.fix else self.message
@@ -49,7 +49,7 @@ class Finding:
 
 def problem(area: str, error: UserError) -> Finding:
     """Returns an error as a finding."""
-    return Finding(area, Level.PROBLEM, error.message, error.fix or "")
+    return Finding(area, Level.PROBLEM, error.message, fix=error.fix or "")
 
 
 def unique(findings: Iterable[Finding]) -> list[Finding]:
@@ -65,12 +65,12 @@ def warnings_of(findings: Sequence[Finding]) -> list[Finding]:
     """
     problems = [one for one in findings if one.level is Level.PROBLEM]
     if len(problems) == 1:
-        raise UserError(problems[0].message, problems[0].fix or None)
+        raise UserError(problems[0].message, fix=problems[0].fix or None)
     if problems:
         lines = [f"{len(problems)} things would spoil the training:"]
         for one in problems[:SHOWN]:
             lines += [f"  • {one.message}", *([f"    Fix: {one.fix}"] if one.fix else [])]
         rest = len(problems) - SHOWN
         lines += [f"  • and {rest} more"] if rest > 0 else []
-        raise UserError("\n".join(lines), "python tools/doctor.py CONFIG lists what is left")
+        raise UserError("\n".join(lines), fix="python tools/doctor.py CONFIG lists what is left.")
     return [one for one in findings if one.level is Level.WARNING]

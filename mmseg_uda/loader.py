@@ -87,7 +87,7 @@ def read_patience(options: Mapping[str, Any]) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise UserError(
             f"A data loader's timeout={value!r} is no number of seconds.",
-            "Give how long a batch may take, such as 600; 0 waits for ever.",
+            fix="Give how long a batch may take, such as 600; 0 waits for ever.",
         )
     if "timeout" in options and value and not options.get("num_workers"):
         print_log(
@@ -260,8 +260,8 @@ def _hanging(patience: float, workers: Sequence[Any]) -> MachineError:
     return MachineError(
         f"The data-loading workers have brought no batch for {patience:g} seconds. "
         f"Their processes: {', '.join(told)}.",
-        "Look whether the disk or network drive with the data answers. If batches take that long, "
-        "set timeout beside num_workers, in seconds (0 waits for ever).",
+        fix="Look whether the disk or network drive with the data answers. If batches take that "
+        "long, set timeout beside num_workers, in seconds (0 waits for ever).",
     )
 
 
@@ -287,14 +287,14 @@ def _lost(workers: Sequence[Any], seconds: float) -> MachineError | None:
     if code == SHORT_OF_FILES:
         return _short_of("Too many open files")
     if code > 0:
-        error = MachineError(f"{what}ended with exit status {code}.", "Its message is above.")
+        error = MachineError(f"{what}ended with exit status {code}.", fix="Its message is above.")
         error.status = 1
         return error
     name = signal.Signals(-code).name
     if -code not in KILLED:
         error = MachineError(
             f"{what}crashed ({name}): a library that it calls is faulty, or the memory.",
-            "With train_dataloader.num_workers=0 the crash happens in this process; "
+            fix="With train_dataloader.num_workers=0 the crash happens in this process; "
             "python -X faulthandler tells where.",
         )
         error.status = 1
@@ -304,7 +304,7 @@ def _lost(workers: Sequence[Any], seconds: float) -> MachineError | None:
     return MachineError(
         f"{what}was killed by {name}"
         + (": most likely the memory of the machine or of the job was used up." * (code == -9)),
-        "Ask for more memory, or use fewer workers (num_workers of train_dataloader and "
+        fix="Ask for more memory, or use fewer workers (num_workers of train_dataloader and "
         "val_dataloader). dmesg, or the cluster's accounting, tells whether memory was the cause.",
     )
 
@@ -324,4 +324,4 @@ def _no_shared_memory(what: str) -> MachineError:
 
 def _machine(error: Exception) -> MachineError | None:
     known = explain(error)
-    return None if known is None else MachineError(known.message, known.fix)
+    return None if known is None else MachineError(known.message, fix=known.fix)

@@ -107,7 +107,7 @@ def _require_lock_file(path: Path) -> None:
     """Refuses what cannot be a lock; to open a pipe would wait for ever."""
     fault = why_no_file(path)
     if fault not in (None, MISSING):
-        raise UserError(f"{path} {fault}.", "Move it away: it is the name of a lock.")
+        raise UserError(f"{path} {fault}.", fix="Move it away: it is the name of a lock.")
 
 
 def _take(file: Any) -> bool:

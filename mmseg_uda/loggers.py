@@ -67,7 +67,7 @@ def require_loggers(names: Sequence[str]) -> None:
         if importlib.util.find_spec(LOGGERS[name].module) is None:
             raise UserError(
                 f"--log {name}: the package '{LOGGERS[name].module}' is not installed.",
-                fix=f"{LOGGERS[name].install} (or pip install -e '.[{name}]'), or leave it out",
+                fix=f"{LOGGERS[name].install} (or pip install -e '.[{name}]'), or leave it out.",
             )
 
 

@@ -30,14 +30,14 @@ def silent_process(error: Exception) -> MachineError | None:
         return MachineError(
             f"Another process of this run has not answered for {time}: it was stopped, hangs, or "
             "its machine cannot be reached.",
-            "End its processes and run the same command with --resume. How long to wait: "
+            fix="End its processes and run the same command with --resume. How long to wait: "
             "env_cfg.dist_cfg.step_timeout in a training, env_cfg.dist_cfg.timeout at its start "
             "and in an evaluation.",
         )
     if any(sign in text for sign in APART):
         return MachineError(
             f"The processes of this run do not find each other: {text.splitlines()[0]}",
-            "Start all of them, with the same MASTER_ADDR and PORT (NODE_RANK differs); "
+            fix="Start all of them, with the same MASTER_ADDR and PORT (NODE_RANK differs); "
             "env_cfg.dist_cfg.timeout says how long they wait.",
         )
     return None

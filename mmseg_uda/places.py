@@ -28,7 +28,9 @@ def require_folder(path: str | Path) -> Path:
     for place in (folder, *folder.parents):
         if os.path.lexists(place) and not place.is_dir():
             below = "" if place == folder else f"{folder} cannot be made: "
-            raise UserError(f"{below}{place} is no folder.", "Give another place, or move it away.")
+            raise UserError(
+                f"{below}{place} is no folder.", fix="Give another place, or move it away."
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=temporary_prefix("trial")) as trial:

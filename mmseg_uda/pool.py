@@ -51,8 +51,8 @@ def map_in_processes(
         raise MachineError(
             f"One of {workers} worker processes was killed: most likely the memory of the machine "
             "or of the job was used up.",
-            "Use fewer processes (--nproc, where a tool has it) or more memory, and run the same "
-            "command again.",
+            fix="Use fewer processes (--nproc, where a tool has it) or more memory, and run the "
+            "same command again.",
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -45,7 +45,7 @@ def require_file(path: str | Path, missing: str, fix: str | None = None) -> None
     """
     fault = why_no_file(path)
     if fault is not None:
-        raise UserError(missing if fault == MISSING else f"{path} {fault}.", fix)
+        raise UserError(missing if fault == MISSING else f"{path} {fault}.", fix=fix)
 
 
 def read_bytes(path: str | Path, fix: str | None = None) -> bytes:
@@ -64,7 +64,7 @@ def read_bytes(path: str | Path, fix: str | None = None) -> bytes:
             return Path(path).read_bytes()
         except OSError as error:
             fault = f"cannot be read ({error.strerror or error})"
-    raise UserError(f"{path} {fault}.", fix)
+    raise UserError(f"{path} {fault}.", fix=fix)
 
 
 def read_text(path: str | Path, fix: str | None = None) -> str:
@@ -76,4 +76,4 @@ def read_text(path: str | Path, fix: str | None = None) -> str:
     try:
         return read_bytes(path, fix).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8: {error}.", fix) from error
+        raise UserError(f"{path} is no text in UTF-8: {error}.", fix=fix) from error

@@ -52,8 +52,8 @@ def refuse_released(cfg: Mapping[str, Any], path: object) -> None:
         raise UserError(
             f"{path} is a config of mmsegmentation 0.x, which describes its training in other "
             "words.",
-            "Train a config under configs/. tools/test.py, tools/infer.py, tools/publish.py and "
-            "dynalign_mapillary.py take the file with a released checkpoint.",
+            fix="Train a config under configs/. tools/test.py, tools/infer.py, tools/publish.py "
+            "and dynalign_mapillary.py take the file with a released checkpoint.",
         )
 
 
@@ -70,6 +70,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not is_released(content):
         raise UserError(
             f"{path} is no config of mmsegmentation 0.x.",
-            "Configs of this project are Python files under configs/.",
+            fix="Configs of this project are Python files under configs/.",
         )
     return {key: value for key, value in content.items() if key not in RESERVED}

@@ -83,7 +83,7 @@ def read_strictly(path: Path, fix: str) -> Any:
 
 def damaged(path: Path, what: str, fix: str) -> UserError:
     """Returns the error that tells about a damaged file."""
-    return UserError(f"{path} is damaged: {what}.", fix)
+    return UserError(f"{path} is damaged: {what}.", fix=fix)
 
 
 def is_number(value: Any) -> bool:

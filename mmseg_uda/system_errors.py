@@ -101,12 +101,12 @@ def _of_file(error: OSError) -> UserError | None:
     if error.errno in DISK_FULL:
         return _full_disks() if path is None else no_space(path)
     if "temporary directory" in (error.strerror or ""):
-        return UserError(f"{error.strerror}.", "Set TMPDIR to a folder that you may write to.")
+        return UserError(f"{error.strerror}.", fix="Set TMPDIR to a folder that you may write to.")
     if error.errno is None or (path is None and error.errno not in OF_MACHINE):
         return None
     reason = error.strerror or os.strerror(error.errno)
     subject = "A file" if path is None else path
-    return UserError(f"{subject} cannot be used: {reason}.", FIXES.get(error.errno))
+    return UserError(f"{subject} cannot be used: {reason}.", fix=FIXES.get(error.errno))
 
 
 def _full_disks() -> UserError:
@@ -119,7 +119,7 @@ def _full_disks() -> UserError:
     known = f" ({'; '.join(full)})" if full else ""
     return UserError(
         f"No space left to write a file{known}, or a quota is used up.",
-        "Free some space, or give a folder on another disk (TMPDIR for temporary files).",
+        fix="Free some space, or give a folder on another disk (TMPDIR for temporary files).",
     )
 
 
@@ -127,7 +127,9 @@ def _no_memory(text: str) -> UserError:
     first = next((line.strip() for line in text.splitlines() if NO_MEMORY.search(line)), "")
     graphics = "CUDA" in text or "CUBLAS" in text or "CUDNN" in text
     what = "The GPU's memory" if graphics else "The memory"
-    return UserError(f"{what} does not suffice{f': {first[:300]}' if first else '.'}", LESS_MEMORY)
+    return UserError(
+        f"{what} does not suffice{f': {first[:300]}' if first else '.'}", fix=LESS_MEMORY
+    )
 
 
 def _no_shared_memory(text: str) -> UserError:
@@ -137,6 +139,6 @@ def _no_shared_memory(text: str) -> UserError:
         free = f" {SHARED_MEMORY} has {size_text(shutil.disk_usage(SHARED_MEMORY).free)} free."
     return UserError(
         f"The shared memory does not suffice for the data-loading workers: {first}{free}",
-        "Use fewer num_workers or a smaller batch, or give the machine more of it (in a container: "
-        "--shm-size or --ipc=host).",
+        fix="Use fewer num_workers or a smaller batch, or give the machine more of it (in a "
+        "container: --shm-size or --ipc=host).",
     )

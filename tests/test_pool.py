@@ -14,7 +14,7 @@ from mmseg_uda.pool import map_in_processes
 def work(item):
     name, value = item
     if name == "wrong":
-        raise UserError(f"{value} is wrong", "Mend it.")
+        raise UserError(f"{value} is wrong", fix="Mend it.")
     if name == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if name == "slow":

@@ -53,7 +53,7 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     out = args.out or bank_folder(cfg)
     if out is None:
-        raise UserError(f"{args.config} names no uda.depth.bank.", "Give --out DIR.")
+        raise UserError(f"{args.config} names no uda.depth.bank.", fix="Give --out DIR.")
     # Drawing takes hours: what the files show is told before.
     for finding in warnings_of(inspect_source(cfg)):
         print(f"Warning: {finding}", file=sys.stderr)

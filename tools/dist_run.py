@@ -40,7 +40,7 @@ def main() -> int:
         processes = int(args.nproc_per_node[:9])
         if not 1 <= processes <= most_workers():
             wrong = f"--nproc_per_node {args.nproc_per_node[:20]} is no number of processes."
-            return report_error(UserError(wrong, f"Give 1 to {most_workers()}: one per GPU."))
+            return report_error(UserError(wrong, fix=f"Give 1 to {most_workers()}: one per GPU."))
         share = (os.cpu_count() or 1) // processes
         os.environ.setdefault("OMP_NUM_THREADS", str(max(share, 1)))
     # torchrun would print how each process ended; the processes have said why.

@@ -58,7 +58,7 @@ def main() -> None:
         if unknown:
             raise UserError(
                 f"{args.target} has no class {', '.join(map(repr, unknown))}.",
-                f"Its classes: {', '.join(known)}.",
+                fix=f"Its classes: {', '.join(known)}.",
             )
         print(contexts_prompt(args.classes or known, args.scene))
     else:

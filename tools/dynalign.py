@@ -170,10 +170,10 @@ def main() -> int:
     if (args.source is None) == (args.config is None and args.checkpoint is None):
         raise UserError(
             "A source prediction is needed, from one place.",
-            "Give --config and --checkpoint, or --source.",
+            fix="Give --config and --checkpoint, or --source.",
         )
     if args.source is None and (args.config is None or args.checkpoint is None):
-        raise UserError("--config and --checkpoint belong together.", "Give both, or --source.")
+        raise UserError("--config and --checkpoint belong together.", fix="Give both, or --source.")
 
     from dataclasses import replace
 

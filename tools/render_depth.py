@@ -61,7 +61,7 @@ def locations(args: argparse.Namespace) -> Iterator[DataLocation]:
     if sum(value is not None for value in (args.config, args.dataset, args.images)) != 1:
         raise UserError(
             "Exactly one of --config, --dataset and --images says what to render.",
-            "Give one of them, for example --config configs/cdda/gta2cs_cdda_daformer.py.",
+            fix="Give one of them, for example --config configs/cdda/gta2cs_cdda_daformer.py.",
         )
     if args.config is not None:
         from mmseg_uda.experiments.configs import plain_config
@@ -122,7 +122,7 @@ def main() -> None:
             continue
         print(f"{place.title}: {written} depth files written to {place.depth_folder}")
     if failed:
-        raise UserError("\n".join(error.message for error in failed), failed[0].fix)
+        raise UserError("\n".join(error.message for error in failed), fix=failed[0].fix)
 
 
 if __name__ == "__main__":

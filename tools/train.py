@@ -60,13 +60,13 @@ def main() -> None:
     if "model" not in cfg:
         raise UserError(
             f"{args.config} has no 'model' to train.",
-            "Configs with 'alignment' are run by tools/align.py.",
+            fix="Configs with 'alignment' are run by tools/align.py.",
         )
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher
     cfg.resume = args.resume or cfg.get("resume", False)
     if args.allow_changes and not cfg.resume:
-        raise UserError("--allow-changes has no effect without --resume.", "Add --resume.")
+        raise UserError("--allow-changes has no effect without --resume.", fix="Add --resume.")
     if args.amp:
         cfg.optim_wrapper.amp = args.amp
     if args.seed is not None:

@@ -201,4 +201,4 @@ def _below(top: str, settings: Mapping[str, Setting], config: str | Path) -> dic
     if found:
         return found
     keys = {".".join(key.split(".")[:n]) for key in settings for n in range(1, key.count(".") + 2)}
-    raise UserError(f"The config {config} has nothing under {top}.", nearest(top, sorted(keys)))
+    raise UserError(f"The config {config} has nothing under {top}.", fix=nearest(top, sorted(keys)))

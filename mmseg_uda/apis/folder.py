@@ -85,7 +85,7 @@ def predict_files(
             writers.shutdown(cancel_futures=True)
             raise UserError(
                 f"Predictions cannot be written to {folder.root}: {error.strerror or error}.",
-                "Free some space or give another --out; the same command then continues.",
+                fix="Free some space or give another --out; the same command then continues.",
             ) from error
     order = {file.path: index for index, file in enumerate(files)}
     return sorted(failures, key=lambda failure: order[failure.path])

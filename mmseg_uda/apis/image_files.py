@@ -61,16 +61,18 @@ def find_images(inputs: Sequence[str | Path], out: str | Path) -> list[ImageFile
             names = _images_below(root, Path(os.path.realpath(out)))
             if not names:
                 raise UserError(
-                    f"There is no image in {root}.", f"Known are {', '.join(IMAGE_SUFFIXES)}."
+                    f"There is no image in {root}.", fix=f"Known are {', '.join(IMAGE_SUFFIXES)}."
                 )
             prefix = Path(root.resolve().name) if several else Path()
             found += [(root / name, prefix / name) for name in names]
         elif root.is_file():
             found.append((root, Path(root.name)))
         elif os.path.lexists(root):
-            raise UserError(f"{root} {why_no_file(root)}.", "Give images, and folders of images.")
+            raise UserError(
+                f"{root} {why_no_file(root)}.", fix="Give images, and folders of images."
+            )
         else:
-            raise UserError(f"There is no file or folder {root}.", "Check the path.")
+            raise UserError(f"There is no file or folder {root}.", fix="Check the path.")
     return _named(found)
 
 
@@ -118,6 +120,6 @@ def _named(found: Sequence[tuple[Path, Path]]) -> list[ImageFile]:
         if os.path.realpath(other.path) != os.path.realpath(path):  # of a loop of links, too
             raise UserError(
                 f"Predictions of {other.path} and {path} would have the same name.",
-                "Predict them in two calls with different --out folders.",
+                fix="Predict them in two calls with different --out folders.",
             )
     return list(files.values())

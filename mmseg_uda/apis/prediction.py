@@ -82,21 +82,21 @@ class Predictor:
         self.keeps_logits, self.keeps_probabilities = logits, probabilities
         self.hrda_outputs = hrda_outputs
         if amp not in AMP:
-            raise UserError(f"There is no precision {amp!r}.", "Use bf16 or fp16.")
+            raise UserError(f"There is no precision {amp!r}.", fix="Use bf16 or fp16.")
         if amp == "fp16" and self.device.type != "cuda":
-            raise UserError("fp16 needs a GPU.", "Use bf16, or no --amp.")
+            raise UserError("fp16 needs a GPU.", fix="Use bf16, or no --amp.")
         self.dtype = AMP[amp]
         if hrda_outputs and not hasattr(model, "output_mode"):
             raise UserError(
                 "Context, detail and attention are outputs of HRDA; this network is a "
                 f"{type(model).__name__}.",
-                "Leave --hrda-outputs out.",
+                fix="Leave --hrda-outputs out.",
             )
         if augmentations is not None and (hrda_outputs or logits):
             raise UserError(
                 "Test-time augmentation averages probabilities; it has neither logits nor HRDA's "
                 "outputs.",
-                "Ask for probabilities, or leave --tta out.",
+                fix="Ask for probabilities, or leave --tta out.",
             )
         pipeline = _without_loading(deployed_pipeline(model.cfg))
         pipeline = _resized(pipeline, resize)
@@ -252,14 +252,15 @@ def load_image(image: Image, channel_order: str = "bgr") -> np.ndarray:
         image = np.repeat(image[..., None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] not in (3, 4) or image.size == 0:
         raise UserError(
-            f"An array of shape {image.shape} is no image.", "Give (H, W, 3), (H, W, 4) or (H, W)."
+            f"An array of shape {image.shape} is no image.",
+            fix="Give (H, W, 3), (H, W, 4) or (H, W).",
         )
     if image.dtype != np.uint8:
         raise UserError(
-            f"An image of {image.dtype} is not supported.", "Give 8-bit values in 0..255."
+            f"An image of {image.dtype} is not supported.", fix="Give 8-bit values in 0..255."
         )
     if channel_order not in ("bgr", "rgb"):
-        raise UserError(f"There is no channel order {channel_order!r}.", "Use 'bgr' or 'rgb'.")
+        raise UserError(f"There is no channel order {channel_order!r}.", fix="Use 'bgr' or 'rgb'.")
     image = image[..., :3]
     return np.ascontiguousarray(image[..., ::-1] if channel_order == "rgb" else image)
 

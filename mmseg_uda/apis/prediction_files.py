@@ -56,7 +56,7 @@ class PredictionFolder:
         ids: str = TRAIN_IDS,
     ) -> None:
         if not 0 <= opacity <= 1:
-            raise UserError(f"The overlay's opacity {opacity} is not in 0..1.", "Use 0.5.")
+            raise UserError(f"The overlay's opacity {opacity} is not in 0..1.", fix="Use 0.5.")
         self.root = Path(root)
         self.kinds = tuple(dict.fromkeys(kinds))
         self.opacity = opacity
@@ -105,7 +105,7 @@ class PredictionFolder:
             raise UserError(
                 f"{self.root} holds predictions that were made otherwise (different: "
                 f"{', '.join(changed)}).",
-                "Give another --out, or --overwrite.",
+                fix="Give another --out, or --overwrite.",
             )
         write_json(self.root / SETTINGS, settings)
         entries = list(zip(self.classes.names, self.classes.colors, strict=True))
@@ -146,7 +146,7 @@ def _id_table(model: Any, ids: str) -> np.ndarray:
     if taxonomy is None or not taxonomy.raw_ids:
         raise UserError(
             f"--ids {ids}: no taxonomy of this network lists the ids of a data set.",
-            "Use --ids train, or add raw_ids to the taxonomy's file.",
+            fix="Use --ids train, or add raw_ids to the taxonomy's file.",
         )
     name = next(iter(taxonomy.raw_ids)) if ids == TAXONOMY_IDS else ids
     return written_ids(taxonomy, name)[0]

@@ -82,7 +82,7 @@ def publish(
             write_text(target.with_suffix(".py"), deployed.pretty_text)
     except OSError as error:
         raise UserError(
-            f"{target} cannot be written: {error.strerror}.", "Give another place."
+            f"{target} cannot be written: {error.strerror}.", fix="Give another place."
         ) from error
     return target
 
@@ -94,7 +94,7 @@ def _half(name: str, value: torch.Tensor) -> torch.Tensor:
     if not torch.equal(half.isfinite(), value.isfinite()):
         raise UserError(
             f"{name} holds values that float16 cannot represent (up to {value.abs().max():.3g}).",
-            "Publish without --half.",
+            fix="Publish without --half.",
         )
     return half
 

@@ -84,7 +84,7 @@ def network_of(
     if carried is None:
         raise UserError(
             f"{source} does not say which network it belongs to.",
-            "Give its config (--config FILE).",
+            fix="Give its config (--config FILE).",
         )
     with building_from(source):
         return carried, build_segmentor(carried)
@@ -102,12 +102,13 @@ def build_segmentor(cfg: Config) -> Any:
     except KeyError as error:
         raise UserError(
             f"The config's model cannot be built: {str(error.args[0]).splitlines()[0]}",
-            "Give the config file itself; its custom_imports name the modules with your classes.",
+            fix="Give the config file itself; its custom_imports name the modules with your "
+            "classes.",
         ) from error
     if not hasattr(model, "num_classes"):
         raise UserError(
             f"The config's model is a {type(model).__name__}, which does not segment.",
-            "Give a segmentor such as EncoderDecoder.",
+            fix="Give a segmentor such as EncoderDecoder.",
         )
     return model
 
@@ -123,16 +124,19 @@ def checked_device(device: str | torch.device | None = None) -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError as error:
-        raise UserError(f"There is no device {device!r}.", "Use cpu, cuda or cuda:0.") from error
+        raise UserError(
+            f"There is no device {device!r}.", fix="Use cpu, cuda or cuda:0."
+        ) from error
     if found.type == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "torch sees no CUDA device.",
-            "Use --device cpu; python tools/doctor.py tells what is wrong with the installation.",
+            fix="Use --device cpu; python tools/doctor.py tells what is wrong with the "
+            "installation.",
         )
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"There is no {found}; this machine has {torch.cuda.device_count()} GPUs.",
-            "Use --device cuda.",
+            fix="Use --device cuda.",
         )
     return found
 
@@ -168,7 +172,7 @@ def dataset_meta(cfg: Config, checkpoint: dict[str, Any] | None, num_classes: in
         sizes = ", ".join(dict.fromkeys(f"'{t.name}' has {len(t)}" for t in named))
         raise UserError(
             f"The network predicts {num_classes} classes; of the config's taxonomies {sizes}.",
-            "Set test_evaluator.taxonomy, or model.decode_head.num_classes.",
+            fix="Set test_evaluator.taxonomy, or model.decode_head.num_classes.",
         )
     classes, palette = _stored_classes(meta_of(checkpoint or {}))
     if classes and len(classes) == num_classes:
@@ -195,7 +199,7 @@ def _stored_classes(meta: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list
     except (AttributeError, TypeError, ValueError) as error:
         raise UserError(
             "The class names and colours in the checkpoint (meta.dataset_meta) are damaged.",
-            "Give its config (--config FILE), whose test_evaluator.taxonomy names them.",
+            fix="Give its config (--config FILE), whose test_evaluator.taxonomy names them.",
         ) from error
     return classes, palette
 

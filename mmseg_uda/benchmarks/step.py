@@ -78,7 +78,7 @@ def apply_variant(cfg: Config, variant: str, presets: Path) -> Config:
         else:
             raise UserError(
                 f"--variants {variant!r}: there is no {name!r}.",
-                f"Join some of these by '+': {', '.join([*VARIANTS, *PRESETS])}.",
+                fix=f"Join some of these by '+': {', '.join([*VARIANTS, *PRESETS])}.",
             )
     return cfg
 
@@ -96,7 +96,7 @@ def scale_config(cfg: Config, crop: tuple[int, int] | None, encoder: str | None)
     if encoder is not None:
         if cfg.model.backbone.type != "MiT":
             raise UserError(
-                f"--encoder {encoder} does not fit {cfg.model.backbone.type}.", "Leave it out."
+                f"--encoder {encoder} does not fit {cfg.model.backbone.type}.", fix="Leave it out."
             )
         cfg.model.backbone.variant = encoder
         cfg.model.decode_head.in_channels = MIT_CHANNELS[encoder]

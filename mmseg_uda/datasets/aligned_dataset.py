@@ -55,7 +55,7 @@ class AlignedDataset(TaxonomyDataset):
         if elsewhere:
             raise UserError(
                 f"AlignedDataset: {elsewhere[0]}={kwargs[elsewhere[0]]!r} has no effect.",
-                fix="images=dict(...) says which images are used, taxonomy_map what labels mean",
+                fix="images=dict(...) says which images are used, taxonomy_map what labels mean.",
             )
         self.images = DataLocation.create(**{**images, "images_only": True})
         self.partial = partial
@@ -64,7 +64,7 @@ class AlignedDataset(TaxonomyDataset):
         if not there:
             raise UserError(
                 f"{folder} holds no aligned labels.",
-                fix="make them: python tools/dynalign.py --help; its --out is this folder",
+                fix="Make them: python tools/dynalign.py --help; its --out is this folder.",
             )
         super().__init__(
             data_root=str(folder),
@@ -101,7 +101,7 @@ class AlignedDataset(TaxonomyDataset):
             raise UserError(
                 f"{labels}: {len(unexplained)} of {len(samples) + len(missing)} images have no "
                 f"aligned label, the first is {unexplained[0]}.",
-                fix="let the alignment finish: the same command does what is missing",
+                fix="Let the alignment finish: the same command does what is missing.",
             )
         if not samples:
             raise UserError(f"No image has an aligned label; see {self.location.root}.")

@@ -133,12 +133,12 @@ class ClassUniformSampling:
         if not 0 <= share <= 1 or tile < 1:
             raise UserError(
                 f"class_uniform_sampling: share={share}, tile={tile} are out of range.",
-                "published: share=0.5, tile=1024",
+                fix="Published: share=0.5, tile=1024.",
             )
         if not any(isinstance(t, RandomScaleCrop) for t in dataset.pipeline.transforms):
             raise UserError(
                 "class_uniform_sampling needs a RandomScaleCrop transform in the source pipeline.",
-                fix="add dict(type='RandomScaleCrop', crop_size=...) after the loading",
+                fix="Add dict(type='RandomScaleCrop', crop_size=...) after the loading.",
             )
         self.dataset = dataset
         self.share = share
@@ -148,7 +148,7 @@ class ClassUniformSampling:
             raise UserError(
                 f"class_uniform_sampling finds no class in {dataset.location.title}: no tile of "
                 f"{tile}x{tile} pixels fits into an image, or no pixel has a label.",
-                fix="use a tile that is not larger than the images, for SYNTHIA at most 760",
+                fix="Use a tile that is not larger than the images, for SYNTHIA at most 760.",
             )
         self._tell_absent()
         self.length = len(self.epoch_list(0, 0))
@@ -228,6 +228,6 @@ def _checked(entries: Any, path: Path, name: str) -> list[list[int]]:
     if not right:
         raise UserError(
             f"{path} is damaged: {name} has no list of class, x and y.",
-            "delete the file to have the classes looked for anew",
+            fix="Delete the file to have the classes looked for anew.",
         )
     return entries

@@ -74,7 +74,8 @@ def cached_per_label(
     if stored is None:
         places = ", ".join(map(str, candidates))
         raise UserError(
-            f"None of {places} can be read.", "All processes have to see the folder of one of them."
+            f"None of {places} can be read.",
+            fix="All processes have to see the folder of one of them.",
         )
     return stored
 
@@ -89,7 +90,7 @@ def _write(candidates: Sequence[Path], content: Any) -> None:
             refused.append(f"{path.parent}: {error.strerror or error}")
     raise UserError(
         f"What was counted in the label files cannot be kept: {'; '.join(refused)}.",
-        f"Set {CACHE_VARIABLE} to a folder that you may write to.",
+        fix=f"Set {CACHE_VARIABLE} to a folder that you may write to.",
     )
 
 

@@ -29,7 +29,7 @@ class MultiTargetDataset(ConcatDataset):
     def __init__(self, targets: Mapping[str, Mapping[str, Any] | Dataset]) -> None:
         if not targets:
             raise UserError(
-                "MultiTargetDataset has no targets.", "targets=dict(cityscapes=dict(...), ...)"
+                "MultiTargetDataset has no targets.", fix="targets=dict(cityscapes=dict(...), ...)."
             )
         built: dict[str, Any] = {
             name: DATASETS.build(dict(one)) if isinstance(one, Mapping) else one
@@ -40,7 +40,7 @@ class MultiTargetDataset(ConcatDataset):
             if list(built[name].metainfo["classes"]) != list(built[first].metainfo["classes"]):
                 raise UserError(
                     f"The targets '{first}' and '{name}' differ in their classes.",
-                    fix="give all targets the same taxonomy; a label_map translates labels",
+                    fix="Give all targets the same taxonomy; a label_map translates labels.",
                 )
         super().__init__(built.values())
         self.names = tuple(built)

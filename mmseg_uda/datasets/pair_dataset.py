@@ -69,7 +69,7 @@ class DomainPairDataset(Dataset):
         if rare_class_sampling is not None and class_uniform_sampling is not None:
             raise UserError(
                 "rare_class_sampling and class_uniform_sampling both choose the source image.",
-                fix="set one of them to None",
+                fix="Set one of them to None.",
             )
         self.rare_class_sampling: RareClassSampling | None = None
         if rare_class_sampling is not None:
@@ -85,7 +85,7 @@ class DomainPairDataset(Dataset):
     def _check_sampling(self, name: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
         unknown = sorted(set(options) - set(known))
         if unknown:
-            raise UserError(f"{name} has no option '{unknown[0]}'.", fix=f"use {', '.join(known)}")
+            raise UserError(f"{name} has no option '{unknown[0]}'.", fix=f"Use {', '.join(known)}.")
         if not isinstance(self.source, TaxonomyDataset):
             raise UserError(f"{name} needs a TaxonomyDataset as source.")
 
@@ -138,7 +138,7 @@ def _with_diagnosis_label(target: Any) -> dict[str, Any]:
     if not isinstance(target, Mapping) or not target.get("pipeline"):
         raise UserError(
             "target_labels_for_diagnosis needs a target with a pipeline in its config.",
-            fix="leave it out",
+            fix="Leave it out.",
         )
     # Right after the image, at native resolution, like any label.
     first, *rest = target["pipeline"]
@@ -153,12 +153,12 @@ def _check_same_taxonomy(source: Any, target: Any) -> None:
             raise UserError(
                 f"Source and target differ in their {what}: {list(ours)[:3]}... and "
                 f"{list(theirs)[:3]}...",
-                fix="give both data sets the same taxonomy; a label_map translates labels",
+                fix="Give both data sets the same taxonomy; a label_map translates labels.",
             )
     if source.ignore_index != target.ignore_index:
         raise UserError(
             f"Source ignores label {source.ignore_index}, target {target.ignore_index}.",
-            fix="give both data sets the same taxonomy",
+            fix="Give both data sets the same taxonomy.",
         )
 
 

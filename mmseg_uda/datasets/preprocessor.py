@@ -36,7 +36,7 @@ class DomainDataPreProcessor(SegDataPreProcessor):
         if self.batch_augments is not None:
             raise UserError(
                 "data_preprocessor.batch_augments has no effect.",
-                "transforms in the pipelines of the data sets change image and label together",
+                fix="Transforms in the pipelines of the data sets change image and label together.",
             )
         # Copies to a GPU are queued; what uses them there runs after them.
         self._non_blocking = True

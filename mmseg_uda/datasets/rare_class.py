@@ -74,12 +74,13 @@ class RareClassSampling:
     ) -> None:
         if not class_temp > 0:
             raise UserError(
-                f"rare_class_sampling.class_temp={class_temp} is not positive.", "use e.g. 0.01"
+                f"rare_class_sampling.class_temp={class_temp} is not positive.",
+                fix="Use e.g. 0.01.",
             )
         if min_share is not None and not 0 <= min_share < 1:
             raise UserError(
                 f"rare_class_sampling.min_share={min_share} is no share in [0, 1).",
-                "use min_pixels for a number of pixels",
+                fix="Use min_pixels for a number of pixels.",
             )
         self.dataset = dataset
         self.min_pixels = min_pixels
@@ -161,5 +162,5 @@ def _split_pipeline(dataset: TaxonomyDataset) -> tuple[list, CropFields, list]:
             return transforms[:i], transform, transforms[i + 1 :]
     raise UserError(
         "rare_class_sampling needs a CropFields transform in the source pipeline.",
-        fix="add dict(type='CropFields', crop_size=..., cat_max_ratio=0.75) after the resize",
+        fix="Add dict(type='CropFields', crop_size=..., cat_max_ratio=0.75) after the resize.",
     )

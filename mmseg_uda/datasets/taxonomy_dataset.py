@@ -263,6 +263,6 @@ def _check_margins(margins: Sequence[int] | None) -> tuple[int, ...] | None:
     if not four or any(not isinstance(m, int) or m < 0 for m in margins):
         raise UserError(
             f"crop_pseudo_margins={margins!r} is not four numbers of pixels.",
-            fix="give [top, bottom, left, right], for Cityscapes [30, 240, 30, 30]",
+            fix="Give [top, bottom, left, right], for Cityscapes [30, 240, 30, 30].",
         )
     return tuple(margins)

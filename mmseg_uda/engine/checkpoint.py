@@ -39,7 +39,7 @@ def newest_checkpoint(run: str | Path) -> Path:
     for path in newest_first(Path(run)):
         if step_of(path) > 0:
             return path
-    raise UserError(f"{run} holds no checkpoint iter_N.pth.", "Train it first, or let it end.")
+    raise UserError(f"{run} holds no checkpoint iter_N.pth.", fix="Train it first, or let it end.")
 
 
 def checkpoint_bytes(runner: Any) -> int:
@@ -112,10 +112,10 @@ def load_trainer_state(
         return
     part = damaged_part(checkpoint)
     if part is not None:
-        raise UserError(f"{source} is damaged: its {part}.", "Use another checkpoint.")
+        raise UserError(f"{source} is damaged: its {part}.", fix="Use another checkpoint.")
     if version > FORMAT_VERSION:
         raise UserError(
-            f"{source} was written by a newer version (format {version}).", "Update mmseg_uda."
+            f"{source} was written by a newer version (format {version}).", fix="Update mmseg_uda."
         )
     own = trainer.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
@@ -128,7 +128,7 @@ def load_trainer_state(
             f"{source} does not fit the config: {len(missing)} entries are missing"
             f"{_example(missing)}, {len(unexpected)} are unknown{_example(unexpected)}, "
             f"{len(shapes)} have another shape{_example(sorted(shapes))}.",
-            "Resume with the config that wrote it, or start in a new work directory and give "
+            fix="Resume with the config that wrote it, or start in a new work directory and give "
             "it as load_from.",
         )
     require_finite(state, source)

@@ -47,13 +47,13 @@ class SafeCheckpointHook(CheckpointHook):
         if save_best is not None and not isinstance(save_best, str):
             raise UserError(
                 f"default_hooks.checkpoint.save_best={save_best!r} is no name of a metric.",
-                "Give one, such as 'mIoU'.",
+                fix="Give one, such as 'mIoU'.",
             )
         if kwargs.get("filename_tmpl", NAMES) != NAMES:
             raise UserError(
                 f"default_hooks.checkpoint.filename_tmpl={kwargs['filename_tmpl']!r}: no resume "
                 "finds checkpoints of another name than iter_N.pth.",
-                "Leave it out.",
+                fix="Leave it out.",
             )
         kwargs["by_epoch"] = False
         # The stock class gets no max_keep_ckpts, so it deletes nothing.

@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import print_log
 
 from mmseg_uda.engine.options import check_options
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.recompute import decoders
 
 
@@ -23,14 +23,11 @@ def check_compile_options(options: Mapping[str, Any]) -> None:
     check_options(torch.compile, options, "execution.compile")  # type: ignore[arg-type]
     known = torch.compiler.list_backends(exclude_tags=())
     backend = options.get("backend", "inductor")
-    if backend not in known:
-        raise UserError(
-            f"execution.compile.backend={backend!r} is unknown.", f"Use one of {', '.join(known)}."
-        )
+    require_choice("execution.compile.backend", backend, known)
     if options.get("mode") and options.get("options"):
         raise UserError(
             "execution.compile has both a mode and options, which torch.compile cannot combine.",
-            "Leave one of them out.",
+            fix="Leave one of them out.",
         )
 
 

@@ -157,15 +157,17 @@ def decide(changes: Sequence[Change], checkpoint: str, allow_changes: bool) -> s
         raise UserError(
             f"{checkpoint} cannot be resumed with this config: {_keys(impossible)} changed.\n"
             f"{table(changes)}",
-            f"Put the old value back, or train anew in another --work-dir (load_from={checkpoint} "
+            fix="Put the old value back, or train anew in another --work-dir "
+            f"(load_from={checkpoint} "
             "brings the weights).",
         )
     asked = [c for c in changes if c.holds is Holds.ALLOWED_CONFIG]
     if asked and not allow_changes:
         raise UserError(
             f"{checkpoint} is of another training: {_keys(asked)} changed.\n{table(changes)}",
-            "Put the old values back to resume it, give another --work-dir for a new training, or "
-            "--allow-changes to go on from the checkpoint with the values of the config.",
+            fix="Put the old values back to resume it, give another --work-dir for a new "
+            "training, or --allow-changes to go on from the checkpoint with the values of the "
+            "config.",
         )
     return f"Changed since {checkpoint}: {_keys(changes)}.\n{table(changes)}"
 

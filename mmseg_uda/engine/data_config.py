@@ -87,7 +87,7 @@ def carried_config(checkpoint: Mapping[str, Any], source: str | Path) -> Config 
         with registered_types_only():
             return _checked_config(cfg)
     except _Refused as error:
-        raise UserError(f"{source} carries a config whose {error}.", FIX) from error
+        raise UserError(f"{source} carries a config whose {error}.", fix=FIX) from error
     except UserError:
         raise
     except Exception as error:
@@ -115,7 +115,7 @@ def building_from(source: str | Path) -> Iterator[None]:
 
 def _unusable(source: str | Path, error: Exception) -> UserError:
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-    return UserError(f"{source} carries a config that cannot be used: {reason}", FIX)
+    return UserError(f"{source} carries a config that cannot be used: {reason}", fix=FIX)
 
 
 class _Refused(Exception):
@@ -154,7 +154,8 @@ def checked_model(model: Mapping[str, Any], source: str | Path) -> dict[str, Any
     except _Refused as error:
         raise UserError(
             f"{source} is a config whose {error}.",
-            "JSON is data, so it may name registered types only; give a config of this project.",
+            fix="JSON is data, so it may name registered types only; give a config of this "
+            "project.",
         ) from error
 
 

@@ -28,7 +28,7 @@ def deployed_model(cfg: Config) -> ConfigDict:
     """
     model = cfg.get("model")
     if not isinstance(model, Mapping):
-        raise UserError("The config has no model.", "Give a config with the key 'model'.")
+        raise UserError("The config has no model.", fix="Give a config with the key 'model'.")
     model = ConfigDict(copy.deepcopy(dict(model.get("segmentor") or model)))
     # The checkpoint brings every weight.
     model.pop("pretrained", None)
@@ -55,7 +55,7 @@ def deployed_pipeline(cfg: Config) -> list[dict[str, Any]]:
     if not pipeline:
         raise UserError(
             "The config does not say how images are prepared.",
-            "Set test_dataloader.dataset.pipeline or test_pipeline.",
+            fix="Set test_dataloader.dataset.pipeline or test_pipeline.",
         )
     return [copy.deepcopy(dict(transform)) for transform in pipeline]
 
@@ -111,7 +111,7 @@ def stored_config(
     except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise UserError(
             f"The config text in {source} cannot be read: {error or 'nested too deeply'}.",
-            "Give the config file.",
+            fix="Give the config file.",
         ) from error
 
 

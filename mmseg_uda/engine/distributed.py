@@ -31,11 +31,12 @@ def choose_sync_bn(cfg: Config, model: nn.Module) -> None:
         cfg.sync_bn = None
         return
     if wanted not in (True, "torch"):
-        raise UserError(f"sync_bn={wanted!r} is unknown.", "Use sync_bn=True or leave it out.")
+        raise UserError(f"sync_bn={wanted!r} is unknown.", fix="Use sync_bn=True or leave it out.")
     if not torch.cuda.is_available():
         raise UserError(
             "torch has synchronised BatchNorm for GPUs only, and there is none.",
-            "Leave sync_bn out; running statistics are averaged over the processes all the same.",
+            fix="Leave sync_bn out; running statistics are averaged over the processes all the "
+            "same.",
         )
     if isinstance(model, Trainer):
         model.check_sync_bn()
@@ -52,7 +53,7 @@ def wrapper_config(given: dict | None) -> dict:
     if config["type"] != "StepDataParallel":
         raise UserError(
             f"model_wrapper_cfg.type={config['type']!r} cannot run a trainer's step.",
-            "Leave model_wrapper_cfg out.",
+            fix="Leave model_wrapper_cfg out.",
         )
     return config
 

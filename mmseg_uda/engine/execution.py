@@ -104,7 +104,7 @@ def spread_execution(cfg: Config) -> None:
     if cfg.get("compile") not in (None, False):
         raise UserError(
             "compile=… would compile the whole training step, which cannot work.",
-            "Use execution.compile=True; it compiles the student's network.",
+            fix="Use execution.compile=True; it compiles the student's network.",
         )
     options = dict(cfg.pop("execution", None) or {})
     amp, batch_pixels = options.pop("amp", None), options.pop("batch_pixels", None)

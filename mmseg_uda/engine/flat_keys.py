@@ -48,5 +48,5 @@ def reject_flat_keys(uda: Mapping[str, Any]) -> None:
         lines = [f"uda.{key} → {REPLACED[key]}" for key in found]
         raise UserError(
             "The config uses keys of the older, flat layout: " + "; ".join(lines) + ".",
-            "Rename them; mmseg_uda/engine/flat_keys.py has the whole table.",
+            fix="Rename them; mmseg_uda/engine/flat_keys.py has the whole table.",
         )

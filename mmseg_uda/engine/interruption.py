@@ -165,7 +165,7 @@ class InterruptionHook(Hook):
             MachineError: ``error``, with what there is to go on from.
         """
         self._save_between_steps(runner)
-        told = type(error)(f"{error.message}\n  {_to_go_on_from(runner)}", error.fix)
+        told = type(error)(f"{error.message}\n  {_to_go_on_from(runner)}", fix=error.fix)
         told.status = error.status
         raise told from None
 

@@ -76,7 +76,7 @@ class ReferenceNameConstructor:
         if paramwise:
             raise UserError(
                 f"optim_wrapper.paramwise_cfg has unknown keys: {', '.join(sorted(paramwise))}.",
-                "Use custom_keys={part_of_name: dict(lr_mult=…, decay_mult=…)} and "
+                fix="Use custom_keys={part_of_name: dict(lr_mult=…, decay_mult=…)} and "
                 "layer_decay=dict(multiplier=…, decay=…).",
             )
         for name, rule in self.custom_keys.items():
@@ -84,7 +84,7 @@ class ReferenceNameConstructor:
             if unknown:
                 raise UserError(
                     f"optim_wrapper.paramwise_cfg.custom_keys[{name!r}] has no {unknown[0]!r}.",
-                    f"Use {' and '.join(MULTIPLIERS)}.",
+                    fix=f"Use {' and '.join(MULTIPLIERS)}.",
                 )
         self._keys = sorted(sorted(self.custom_keys), key=len, reverse=True)
 
@@ -137,7 +137,7 @@ def _blocks_above(segmentor: Any, name: str) -> int:
         raise UserError(
             f"optim_wrapper.paramwise_cfg.layer_decay: {type(segmentor.backbone).__name__} is not "
             "one row of blocks.",
-            "Leave it out, or use a TimmViT.",
+            fix="Leave it out, or use a TimmViT.",
         )
     block = re.match(r"blocks\.(\d+)\.", name)
     return depth if block is None else depth - 1 - int(block[1])

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import Tensor, nn
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Options of torch's optimizers that choose an implementation, not a result.
@@ -26,12 +26,12 @@ def check_amp(amp: str, device: torch.device) -> None:
     if amp == "fp16" and device.type == "cpu":
         raise UserError(
             "fp16 needs a GPU: the loss scaling and half of the kernels do not exist on a CPU.",
-            "Use --amp bf16 on the CPU, or leave --amp out.",
+            fix="Use --amp bf16 on the CPU, or leave --amp out.",
         )
     if amp == "bf16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8,):
         raise UserError(
             f"{torch.cuda.get_device_name(device)} has no bf16 arithmetic.",
-            "Use --amp fp16.",
+            fix="Use --amp fp16.",
         )
 
 
@@ -59,8 +59,7 @@ class StepOptimWrapper(OptimWrapper):
 
     def __init__(self, *args, amp: str | None = None, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        if amp is not None and amp not in AMP_DTYPES:
-            raise UserError(f"optim_wrapper.amp={amp!r} is unknown.", "Use 'bf16', 'fp16' or None.")
+        require_choice("optim_wrapper.amp", amp, (None, *AMP_DTYPES))
         if amp is not None:
             check_amp(amp, self.device)
         self.amp = amp

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from mmseg_uda.cfg_options import nearest
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 
 
 def check_options(cls: type, config: Mapping[str, Any], where: str) -> None:
@@ -31,7 +31,7 @@ def check_options(cls: type, config: Mapping[str, Any], where: str) -> None:
         if key != "type" and key not in parameters:
             raise UserError(
                 f"{where}.{key} is no option of {cls.__name__}.",
-                f"{nearest(key, parameters, where)}Known: {', '.join(parameters)}.",
+                fix=f"{nearest(key, parameters, where)}Known: {', '.join(parameters)}.",
             )
 
 
@@ -87,8 +87,7 @@ class Options:
 
     def require_choice(self, name: str, choices: Iterable[Any]) -> None:
         """Raise a ``UserError`` unless the option ``name`` is one of the choices."""
-        choices = tuple(choices)
-        self.require(name, getattr(self, name) in choices, f"one of {', '.join(map(str, choices))}")
+        require_choice(f"{self.KEY}.{name}", getattr(self, name), choices)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

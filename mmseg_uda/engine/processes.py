@@ -44,7 +44,7 @@ def check_launcher(launcher: str) -> None:
             raise UserError(
                 f"torchrun started {os.environ['WORLD_SIZE']} processes, but --launcher is none: "
                 "each would train by itself.",
-                "Add --launcher pytorch.",
+                fix="Add --launcher pytorch.",
             )
         return
     missing = [name for name in LAUNCHER_VARIABLES[launcher] if name not in os.environ]
@@ -52,7 +52,7 @@ def check_launcher(launcher: str) -> None:
         raise UserError(
             f"--launcher {launcher} needs the environment of {STARTED_BY[launcher]}; "
             f"{missing[0]} is not set.",
-            f"Start with {STARTED_BY[launcher]}, or leave --launcher out for one process.",
+            fix=f"Start with {STARTED_BY[launcher]}, or leave --launcher out for one process.",
         )
 
 
@@ -77,7 +77,7 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
             raise UserError(
                 f"Process {local_rank} of this machine has no GPU: there are "
                 f"{torch.cuda.device_count()}.",
-                "Start as many processes per machine as it has GPUs.",
+                fix="Start as many processes per machine as it has GPUs.",
             )
         init_dist(launcher, **{"backend": "nccl", **options})
         return
@@ -151,7 +151,7 @@ def from_main_process(compute: Callable[[], T]) -> T:
     broadcast_object_list(message)
     if message[1] is not None:
         text, fix, status = message[1]
-        told = UserError(text, fix)
+        told = UserError(text, fix=fix)
         told.status = status
         raise told
     return message[0]

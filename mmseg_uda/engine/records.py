@@ -115,7 +115,7 @@ def normalization_of(preprocessor: nn.Module) -> Normalization:
     if not hasattr(preprocessor, "mean"):
         raise UserError(
             "The segmentor's data preprocessor does not normalise images.",
-            "Give model.data_preprocessor a mean and a std.",
+            fix="Give model.data_preprocessor a mean and a std.",
         )
     return Normalization(preprocessor.mean.view(3, 1, 1), preprocessor.std.view(3, 1, 1))
 

@@ -46,12 +46,12 @@ def from_released_config(cfg: Mapping[str, Any], source: str | Path) -> Config:
     try:
         return Config(_translated(cfg))
     except UserError as error:
-        raise UserError(f"{source}: {error.message}", error.fix) from error
+        raise UserError(f"{source}: {error.message}", fix=error.fix) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{source} is no config of mmsegmentation 0.x that could be understood: "
             f"{type(error).__name__}: {error}",
-            _NEW_CONFIG,
+            fix=_NEW_CONFIG,
         ) from error
 
 
@@ -73,7 +73,7 @@ def _translated(cfg: Mapping[str, Any]) -> dict[str, Any]:
     pipeline, normalize = _pipeline(steps, where)
     normalize = normalize or cfg.get("img_norm_cfg")
     if not normalize or not {"mean", "std"} <= normalize.keys():
-        raise UserError(f"{where} does not normalise images.", _NEW_CONFIG)
+        raise UserError(f"{where} does not normalise images.", fix=_NEW_CONFIG)
     model.setdefault("data_preprocessor", _preprocessor(normalize, crop))
     result["test_pipeline"] = pipeline
     if part:
@@ -121,22 +121,24 @@ def _dataset(cfg: Mapping[str, Any], where: str) -> dict[str, Any]:
         if key not in _DATA_KEYS:
             raise UserError(
                 f"{where}.{key} of the released config has no counterpart here.",
-                f"{nearest(key, _DATA_KEYS, where)}{_NEW_CONFIG}",
+                fix=f"{nearest(key, _DATA_KEYS, where)}{_NEW_CONFIG}",
             )
     if cfg.get("reduce_zero_label"):
-        raise UserError(f"{where}.reduce_zero_label is not offered.", _NEW_CONFIG)
+        raise UserError(f"{where}.reduce_zero_label is not offered.", fix=_NEW_CONFIG)
     if cfg.get("ignore_index", 255) != 255:
-        raise UserError(f"{where}.ignore_index={cfg['ignore_index']} is not offered.", _NEW_CONFIG)
+        raise UserError(
+            f"{where}.ignore_index={cfg['ignore_index']} is not offered.", fix=_NEW_CONFIG
+        )
     if name == "custom" and cfg.get("classes") is not None:
         raise UserError(
             f"{where}.classes: own classes are named in a taxonomy file here.",
-            "Give a config of this project with test_dataloader.dataset.taxonomy; see "
+            fix="Give a config of this project with test_dataloader.dataset.taxonomy; see "
             "docs/own_data.md.",
         )
     if name not in (*_DATASETS, *_CONVERTED, "custom"):
         raise UserError(
             f"{where}.type={kind!r} of the released config is not known here.",
-            f"Known: {', '.join((*_DATASETS.values(), 'Mapillary', 'Custom'))} with 'Dataset' "
+            fix=f"Known: {', '.join((*_DATASETS.values(), 'Mapillary', 'Custom'))} with 'Dataset' "
             f"behind. {_NEW_CONFIG}",
         )
     result: dict[str, Any] = {"type": _DATASETS.get(name, "TaxonomyDataset")}
@@ -185,7 +187,7 @@ def _pipeline(
         elif kind == "Resize":
             resize = _resize(step, place)
         elif kind not in (*_LOADING, *_PACKING):
-            raise UserError(f"{place}: {kind} in testing is not offered.", _NEW_CONFIG)
+            raise UserError(f"{place}: {kind} in testing is not offered.", fix=_NEW_CONFIG)
     load, label, pack = ({"type": name} for name in ("LoadFrame", "LoadTrainIds", "PackFields"))
     return [load, *([resize] if resize else []), label, pack], normalize
 
@@ -201,7 +203,7 @@ def _flat(steps: Sequence[Mapping[str, Any]], where: str) -> list[tuple[str, Map
         if step.get("flip") or step.get("img_ratios") not in (None, 1, [1], (1,)):
             raise UserError(
                 f"{place} averages over views of an image.",
-                "Set flip to False and img_ratios to None in a copy, and use --tta.",
+                fix="Set flip to False and img_ratios to None in a copy, and use --tta.",
             )
         for inner, one in enumerate(step["transforms"]):
             if one["type"] == "Resize":
@@ -217,9 +219,11 @@ def _resize(step: Mapping[str, Any], place: str) -> dict[str, Any]:
     sizes = _listed(step.get("img_scale"))
     sizes = sizes if sizes and isinstance(sizes[0], (list, tuple)) else [sizes]
     if len(sizes) != 1 or len(sizes[0]) != 2 or not all(isinstance(n, int) for n in sizes[0]):
-        raise UserError(f"{place}: img_scale={step.get('img_scale')!r} is no size.", _NEW_CONFIG)
+        raise UserError(
+            f"{place}: img_scale={step.get('img_scale')!r} is no size.", fix=_NEW_CONFIG
+        )
     if step.get("ratio_range") or step.get("multiscale_mode", "range") not in ("range", "value"):
-        raise UserError(f"{place}: random sizes in testing are not offered.", _NEW_CONFIG)
+        raise UserError(f"{place}: random sizes in testing are not offered.", fix=_NEW_CONFIG)
     resize: dict[str, Any] = {"type": "ResizeFields", "scale": tuple(sizes[0])}
     if not step.get("keep_ratio", True):
         resize["keep_ratio"] = False

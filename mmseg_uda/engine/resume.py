@@ -134,8 +134,8 @@ def _check_data(runner: Any, meta: Mapping[str, Any]) -> None:
     if runner.start is None or not runner.start.allow_changes:
         raise UserError(
             f"The checkpoint was trained on data with other {told}.",
-            f"{fix}, give another --work-dir for a new training, or --allow-changes to go on all "
-            "the same.",
+            fix=f"{fix}, give another --work-dir for a new training, or --allow-changes to go on "
+            "all the same.",
         )
 
 
@@ -162,7 +162,7 @@ def check_groups(
             raise UserError(
                 f"The checkpoint is of another optimizer than {type(optimizer).__name__} "
                 "(optim_wrapper.optimizer.type).",
-                FIX,
+                fix=FIX,
             )
     names, stored = parameter_groups(model, optim_wrapper), checkpoint["meta"].get(GROUPS)
     same = [len(group["params"]) for group in saved] == [len(group) for group in names]
@@ -181,7 +181,7 @@ def check_groups(
             f"The checkpoint's optimizer has other parameter groups ({len(saved)}, now "
             f"{len(own)}), whose moments belong to other parameters: optim_wrapper.paramwise_cfg, "
             "its constructor, or what is frozen has changed.",
-            FIX,
+            fix=FIX,
         )
 
 

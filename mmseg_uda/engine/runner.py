@@ -76,7 +76,8 @@ def wrap_model(cfg: Config) -> Config:
     if MODELS.get(uda.get("type", "")) is None:
         raise UserError(
             f"uda.type={uda.get('type')!r} is no registered trainer.",
-            "Use 'SelfTraining', 'SRHA' or 'Supervised', or import your module in custom_imports.",
+            fix="Use 'SelfTraining', 'SRHA' or 'Supervised', or import your module in "
+            "custom_imports.",
         )
     check_options(MODELS.get(uda["type"]), uda, "uda")
     uda.setdefault("max_iters", (cfg.get("train_cfg") or {}).get("max_iters", 0))

@@ -89,8 +89,8 @@ def find_start(cfg: Config, processes: int, allow_changes: bool) -> Start:
         if kept:
             raise UserError(
                 f"{folder} holds checkpoints of an earlier training, such as {kept[0].name}.",
-                "Add --resume to go on with it. To start anew, give another --work-dir, or move "
-                "or delete them (iter_*.pth, best_*.pth).",
+                fix="Add --resume to go on with it. To start anew, give another --work-dir, or "
+                "move or delete them (iter_*.pth, best_*.pth).",
             )
         return Start()
     problems = []
@@ -107,7 +107,7 @@ def find_start(cfg: Config, processes: int, allow_changes: bool) -> Start:
     if found:
         raise UserError(
             f"No checkpoint in {folder} can be resumed:\n" + "\n".join(problems),
-            "Delete the broken files to start again from the beginning.",
+            fix="Delete the broken files to start again from the beginning.",
         )
     if cfg.get("load_from"):
         return _start_elsewhere(cfg, processes, allow_changes)
@@ -161,11 +161,11 @@ def read_state(path: Path) -> dict[str, Any]:
         lacks = ", ".join(missing) or "number of its step"
         raise UserError(
             f"{path} is not the state of a training: it has no {lacks}.",
-            "Start anew in another --work-dir; load_from takes the weights.",
+            fix="Start anew in another --work-dir; load_from takes the weights.",
         )
     part = damaged_part(state)
     if part is not None:
-        raise UserError(f"{path} is damaged: its {part}.", "Use the checkpoint before it.")
+        raise UserError(f"{path} is damaged: its {part}.", fix="Use the checkpoint before it.")
     require_finite(tensors_in(state), path)
     return state
 
@@ -209,7 +209,7 @@ def check_length(cfg: Config, step: int, path: Path) -> list[str]:
         return [f"Nothing is left to train: {path} is the last step (train_cfg.max_iters={last})."]
     raise UserError(
         f"{path} is of step {step}, beyond the end of this training (train_cfg.max_iters={last}).",
-        "Raise max_iters, or give another --work-dir for a training of this length.",
+        fix="Raise max_iters, or give another --work-dir for a training of this length.",
     )
 
 

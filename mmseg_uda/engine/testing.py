@@ -82,7 +82,7 @@ def test_checkpoint(
     cfg = test_config(cfg)
     warnings_of(check_shape(cfg))
     if (format_only or test_split) and out_dir is None:
-        raise UserError("Nothing would be written.", "Give --out DIR.")
+        raise UserError("Nothing would be written.", fix="Give --out DIR.")
     if targets is not None:
         select_targets(cfg.test_dataloader.dataset, targets)
     if test_split:
@@ -93,7 +93,7 @@ def test_checkpoint(
     kind = cfg.model.type
     if augmentations is not None:
         if hrda_output == "ATT":
-            raise UserError("--hrda-out ATT has no mean over views.", "Leave --tta out.")
+            raise UserError("--hrda-out ATT has no mean over views.", fix="Leave --tta out.")
         cfg = with_augmentations(cfg, augmentations)
     runner = AdaptationRunner.from_cfg(cfg)
     for finding in from_main_process(lambda: warnings_of(inspect_test_files(cfg))):
@@ -103,7 +103,7 @@ def test_checkpoint(
     load_segmentor_weights(segmentor, checkpoint, part=part)
     if hrda_output is not None:
         if not hasattr(segmentor, "output_mode"):
-            raise UserError("--hrda-out needs an HRDA segmentor.", f"The config builds {kind}.")
+            raise UserError("--hrda-out needs an HRDA segmentor.", fix=f"The config builds {kind}.")
         segmentor.output_mode = hrda_output
     return runner.test()
 
@@ -129,7 +129,7 @@ def set_inference(cfg: Config, mode: str = "same", sequential: bool = False) -> 
         if crop is None:
             raise UserError(
                 "--inference-mode slide needs the size of its windows.",
-                "Set that of the training: --cfg-options model.data_preprocessor.size=512,512.",
+                fix="Set that of the training: --cfg-options model.data_preprocessor.size=512,512.",
             )
         test_cfg.update(mode="slide", crop_size=crop, stride=tuple(side // 2 for side in crop))
         test_cfg.batched_slide = True
@@ -148,7 +148,7 @@ def select_targets(dataset: Any, names: Sequence[str]) -> None:
     if unknown:
         raise UserError(
             f"The config has no target '{unknown[0]}'.",
-            f"Use {', '.join(known)}." if known else "It evaluates a single data set.",
+            fix=f"Use {', '.join(known)}." if known else "It evaluates a single data set.",
         )
     dataset.targets = {name: one for name, one in known.items() if name in names}
 
@@ -158,14 +158,14 @@ def _use_test_split(dataset: Any) -> None:
     if dataset.get("targets"):
         raise UserError(
             "--test-set needs a config with a single target.",
-            "Set the split of each target with --cfg-options "
+            fix="Set the split of each target with --cfg-options "
             "test_dataloader.dataset.targets.NAME.split=test.",
         )
     for key in ("img_dir", "label_dir"):
         if dataset.pop(key, None) is not None:
             raise UserError(
                 f"--test-set does not know where test images are: {key} is set by hand.",
-                "Set test_dataloader.dataset.img_dir with --cfg-options instead of --test-set.",
+                fix="Set test_dataloader.dataset.img_dir with --cfg-options instead of --test-set.",
             )
     dataset["split"] = "test"
     dataset["images_only"] = True

@@ -57,7 +57,7 @@ def batch_norm_advice(image: Tensor) -> Iterator[None]:
         raise UserError(
             f"BatchNorm got one value per channel from {batch} image of {height}x{width}: a "
             "layer pools the whole image, or the crop is as small as a feature cell.",
-            "Use train_dataloader.batch_size=2 or more, a normalisation within an image "
+            fix="Use train_dataloader.batch_size=2 or more, a normalisation within an image "
             "(norm_cfg=dict(type='GN', num_groups=32)), or a larger crop.",
         ) from error
 
@@ -163,7 +163,7 @@ class Trainer(BaseModel):
             raise UserError(
                 f"{type(self).__name__} accumulates several backward passes per step, which "
                 f"{type(optim_wrapper).__name__} counts as several steps.",
-                "Set optim_wrapper.type to 'StepOptimWrapper'.",
+                fix="Set optim_wrapper.type to 'StepOptimWrapper'.",
             )
         if self._exchange is None:
             self._begin(optim_wrapper)

@@ -43,7 +43,7 @@ class Augmentations:
         if not self.scales or min(self.scales) <= 0:
             raise UserError(
                 f"Test-time augmentation cannot use the scales {list(self.scales)}.",
-                "Give positive factors, for example 0.75 1 1.25.",
+                fix="Give positive factors, for example 0.75 1 1.25.",
             )
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ def augmented_pipeline(
         raise UserError(
             "Test-time augmentation needs a test pipeline with one resize and one pack transform, "
             f"not {[step['type'] for step in pipeline]}.",
-            f"Use one of {', '.join(RESIZES)} and one of {', '.join(PACKS)}.",
+            fix=f"Use one of {', '.join(RESIZES)} and one of {', '.join(PACKS)}.",
         )
     (at,) = resizes
     scaled = [_scaled(steps[at], factor) for factor in augmentations.scales]
@@ -178,6 +178,6 @@ def _scaled(resize: Mapping[str, Any], factor: float) -> dict[str, Any]:
     else:
         raise UserError(
             "Test-time augmentation needs to know the size that images are resized to.",
-            f"Give {resize['type']} a scale in the test pipeline.",
+            fix=f"Give {resize['type']} a scale in the test pipeline.",
         )
     return resize

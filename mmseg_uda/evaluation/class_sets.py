@@ -79,7 +79,7 @@ class ClassSets:
         if not labelled.any():
             raise UserError(
                 "No pixel was evaluated: no label is one of the evaluated classes.",
-                "check that labels and taxonomy map belong together, or give other eval_ids",
+                fix="Check that labels and taxonomy map belong together, or give other eval_ids.",
             )
         hits = np.diag(scored).astype(np.float64)
         predicted = scored[:, :classes].sum(0)

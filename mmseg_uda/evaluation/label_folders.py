@@ -91,14 +91,14 @@ def evaluate_folder(
     if names is None:
         names = sorted(name.removesuffix(".png") for name in scan(predictions, ".png"))
     if not names:
-        raise UserError(f"{predictions} holds no label maps.", "check the folder")
+        raise UserError(f"{predictions} holds no label maps.", fix="Check the folder.")
     found = {name: label_of(name, labels, endings) for name in names}
     pairs = [(predictions / f"{n}.png", path) for n, path in found.items() if path is not None]
     if not pairs:
         raise UserError(
             f"None of the {len(names)} predictions in {predictions} has a label in {labels}; the "
             f"first is {names[0]}.png.",
-            "the label of an image lies at the same relative path, with one of these endings: "
+            fix="the label of an image lies at the same relative path, with one of these endings: "
             + ", ".join(dict.fromkeys(ending for _, ending in endings)),
         )
     classes = len(sets.classes)
@@ -143,13 +143,13 @@ def _confusion(
         sizes = " and ".join(f"{h}x{w}" for h, w in (prediction.shape, label.shape))
         raise UserError(
             f"{files[0]} and its label {files[1]} differ in size: {sizes}.",
-            "predictions are compared at the label's size",
+            fix="Predictions are compared at the label's size.",
         )
     wrong = label[(label >= classes) & (label != ignore_index)]
     if wrong.size:
         raise UserError(
             f"{files[1]} holds id {int(wrong[0])}, which is none of the {classes} classes.",
-            "check that labels and taxonomy map belong together",
+            fix="Check that labels and taxonomy map belong together.",
         )
     counts = np.zeros(classes * (classes + 1) + 1, np.int64)
     flat, against = label.ravel(), prediction.ravel()

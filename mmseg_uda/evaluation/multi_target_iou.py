@@ -99,7 +99,7 @@ class MultiTargetIoU(BaseMetric):
         if not sizes:
             raise UserError(
                 "MultiTargetIoU evaluates a MultiTargetDataset, and this is none.",
-                fix="use val_evaluator=dict(type='StreamingIoU') for a single target",
+                fix="Use val_evaluator=dict(type='StreamingIoU') for a single target.",
             )
         return sizes
 

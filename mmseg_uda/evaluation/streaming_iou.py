@@ -72,7 +72,7 @@ class StreamingIoU(BaseMetric):
         if format_only and output_dir is None:
             raise UserError(
                 "The metric is set to format_only but has no output_dir to write to.",
-                fix="tools/test.py --out DIR, or test_evaluator.output_dir=DIR",
+                fix="tools/test.py --out DIR, or test_evaluator.output_dir=DIR.",
             )
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.format_only = format_only
@@ -143,18 +143,18 @@ class StreamingIoU(BaseMetric):
         if matrix[classes].any():
             raise UserError(
                 f"The labels hold ids outside the taxonomy ({classes} classes).",
-                fix="set the data set's label_map, {id in the file: trainId}; for published data "
-                "sets tools/convert_datasets writes trainIds",
+                fix="Set the data set's label_map, {id in the file: trainId}; for published data "
+                "sets tools/convert_datasets writes trainIds.",
             )
         if matrix[:classes, classes].any():
             raise UserError(
                 f"The network predicts classes outside the taxonomy ({classes} classes).",
-                fix="use as many classes in the head (num_classes) as in the taxonomy",
+                fix="Use as many classes in the head (num_classes) as in the taxonomy.",
             )
         if matrix.sum() == 0:
             raise UserError(
                 "No pixel was evaluated: there is no label.",
-                fix="evaluate on a split with labels, or set format_only=True and output_dir",
+                fix="Evaluate on a split with labels, or set format_only=True and output_dir.",
             )
 
     def _matrix(self, device: torch.device) -> torch.Tensor:
@@ -168,7 +168,7 @@ class StreamingIoU(BaseMetric):
         if "gt_sem_seg" not in sample:
             raise UserError(
                 f"{sample['img_path']} has no label to evaluate against.",
-                fix="evaluate on a split with labels, or set format_only=True and output_dir",
+                fix="Evaluate on a split with labels, or set format_only=True and output_dir.",
             )
         classes = len(self.taxonomy)
         matrix = self._matrix(prediction.device)
@@ -223,7 +223,7 @@ def written_ids(taxonomy: Taxonomy, output_ids: str | None) -> tuple[np.ndarray,
         if output_ids not in taxonomy.raw_ids:
             raise UserError(
                 f"output_ids='{output_ids}': the taxonomy has no raw ids of this data set.",
-                fix=f"use one of {', '.join(taxonomy.raw_ids)}",
+                fix=f"Use one of {', '.join(taxonomy.raw_ids)}.",
             )
         for raw_id, train_id in taxonomy.raw_ids[output_ids].items():
             ids[train_id] = raw_id

@@ -170,7 +170,7 @@ def cluster_options(arguments: argparse.Namespace, workers: int) -> ClusterOptio
     if wrong:
         raise UserError(
             f"--slurm-options: '{wrong[0]}' is not of the form key=value.",
-            fix="Example: --slurm-options account=vision qos=long",
+            fix="Example: --slurm-options account=vision qos=long.",
         )
     pairs = (text.partition("=") for text in arguments.slurm_options)
     time = arguments.time
@@ -200,7 +200,7 @@ def parse_numbers(texts: Sequence[str] | None, option: str) -> list[int] | None:
         shown = text if len(text) <= 40 else f"{text[:39]}…"
         match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", text)
         if not match:
-            raise UserError(f"{option}: '{shown}' is no number.", fix=f"Example: {option} 1 3-4")
+            raise UserError(f"{option}: '{shown}' is no number.", fix=f"Example: {option} 1 3-4.")
         if any(len(part or "") > len(str(LARGEST)) for part in match.groups()):
             raise UserError(f"{option}: '{shown}' is too large.", fix=f"Give 0 to {LARGEST}.")
         first, last = int(match[1]), int(match[2] or match[1])

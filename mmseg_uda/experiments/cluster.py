@@ -102,7 +102,7 @@ def make_cluster(folder: Path, options: ClusterOptions) -> Cluster:
     except ImportError as error:
         raise UserError(
             f"--executor {options.kind} needs the package submitit.",
-            fix="pip install 'mmseg_uda[slurm]' (or: pip install submitit)",
+            fix="pip install 'mmseg_uda[slurm]' (or: pip install submitit).",
         ) from error
     submitit.core.logger.get_logger().setLevel(logging.ERROR)  # it would break the live table
     return _Local(folder, options) if options.kind == LOCAL else _Slurm(folder, options)

@@ -88,7 +88,7 @@ def base_value(base: Base) -> Any:
     path = find_config(BASES / base.file)
     names = _shipped_names(path)
     if base.name not in names:
-        raise UserError(f"{path} has no '{base.name}'.", f"It has {', '.join(names)}.")
+        raise UserError(f"{path} has no '{base.name}'.", fix=f"It has {', '.join(names)}.")
     value = deepcopy(names[base.name])
     return {**value, DELETE: True} if isinstance(value, dict) else value
 

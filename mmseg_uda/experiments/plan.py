@@ -189,7 +189,8 @@ def _check_names(jobs: Sequence[Job]) -> None:
             raise UserError(
                 f"Rows {other.row_number} and {job.row_number} of experiment {job.experiment} give "
                 f"one name to their jobs, {job.name}.",
-                "What tells them apart has no place in a name: give one of them Row(name='...').",
+                fix="What tells them apart has no place in a name: give one of them "
+                "Row(name='...').",
             )
 
 

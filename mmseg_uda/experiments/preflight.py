@@ -80,7 +80,8 @@ def check_keys(configs: Mapping[str, Mapping[str, Any]]) -> None:
             except UserError as error:
                 raise UserError(
                     f"Row {row}: {error.message}",
-                    f"{error.fix or ''} Options apply to every row; --rows chooses some.".strip(),
+                    fix=f"{error.fix or ''} Options apply to every row; --rows chooses "
+                    "some.".strip(),
                 ) from error
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.foundation.crops import CROP_MODES, RESAMPLES, crop_boxes, normalise
 from mmseg_uda.foundation.lazy import Adapter, check_dtype, full_precision
 
@@ -53,12 +53,10 @@ class CropClassifier(Adapter, ABC):
 
     def __init__(self, crop_mode: str | None, preprocess: str, dtype: str, chunk: int) -> None:
         owner = type(self).__name__
-        if crop_mode is not None and crop_mode not in CROP_MODES:
-            raise UserError(f"{owner}: crop_mode={crop_mode!r}", fix=f"one of {CROP_MODES}")
-        if preprocess not in RESAMPLES:
-            raise UserError(f"{owner}: preprocess={preprocess!r}", fix=f"one of {RESAMPLES}")
+        require_choice(f"{owner}: crop_mode", crop_mode, (None, *CROP_MODES))
+        require_choice(f"{owner}: preprocess", preprocess, RESAMPLES)
         if chunk < 1:
-            raise UserError(f"{owner}: chunk={chunk}", fix="a positive number of crops")
+            raise UserError(f"{owner}: chunk={chunk}.", fix="Give a positive number of crops.")
         self._crop_mode = crop_mode
         self.preprocess = preprocess
         self.dtype = check_dtype(dtype, owner)

@@ -155,10 +155,10 @@ class OpenClip(CropClassifier):
         weights_file = find_file(self.pretrained or "")
         if self.pretrained and weights_file is None and Path(self.pretrained).suffix:
             raise UserError(
-                f"OpenClip: no file {self.pretrained!r} with weights of {name}",
-                fix=f"put it into pretrained/ (on a machine with network access: "
+                f"OpenClip: no file {self.pretrained!r} with weights of {name}.",
+                fix=f"Put it into pretrained/ (on a machine with network access: "
                 f"hf download {ALIASES.get(name, 'OWNER/MODEL')} open_clip_pytorch_model.bin), or "
-                "give one of open_clip's tags",
+                "give one of open_clip's tags.",
             )
         source, local = (name, False) if self.pretrained else find_checkpoint(name)
         if local:
@@ -166,8 +166,8 @@ class OpenClip(CropClassifier):
             weights = [p for e in ("safetensors", "bin", "pth") for p in folder.glob(f"*.{e}")]
             if not (folder / "open_clip_config.json").is_file() or not weights:
                 raise UserError(
-                    f"OpenClip: {name!r} is not a folder with {needs}",
-                    fix="give such a folder, or an architecture name together with pretrained=",
+                    f"OpenClip: {name!r} is not a folder with {needs}.",
+                    fix="Give such a folder, or an architecture name together with pretrained=.",
                 )
             name = f"local-dir:{folder}"
         elif self.pretrained is None:
@@ -261,5 +261,7 @@ def check_input_size(input_size: int | None, owner: str) -> int | None:
         UserError: For any other value.
     """
     if input_size is not None and input_size < 1:
-        raise UserError(f"{owner}: input_size={input_size}", fix="a positive number of pixels")
+        raise UserError(
+            f"{owner}: input_size={input_size}.", fix="Give a positive number of pixels."
+        )
     return input_size

@@ -73,7 +73,7 @@ def crop_boxes(
         return _crop_pil8(images, boxes, index, size, mode, fill)
     if resample in LINEAR_RESAMPLES:
         if mode != "stretch":
-            raise UserError(f"crops by {resample!r} with mode {mode!r}", fix="mode 'stretch'")
+            raise UserError(f"crops by {resample!r} with mode {mode!r}.", fix="Mode 'stretch'.")
         if resample != "linear":
             return _crop_opencv(images, boxes, index, size, eight_bits=resample == "opencv8")
         if len(images) == 1:  # not copied per box

@@ -88,14 +88,14 @@ class DepthAnything:
             config = model_config(source, local)
             if config.model_type != "depth_anything":
                 raise UserError(
-                    f"{self.checkpoint!r} holds a model of type {config.model_type!r}",
-                    fix="give the checkpoint of Depth Anything V2",
+                    f"{self.checkpoint!r} holds a model of type {config.model_type!r}.",
+                    fix="Give the checkpoint of Depth Anything V2.",
                 )
             if getattr(config, "depth_estimation_type", "relative") != "relative":
                 raise UserError(
-                    f"{self.checkpoint!r} estimates metric depth",
-                    fix="give a relative model, such as "
-                    "'depth-anything/Depth-Anything-V2-Small-hf'",
+                    f"{self.checkpoint!r} estimates metric depth.",
+                    fix="Give a relative model, such as "
+                    "'depth-anything/Depth-Anything-V2-Small-hf'.",
                 )
             model = AutoModelForDepthEstimation.from_pretrained(
                 source, local_files_only=local, **NO_CODE

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from mmseg_uda.archives import DamagedError, check_archive
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.hub import pretrained_roots, settle_for_cache_when_offline
 
 ARCHIVES = (".bin", ".pt", ".pth")
@@ -111,8 +111,7 @@ def check_dtype(dtype: str, owner: str) -> str:
     Raises:
         UserError: For any other value.
     """
-    if dtype not in DTYPES:
-        raise UserError(f"{owner}: dtype={dtype!r} is unknown", fix=f"one of {sorted(DTYPES)}")
+    require_choice(f"{owner}: dtype", dtype, DTYPES)
     return dtype
 
 
@@ -144,15 +143,15 @@ def find_checkpoint(name: str) -> tuple[str, bool]:
             return str(candidate), True
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise UserError(
-            f"no folder {name!r} with the weights of a foundation model",
-            fix="give a folder that holds config and weights, or a hub name such as "
-            "'openai/clip-vit-base-patch32'",
+            f"no folder {name!r} with the weights of a foundation model.",
+            fix="Give a folder that holds config and weights, or a hub name such as "
+            "'openai/clip-vit-base-patch32'.",
         )
     if path.parts[0] == "pretrained":
         raise UserError(
-            f"no folder {name!r} with the weights of a foundation model",
-            fix="create it first; python tools/make_miniworld.py writes the "
-            "miniature models under pretrained/miniworld",
+            f"no folder {name!r} with the weights of a foundation model.",
+            fix="Create it first; python tools/make_miniworld.py writes the "
+            "miniature models under pretrained/miniworld.",
         )
     return name, False
 
@@ -176,8 +175,8 @@ def model_config(source: str, local: bool) -> Any:
     foreign = next((kernel for kernel in kernels if "/" in str(kernel)), None)
     if foreign is not None:
         raise UserError(
-            f"config.json of {source!r} asks for code: attn_implementation={foreign!r}",
-            fix="remove that entry, or fetch the model again",
+            f"config.json of {source!r} asks for code: attn_implementation={foreign!r}.",
+            fix="Remove that entry, or fetch the model again.",
         )
     return config
 
@@ -247,7 +246,7 @@ def check_files(name: str) -> None:
                 if file.suffix in ARCHIVES:
                     check_archive(file)
             except (DamagedError, OSError) as error:
-                raise UserError(f"{file} is damaged: {error}", fix="copy it again") from error
+                raise UserError(f"{file} is damaged: {error}", fix="Copy it again.") from error
 
 
 def pickled(source: str, error: pickle.UnpicklingError) -> UserError:
@@ -284,6 +283,6 @@ def loading(name: str, needs: str) -> Iterator[None]:
         folder = Path("pretrained") / Path(name).name
         raise UserError(
             f"the foundation model {name!r} cannot be loaded: {reason}",
-            fix=f"put {needs} into the folder {folder} (on a machine with network access: "
-            f"hf download {name} --local-dir {folder}), or give another folder in the config",
+            fix=f"Put {needs} into the folder {folder} (on a machine with network access: "
+            f"hf download {name} --local-dir {folder}), or give another folder in the config.",
         ) from error

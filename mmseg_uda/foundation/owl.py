@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.foundation.base import CLIP_MEAN, CLIP_STD, Detector
 from mmseg_uda.foundation.crops import RESAMPLES, normalise, resize_images
 from mmseg_uda.foundation.lazy import (
@@ -52,8 +52,7 @@ class OwlDetector(Detector):
     def __init__(
         self, checkpoint: str = "owlvit", preprocess: str = "pil8", dtype: str = "fp32"
     ) -> None:
-        if preprocess not in RESAMPLES:
-            raise UserError(f"OwlDetector: preprocess={preprocess!r}", fix=f"one of {RESAMPLES}")
+        require_choice("OwlDetector: preprocess", preprocess, RESAMPLES)
         self.checkpoint = ALIASES.get(checkpoint, checkpoint)
         self.preprocess = preprocess
         self.dtype = check_dtype(dtype, "OwlDetector")
@@ -73,8 +72,8 @@ class OwlDetector(Detector):
             kind = model_config(source, local).model_type
             if kind not in kinds:
                 raise UserError(
-                    f"OwlDetector: {self.checkpoint!r} holds a model of type {kind!r}",
-                    fix="give the checkpoint of an OWL-ViT or OWLv2 detector",
+                    f"OwlDetector: {self.checkpoint!r} holds a model of type {kind!r}.",
+                    fix="Give the checkpoint of an OWL-ViT or OWLv2 detector.",
                 )
             model = kinds[kind].from_pretrained(source, local_files_only=local)
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, **NO_CODE)

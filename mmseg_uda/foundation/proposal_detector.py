@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.foundation.base import CropClassifier, Detector
 from mmseg_uda.foundation.proposals import (
     find_regions,
@@ -71,10 +71,8 @@ class ProposalDetector(Detector):
         rivals: str = "all",
         temperature: float = 1.0,
     ) -> None:
-        if rivals not in RIVALS:
-            raise UserError(f"ProposalDetector: rivals={rivals!r}", fix=f"one of {RIVALS}")
-        if proposals not in PROPOSALS:
-            raise UserError(f"ProposalDetector: proposals={proposals!r}", fix=f"one of {PROPOSALS}")
+        require_choice("ProposalDetector: rivals", rivals, RIVALS)
+        require_choice("ProposalDetector: proposals", proposals, PROPOSALS)
         if (
             max_proposals < 1
             or max_inner < 0
@@ -84,8 +82,8 @@ class ProposalDetector(Detector):
         ):
             raise UserError(
                 "ProposalDetector: max_proposals, temperature and grid_stride must be positive, "
-                "max_inner 0 or more, max_area in (0, 1]",
-                fix="correct the detector's options in the config",
+                "max_inner 0 or more, max_area in (0, 1].",
+                fix="Correct the detector's options in the config.",
             )
         self.classifier: CropClassifier = (
             classifier

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import require_choice
 from mmseg_uda.foundation.base import CropClassifier
 from mmseg_uda.foundation.crops import crop_boxes, normalise
 from mmseg_uda.foundation.lazy import full_precision
@@ -125,8 +125,7 @@ def region_features(
     Raises:
         UserError: ``crops`` is unknown.
     """
-    if crops not in CROPS:
-        raise UserError(f"crops={crops!r} is unknown", fix=f"one of {sorted(CROPS)}")
+    require_choice("crops", crops, CROPS)
     device = torch.device(device)
     count, dim, scales = len(masks), classifier.embed_dim, tuple(scales)
     if count == 0:

@@ -34,15 +34,15 @@ def build_adapter(registry: Registry, role: str, config: Mapping[str, Any], **de
     kind = registry.get(kind) if isinstance(kind, str) else kind
     if kind is None:
         raise UserError(
-            f"{role}.type={config.get('type')!r} is not registered",
-            fix=f"one of {', '.join(sorted(registry.module_dict))}",
+            f"{role}.type={config.get('type')!r} is not registered.",
+            fix=f"Give one of {', '.join(sorted(registry.module_dict))}.",
         )
     accepted = inspect.signature(kind).parameters
     unknown = sorted(set(config) - {"type"} - set(accepted))
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
         raise UserError(
-            f"{role}: {config['type']} has no option {unknown[0]!r}",
-            fix=f"one of {', '.join(accepted)}",
+            f"{role}: {config['type']} has no option {unknown[0]!r}.",
+            fix=f"Give one of {', '.join(accepted)}.",
         )
     usable = {k: v for k, v in defaults.items() if k in accepted and v is not None}
     return registry.build({**usable, **config})

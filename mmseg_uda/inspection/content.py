@@ -87,8 +87,10 @@ def _damaged(one: DataSet, looked: Mapping[str, T | UserError], what: str) -> It
     errors = {path: v for path, v in looked.items() if isinstance(v, UserError)}
     if errors:
         first = next(iter(errors.values()))
-        text = f"{one.title}: {first.message.rstrip('.')} ({counted(errors, looked, what)})"
-        yield Finding(AREA, Level.PROBLEM, text, first.fix or "", {"files": list(errors)})
+        text = f"{one.title}: {first.message.rstrip('.')} ({counted(errors, looked, what)})."
+        yield Finding(
+            AREA, Level.PROBLEM, text, fix=first.fix or "", details={"files": list(errors)}
+        )
 
 
 def _ranges(
@@ -110,8 +112,8 @@ def _told(
     one: DataSet, some: list[str], looked: Mapping[str, object], what: str, text: str, fix: str
 ) -> Iterator[Finding]:
     if some:
-        message = f"{one.title}: {counted(some, looked, what)} looked at {text}, e.g. {some[0]}"
-        yield Finding(AREA, Level.WARNING, message, fix)
+        message = f"{one.title}: {counted(some, looked, what)} looked at {text}, e.g. {some[0]}."
+        yield Finding(AREA, Level.WARNING, message, fix=fix)
 
 
 def _palettes(one: DataSet, labels: Mapping[str, LabelContent]) -> Iterator[Finding]:
@@ -128,8 +130,8 @@ def _palettes(one: DataSet, labels: Mapping[str, LabelContent]) -> Iterator[Find
             text = (
                 f"{one.title}: in {path}, id {i} has the palette's colour of "
                 f"'{names[shown[i]]}' and is read as '{names[taken[i]]}' "
-                f"(so {len(wrong)} of its {len(content.counts)} ids)"
+                f"(so {len(wrong)} of its {len(content.counts)} ids)."
             )
-            fix = f"if colours are right: label_map={ {k: shown[k] for k in sorted(shown)} }"
-            yield Finding(AREA, Level.WARNING, text, fix)
+            fix = f"If colours are right: label_map={ {k: shown[k] for k in sorted(shown)} }."
+            yield Finding(AREA, Level.WARNING, text, fix=fix)
             return

@@ -186,8 +186,8 @@ def collect(configs: Iterable[Mapping[str, Any]], findings: list[Finding]) -> li
                 findings.append(problem(AREA, error))
                 continue
             except Exception as error:  # values of types that nobody thought of
-                text = f"{key}: its options cannot be read ({type(error).__name__}: {error})"
-                findings.append(Finding(AREA, Level.PROBLEM, text, "correct its options"))
+                text = f"{key}: its options cannot be read ({type(error).__name__}: {error})."
+                findings.append(Finding(AREA, Level.PROBLEM, text, fix="Correct its options."))
                 continue
             same = (location, repr(item.get("label_map")), repr(item.get("taxonomy")))
             one = found.setdefault(same, DataSet(item, location, key))

@@ -29,8 +29,8 @@ def _repeated(one: DataSet) -> list[Finding]:
     if not repeated:
         return []
     where = f"{one.location.file_list} names {len(repeated)} images more than once"
-    message = f"{one.title}: {where}, the first is {repeated[0]}; each is used once"
-    return [warning(message, "remove the lines", repeated=repeated)]
+    message = f"{one.title}: {where}, the first is {repeated[0]}; each is used once."
+    return [warning(message, "Remove the lines.", repeated=repeated)]
 
 
 def _without_image(one: DataSet) -> list[Finding]:
@@ -53,8 +53,8 @@ def _without_image(one: DataSet) -> list[Finding]:
     return [
         warning(
             f"{location.title}: {len(orphans)} labels have no image, e.g. "
-            f"{Path(folder, orphans[0])}",
-            "complete the images, unless the subset is intended",
+            f"{Path(folder, orphans[0])}.",
+            "Complete the images, unless the subset is intended.",
             labels_without_image=orphans,
         )
     ]

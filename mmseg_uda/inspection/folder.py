@@ -36,10 +36,10 @@ def check_folder(
         found.append(
             warning(
                 f"{title}: {len(images)} {used} are used; {len(others)} files with other endings "
-                f"({kinds(others, suffix)}) are not, the first is {min(others)}",
-                "rename them, since a data set has one img_suffix; or move them elsewhere"
+                f"({kinds(others, suffix)}) are not, the first is {min(others)}.",
+                "Rename them, since a data set has one img_suffix; or move them elsewhere."
                 if suffix
-                else "convert them to PNG or JPEG, or move them elsewhere",
+                else "Convert them to PNG or JPEG, or move them elsewhere.",
                 others=sorted(others),
             )
         )
@@ -47,8 +47,8 @@ def check_folder(
         found.append(
             warning(
                 f"{title}: {len(left.hidden)} images that are hidden, or lie in hidden or system "
-                f"folders, are not used, the first is {min(left.hidden)}",
-                "remove them if they are copies or thumbnails; else give them another name",
+                f"folders, are not used, the first is {min(left.hidden)}.",
+                "Remove them if they are copies or thumbnails; else give them another name.",
                 hidden=sorted(left.hidden),
             )
         )
@@ -57,7 +57,7 @@ def check_folder(
             warning(
                 f"{title}: {len(left.again)} links lead back or to a folder that is read already, "
                 f"and are not followed again, the first is {min(left.again)}",
-                "remove them; each image is used once",
+                "Remove them; each image is used once.",
                 links=sorted(left.again),
             )
         )
@@ -66,11 +66,11 @@ def check_folder(
         found.append(
             warning(
                 f"{title}: {len(foreign)} of the {len(images)} images in use are called like "
-                f"labels of others, the first is {min(foreign)}",
-                "move them out of img_dir, or list the images in a file_list; where they are the "
-                "labels, label_dir and label_suffix tell them from images"
+                f"labels of others, the first is {min(foreign)}.",
+                "Move them out of img_dir, or list the images in a file_list; where they are the "
+                "labels, label_dir and label_suffix tell them from images."
                 if suffix
-                else "give the folder of the images alone",
+                else "Give the folder of the images alone.",
                 foreign=sorted(foreign),
             )
         )
@@ -94,7 +94,7 @@ def check_links(title: str, folder: Path, images: Sequence[str], left: Leftovers
         warning(
             f"{title}: {len(again)} images are links to others that are used, too, the first is "
             f"{again[0]}",
-            "remove the links, unless these images are to be seen more often",
+            "Remove the links, unless these images are to be seen more often.",
             copies=again,
         )
     ]
@@ -102,4 +102,4 @@ def check_links(title: str, folder: Path, images: Sequence[str], left: Leftovers
 
 def warning(message: str, fix: str, **details: object) -> Finding:
     """Returns a warning about files."""
-    return Finding(AREA, Level.WARNING, message, fix, details)
+    return Finding(AREA, Level.WARNING, message, fix=fix, details=details)

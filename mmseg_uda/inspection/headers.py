@@ -54,8 +54,10 @@ def _unreadable(one: DataSet, *kinds: Mapping[str, Header | UserError]) -> Itera
         if errors:
             first = next(iter(errors.values()))
             number = "" if len(headers) == 1 else f" ({counted(errors, headers, what)})"
-            text = f"{one.title}: {first.message.rstrip('.')}{number}"
-            yield Finding(AREA, Level.PROBLEM, text, first.fix or "", {"files": list(errors)})
+            text = f"{one.title}: {first.message.rstrip('.')}{number}."
+            yield Finding(
+                AREA, Level.PROBLEM, text, fix=first.fix or "", details={"files": list(errors)}
+            )
 
 
 def _undecodable(errors: dict[str, UserError]) -> dict[str, UserError]:
@@ -88,15 +90,15 @@ def _sizes(
     text = (
         f"{one.title}: {counted(differing, labels, 'labels')} have another size than their image, "
         f"e.g. {one.label_of(first)} has {label.width}x{label.height} pixels, its image "
-        f"{width}x{height}"
+        f"{width}x{height}."
     )
     paths = [p for name in differing[:2] for p in (one.image_path(name), one.label_of(name))]
     more = f" (and {len(differing) - 2} more pairs)" if len(differing) > 2 else ""
-    fix = f"replace image or label, or remove both: rm {' '.join(map(shlex.quote, paths))}{more}"
+    fix = f"Replace image or label, or remove both: rm {' '.join(map(shlex.quote, paths))}{more}"
     if len(differing) == len(labels) > 1:
-        fix = "use the labels that belong to these images, or resize them (nearest neighbour)"
+        fix = "Use the labels that belong to these images, or resize them (nearest neighbour)."
     details = {"files": [one.label_of(name) for name in differing]}
-    yield Finding(AREA, Level.PROBLEM, text, fix, details)
+    yield Finding(AREA, Level.PROBLEM, text, fix=fix, details=details)
 
 
 def _fits(label: Header, image: Header) -> bool:
@@ -109,16 +111,16 @@ def _label_types(one: DataSet, labels: Mapping[str, Header]) -> Iterator[Finding
     wrong = [name for name, header in labels.items() if header.mode not in LABEL_MODES]
     if wrong:
         error = no_label(one.label_of(wrong[0]), labels[wrong[0]].mode)
-        text = f"{one.title}: {error.message.rstrip('.')} ({counted(wrong, labels, 'labels')})"
+        text = f"{one.title}: {error.message.rstrip('.')} ({counted(wrong, labels, 'labels')})."
         details = {"files": [one.label_of(name) for name in wrong]}
-        yield Finding(AREA, Level.PROBLEM, text, error.fix or "", details)
+        yield Finding(AREA, Level.PROBLEM, text, fix=error.fix or "", details=details)
     lossy = [n for n, h in labels.items() if h.format in LOSSY and n not in set(wrong)]
     if lossy:
         text = (
             f"{one.title}: {counted(lossy, labels, 'labels')} are JPEG files, e.g. "
-            f"{one.label_of(lossy[0])}: compression changes ids along borders"
+            f"{one.label_of(lossy[0])}: compression changes ids along borders."
         )
-        yield Finding(AREA, Level.WARNING, text, "export the labels as PNG")
+        yield Finding(AREA, Level.WARNING, text, fix="export the labels as PNG.")
 
 
 def _image_types(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
@@ -126,18 +128,20 @@ def _image_types(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding
     if printed:
         text = (
             f"{one.title}: {counted(printed, images, 'images')} hold printing colours (CMYK), e.g. "
-            f"{one.image_path(printed[0])}: they are converted roughly"
+            f"{one.image_path(printed[0])}: they are converted roughly."
         )
-        yield Finding(AREA, Level.WARNING, text, "convert them to RGB with their colour profile")
+        yield Finding(
+            AREA, Level.WARNING, text, fix="Convert them to RGB with their colour profile."
+        )
     grey = [name for name, header in images.items() if header.mode in GREY]
     coloured = [name for name, header in images.items() if header.mode not in GREY]
     few, what = (grey, "grey") if len(grey) <= len(coloured) else (coloured, "coloured")
     if len(few) > RARE * len(images):
         text = (
             f"{one.title}: {counted(few, images, 'images')} are {what}, unlike the others, e.g. "
-            f"{one.image_path(few[0])}"
+            f"{one.image_path(few[0])}."
         )
-        yield Finding(AREA, Level.WARNING, text, "look whether they belong to this data set")
+        yield Finding(AREA, Level.WARNING, text, fix="Look whether they belong to this data set.")
 
 
 def _margins(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
@@ -146,9 +150,9 @@ def _margins(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
     if thin:
         text = (
             f"{one.title}: {counted(thin, images, 'images')} have a side of fewer than {THINNEST} "
-            f"pixels, e.g. {one.image_path(thin[0])}"
+            f"pixels, e.g. {one.image_path(thin[0])}."
         )
-        yield Finding(AREA, Level.WARNING, text, "remove them")
+        yield Finding(AREA, Level.WARNING, text, fix="Remove them.")
     steps = [step for step in steps_of(one.item) if step.get("type") == MARGINS]
     for step in steps:
         margins = step.get("margins") or one.item.get("crop_pseudo_margins") or (0, 0, 0, 0)
@@ -163,11 +167,11 @@ def _margins(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
             text = (
                 f"{one.title}: crop_pseudo_margins={list(margins)} leave nothing of "
                 f"{counted(small, images, 'images')}, e.g. {one.image_path(small[0])} "
-                f"({width}x{height})"
+                f"({width}x{height})."
             )
-            fix = "give them in pixels of the native image: [top, bottom, left, right]"
+            fix = "Give them in pixels of the native image: [top, bottom, left, right]."
             details = {"files": [one.image_path(name) for name in small]}
-            yield Finding(AREA, Level.PROBLEM, text, fix, details)
+            yield Finding(AREA, Level.PROBLEM, text, fix=fix, details=details)
 
 
 def _orientation(
@@ -184,10 +188,10 @@ def _orientation(
         text = (
             f"{one.title}: {counted(open_, images, 'images')} are marked as turned (EXIF "
             f"orientation {images[first].orientation}), e.g. {one.image_path(first)}; they are "
-            f"turned upright, {one.label_of(first)} is taken as drawn on the upright picture"
+            f"turned upright, {one.label_of(first)} is taken as drawn on the upright picture."
         )
-        fix = "if it was drawn on the stored pixels, remove the mark: exiftool -Orientation= FILE"
-        yield Finding(AREA, Level.WARNING, text, fix)
+        fix = "If it was drawn on the stored pixels, remove the mark: exiftool -Orientation= FILE."
+        yield Finding(AREA, Level.WARNING, text, fix=fix)
 
 
 def _depth_shapes(
@@ -202,10 +206,12 @@ def _depth_shapes(
     text = (
         f"{one.title}: {counted(skewed, depths, 'depth files')} have another shape than their "
         f"image, e.g. {one.depth_of(first)} has {depth.width}x{depth.height} pixels, its image "
-        f"{width}x{height}"
+        f"{width}x{height}."
     )
     details = {"files": [one.depth_of(name) for name in skewed]}
-    yield Finding(AREA, Level.PROBLEM, text, f"render them anew: {one.location.render}", details)
+    yield Finding(
+        AREA, Level.PROBLEM, text, fix=f"Render them anew: {one.location.render}", details=details
+    )
 
 
 def _skewed(depth: Header, image: Header) -> bool:

@@ -62,15 +62,15 @@ def check_idle(config: Mapping[str, Any]) -> list[Finding]:
         findings.append(
             _idle(
                 "train_dataloader.dataset.target_labels_for_diagnosis",
-                "no component looks at the labels",
-                "add uda.diagnosis=dict(type='PseudoLabelQuality'), or leave it out",
+                "no component looks at the labels.",
+                "Add uda.diagnosis=dict(type='PseudoLabelQuality'), or leave it out.",
             )
         )
     return findings
 
 
 def _idle(key: str, reason: str, fix: str, level: Level = Level.WARNING) -> Finding:
-    return Finding(AREA, level, f"{key} has no effect: {reason}", fix)
+    return Finding(AREA, level, f"{key} has no effect: {reason}", fix=fix)
 
 
 def _older_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
@@ -78,14 +78,14 @@ def _older_keys(config: Mapping[str, Any]) -> Iterator[Finding]:
         return
     for key, now in OLDER_KEYS.items():
         if config.get(key) is not None:
-            yield _idle(key, "it is of an older config format", f"use {now}", Level.PROBLEM)
+            yield _idle(key, "it is of an older config format.", f"Use {now}.", Level.PROBLEM)
     # In configs of mmsegmentation 1.x both are variables that other keys use.
     optimizer = (config.get("optim_wrapper") or {}).get("optimizer")
     if config.get("optimizer") not in (None, optimizer):
-        yield _idle("optimizer", "another one is in use", "set optim_wrapper.optimizer")
+        yield _idle("optimizer", "another one is in use.", "Set optim_wrapper.optimizer.")
     seed = (config.get("randomness") or {}).get("seed")
     if config.get("seed") not in (None, seed):
-        yield _idle("seed", f"the training's is {seed}", "set randomness.seed, or give --seed")
+        yield _idle("seed", f"the training's is {seed}.", "Set randomness.seed, or give --seed.")
 
 
 def _misspelt(config: Mapping[str, Any]) -> Iterator[Finding]:
@@ -93,7 +93,7 @@ def _misspelt(config: Mapping[str, Any]) -> Iterator[Finding]:
     for key in config:
         near = difflib.get_close_matches(key, TOP_LEVEL, n=1, cutoff=ALIKE)
         if key not in TOP_LEVEL and near and not near[0].endswith("_pipeline"):
-            yield _idle(key, "nothing reads it", f"did you mean {near[0]}?")
+            yield _idle(key, "nothing reads it.", f"Did you mean {near[0]}?")
 
 
 def _sampling(loader: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -103,8 +103,8 @@ def _sampling(loader: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fi
     if data.get("type") == "DomainPairDataset" and chosen and not ours:
         yield _idle(
             f"train_dataloader.dataset.{chosen[0]}",
-            f"train_dataloader.sampler={dict(sampler)} counts through the images in order",
-            f"set train_dataloader.sampler=dict(type={SAMPLER!r}), which shuffles",
+            f"train_dataloader.sampler={dict(sampler)} counts through the images in order.",
+            f"Set train_dataloader.sampler=dict(type={SAMPLER!r}), which shuffles.",
             Level.PROBLEM,
         )
 
@@ -121,18 +121,18 @@ def _of_network(model: Mapping[str, Any]) -> Iterator[Finding]:
         if masks and head.get("sampler") is not None:  # type: ignore[union-attr]
             yield _idle(
                 f"model.{key}.sampler",
-                "masks are supervised at random points",
-                "leave it out; see num_points of its loss",
+                "masks are supervised at random points.",
+                "Leave it out; see num_points of its loss.",
                 Level.PROBLEM,
             )
     if model.get("type") not in SEGMENTORS:
         return
     for key in model.get("test_cfg") or ():
         if key not in TESTING_KEYS:
-            fix = f"{nearest(key, TESTING_KEYS)}Known: {', '.join(TESTING_KEYS)}"
-            yield _idle(f"model.test_cfg.{key}", "nothing reads it", fix, Level.PROBLEM)
+            fix = f"{nearest(key, TESTING_KEYS)}Known: {', '.join(TESTING_KEYS)}."
+            yield _idle(f"model.test_cfg.{key}", "nothing reads it.", fix, Level.PROBLEM)
     for key in model.get("train_cfg") or ():
-        yield _idle(f"model.train_cfg.{key}", "nothing reads it", "see uda and train_cfg")
+        yield _idle(f"model.train_cfg.{key}", "nothing reads it.", "See uda and train_cfg.")
 
 
 def _of_checkpoints(config: Mapping[str, Any]) -> Iterator[Finding]:
@@ -142,11 +142,11 @@ def _of_checkpoints(config: Mapping[str, Any]) -> Iterator[Finding]:
     where = "default_hooks.checkpoint"
     for key in hook:
         if key not in CHECKPOINT_KEYS:
-            fix = f"{nearest(key, CHECKPOINT_KEYS)}Known: {', '.join(CHECKPOINT_KEYS[1:])}"
-            yield _idle(f"{where}.{key}", "nothing reads it", fix, Level.PROBLEM)
+            fix = f"{nearest(key, CHECKPOINT_KEYS)}Known: {', '.join(CHECKPOINT_KEYS[1:])}."
+            yield _idle(f"{where}.{key}", "nothing reads it.", fix, Level.PROBLEM)
     if hook.get("by_epoch"):
-        fix = "set by_epoch=False, and interval to a number of steps"
-        yield _idle(f"{where}.by_epoch", "trainings count steps", fix, Level.PROBLEM)
+        fix = "Set by_epoch=False, and interval to a number of steps."
+        yield _idle(f"{where}.by_epoch", "trainings count steps.", fix, Level.PROBLEM)
 
 
 def _of_data_set(
@@ -154,14 +154,16 @@ def _of_data_set(
 ) -> Iterator[Finding]:
     diagnosed = key.endswith(".target") and data.get("target_labels_for_diagnosis")
     if item.get("images_only") and item.get("label_map") is not None and not diagnosed:
-        yield _idle(f"{key}.label_map", "images_only=True uses no labels", "leave one of them out")
+        yield _idle(
+            f"{key}.label_map", "images_only=True uses no labels.", "Leave one of them out."
+        )
     labels = item.get("label_dir") is not None or item.get("images_only")
     by_hand = item.get("img_dir") is not None and labels
     if item.get("type") in LAYOUTS and by_hand and item.get("split") is not None:
         yield _idle(
             f"{key}.split",
-            "img_dir and label_dir name the folders",
-            "leave split out, or the two of them",
+            "img_dir and label_dir name the folders.",
+            "Leave split out, or the two of them.",
         )
     loads = any(step.get("type") == DEPTH_LOADER for step in steps_of(item))
     if not loads and not (config.get("uda") or {}).get("depth"):
@@ -169,6 +171,6 @@ def _of_data_set(
             if item.get(option) is not None:
                 yield _idle(
                     f"{key}.{option}",
-                    "nothing reads depth files",
-                    f"add dict(type={DEPTH_LOADER!r}) to the pipeline, or leave it out",
+                    "nothing reads depth files.",
+                    f"Add dict(type={DEPTH_LOADER!r}) to the pipeline, or leave it out.",
                 )

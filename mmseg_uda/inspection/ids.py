@@ -91,11 +91,11 @@ def _outside(space: IdSpace, labels: Mapping[str, Counts]) -> list[Finding]:
     size = f"{space.taxonomy.name}: {len(space.taxonomy)} classes"
     text = (
         f"{space.title}: {counted(wrong, labels, 'labels')} hold ids that are {where} ({size}), "
-        f"e.g. {first} holds id{'s' if len(ids) > 1 else ''} {listed(ids.tolist())}"
+        f"e.g. {first} holds id{'s' if len(ids) > 1 else ''} {listed(ids.tolist())}."
     )
     present = {i for counts in labels.values() for i in counts}
     fix = _suggestion(space, present, int(ids[0]))
-    return [Finding(AREA, Level.PROBLEM, text, fix, {"files": list(wrong)})]
+    return [Finding(AREA, Level.PROBLEM, text, fix=fix, details={"files": list(wrong)})]
 
 
 def _suggestion(space: IdSpace, present: set[int], outside: int) -> str:
@@ -154,10 +154,10 @@ def _unlisted(space: IdSpace, labels: Mapping[str, Counts]) -> list[Finding]:
     ids = sorted({i for found in unlisted.values() for i in found})
     text = (
         f"{space.title}: ids {listed(ids)} in {counted(unlisted, labels, 'labels')} are not listed "
-        f"in raw_ids.{name} and count as unlabelled, e.g. in {first}"
+        f"in raw_ids.{name} and count as unlabelled, e.g. in {first}."
     )
-    fix = f"list them, with {space.ids.ignore_index} for unlabelled; or set raw_id_ends.{name}"
-    return [Finding(AREA, Level.WARNING, text, fix)]
+    fix = f"List them, with {space.ids.ignore_index} for unlabelled; or set raw_id_ends.{name}."
+    return [Finding(AREA, Level.WARNING, text, fix=fix)]
 
 
 def _already_mapped(space: IdSpace, labels: Mapping[str, Counts]) -> list[Finding]:
@@ -172,9 +172,9 @@ def _already_mapped(space: IdSpace, labels: Mapping[str, Counts]) -> list[Findin
     text = (
         f"{space.title}: its labels look like trainIds (0..{highest} and "
         f"{space.ids.ignore_index}), but label_map={space.label_map!r} reads ids of "
-        f"{space.ids.space}, e.g. in {next(iter(labels))}"
+        f"{space.ids.space}, e.g. in {next(iter(labels))}."
     )
-    return [Finding(AREA, Level.WARNING, text, "leave label_map out if they are trainIds")]
+    return [Finding(AREA, Level.WARNING, text, fix="Leave label_map out if they are trainIds.")]
 
 
 def _absent(
@@ -192,16 +192,16 @@ def _absent(
         return []
     some = f"none of the {total} labels" if complete else f"none of {len(labels)} labels looked at"
     what = ", ".join(names[i] for i in absent) if present else "any class"
-    fix = "check label_map and conversion; a class that the data set does not have costs nothing"
+    fix = "Check label_map and conversion; a class that the data set does not have costs nothing."
     details = {"absent": [names[i] for i in absent]}
     raw = {i for counts in labels.values() for i in counts if space.ids.lookup[i] == ignored}
     if unlabelled and len(absent) == 1 and raw == {ignored}:
         fix = (
             f"{ignored} is the id of unlabelled pixels; if it stands for '{names[absent[0]]}', set "
-            f"label_map={{{ignored}: {absent[0]}}}"
+            f"label_map={{{ignored}: {absent[0]}}}."
         )
-    text = f"{space.title}: {some} has a pixel of {what}"
-    return [Finding(AREA, Level.WARNING, text, fix, details)]
+    text = f"{space.title}: {some} has a pixel of {what}."
+    return [Finding(AREA, Level.WARNING, text, fix=fix, details=details)]
 
 
 def _blank(space: IdSpace, classes: Mapping[str, set[int]]) -> list[Finding]:
@@ -210,8 +210,8 @@ def _blank(space: IdSpace, classes: Mapping[str, set[int]]) -> list[Finding]:
     if not blank or len(blank) == len(classes) or len(blank) <= RARE * len(classes):
         return []
     some = counted(blank, classes, "labels")
-    text = f"{space.title}: {some} hold no labelled pixel, e.g. {blank[0]}"
-    return [Finding(AREA, Level.WARNING, text, "remove these pairs, or label them")]
+    text = f"{space.title}: {some} hold no labelled pixel, e.g. {blank[0]}."
+    return [Finding(AREA, Level.WARNING, text, fix="Remove these pairs, or label them.")]
 
 
 def _two_customs(space: IdSpace, labels: Mapping[str, Counts]) -> list[Finding]:
@@ -226,9 +226,11 @@ def _two_customs(space: IdSpace, labels: Mapping[str, Counts]) -> list[Finding]:
     box = space.taxonomy.classes[1]
     text = (
         f"{space.title}: {counted(bytes_, labels, 'labels')} hold 0 and {ignored}, others 0 and 1: "
-        f"'{box}' may be {ignored} in some files, where it counts as unlabelled, e.g. {bytes_[0]}"
+        f"'{box}' may be {ignored} in some files, where it counts as unlabelled, e.g. {bytes_[0]}."
     )
-    return [Finding(AREA, Level.WARNING, text, f"label_map={{{ignored}: 1}} reads both as '{box}'")]
+    return [
+        Finding(AREA, Level.WARNING, text, fix=f"label_map={{{ignored}: 1}} reads both as '{box}'.")
+    ]
 
 
 def _classes(space: IdSpace, counts: Counts) -> set[int]:

@@ -31,7 +31,7 @@ def check_network(config: Mapping[str, Any]) -> list[Finding]:
     key, taxonomy = next(iter((trained or evaluated).items()))
     expected = f"the taxonomy '{taxonomy.name}' of {key} has {len(taxonomy)}"
     findings += [
-        _problem(f"{what}, but {expected} classes", fix)
+        _problem(f"{what}, but {expected} classes.", fix)
         for what, fix in _heads(config.get("model"), "model", taxonomy)
     ]
     findings += _ignored(config.get("model"), key, taxonomy)
@@ -60,9 +60,11 @@ def _normalisation(config: Mapping[str, Any]) -> Iterator[Finding]:
         if all(isinstance(v, (list, tuple)) and v and 0 < max(v) <= 1 for v in (mean, std)):
             text = (
                 f"{prefix}data_preprocessor has mean={list(mean)}, std={list(std)} for images in "
-                "0..1; they are in 0..255"
+                "0..1; they are in 0..255."
             )
-            yield Finding(AREA, Level.WARNING, text, f"multiply both by 255: mean={PUBLISHED_MEAN}")
+            yield Finding(
+                AREA, Level.WARNING, text, fix=f"Multiply both by 255: mean={PUBLISHED_MEAN}."
+            )
 
 
 def _taxonomies(config: Mapping[str, Any], role: str) -> Iterator[tuple[str, Taxonomy]]:
@@ -112,9 +114,9 @@ def _ignored(model: Any, key: str, taxonomy: Taxonomy) -> Iterator[Finding]:
         if value != taxonomy.ignore_index:
             yield _problem(
                 f"model.{part}.{option} is {value!r}, but the taxonomy '{taxonomy.name}' of {key} "
-                f"ignores {taxonomy.ignore_index}",
-                f"set model.{part}.{option}={taxonomy.ignore_index}, or ignore_index: {IGNORED} in "
-                "the taxonomy file",
+                f"ignores {taxonomy.ignore_index}.",
+                f"Set model.{part}.{option}={taxonomy.ignore_index}, or ignore_index: {IGNORED} in "
+                "the taxonomy file.",
             )
 
 
@@ -130,16 +132,19 @@ def _compared(name: str, mine: Taxonomy, key: str, theirs: Taxonomy) -> list[Fin
     if mine.classes == theirs.classes:
         return []
     if len(mine) != len(theirs):
-        differ = f"{name} '{mine.name}' has {len(mine)} classes, '{theirs.name}' of {key} "
-        differ += f"{len(theirs)}"
-        return [_problem(differ, "use one taxonomy for data sets, uda and evaluators")]
+        differ = (
+            f"{name} '{mine.name}' has {len(mine)} classes, '{theirs.name}' of {key} {len(theirs)}."
+        )
+        return [_problem(differ, "Use one taxonomy for data sets, uda and evaluators.")]
     pairs = zip(mine.classes, theirs.classes, strict=True)
     number, names = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
     text = (
         f"class {number} is '{names[0]}' in {name} '{mine.name}' and '{names[1]}' in "
-        f"'{theirs.name}' of {key}"
+        f"'{theirs.name}' of {key}."
     )
-    return [Finding(AREA, Level.WARNING, text, "use one taxonomy, unless only the names differ")]
+    return [
+        Finding(AREA, Level.WARNING, text, fix="Use one taxonomy, unless only the names differ.")
+    ]
 
 
 def _listed(value: Any) -> list[Mapping[str, Any]]:
@@ -148,4 +153,4 @@ def _listed(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _problem(text: str, fix: str) -> Finding:
-    return Finding(AREA, Level.PROBLEM, text, fix)
+    return Finding(AREA, Level.PROBLEM, text, fix=fix)

@@ -36,9 +36,9 @@ def check_overlap(config: Mapping[str, Any]) -> list[Finding]:
             if EVALUATION in roles
             else f"are in both {pair}"
         )
-        message = f"{len(shared)} images {what}, the first is {min(shared)}"
-        fix = f"{SPLITS if EVALUATION in roles else DOMAINS}, unless this is intended"
-        findings.append(Finding(AREA, Level.WARNING, message, fix))
+        message = f"{len(shared)} images {what}, the first is {min(shared)}."
+        fix = f"{SPLITS if EVALUATION in roles else DOMAINS}, unless this is intended."
+        findings.append(Finding(AREA, Level.WARNING, message, fix=fix))
     return findings
 
 

@@ -40,7 +40,7 @@ def check_pipelines(config: Mapping[str, Any]) -> list[Finding]:
             continue
         labelled = "target" not in key.split(".") and not (role == EVALUATION and writes)
         findings += [
-            Finding(AREA, Level.PROBLEM, f"{key}: {text}", fix)
+            Finding(AREA, Level.PROBLEM, f"{key}: {text}", fix=fix)
             for text, fix in [
                 *_faults(names, item, labelled),
                 *(_shrunk(names) if role == EVALUATION else ()),

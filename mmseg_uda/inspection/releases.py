@@ -23,8 +23,8 @@ ENDINGS = {
 }
 VISTAS_1, VISTAS_2 = "v1.2", "v2.0"
 VISTAS_FIX = (
-    "use the labels of release 1.2 (label_dir='.../v1.2/labels'), or a dict id -> trainId as "
-    "label_map"
+    "Use the labels of release 1.2 (label_dir='.../v1.2/labels'), or a dict id -> trainId as "
+    "label_map."
 )
 
 
@@ -51,7 +51,7 @@ def wrong_names(location: DataLocation, taxonomy: Taxonomy, label_map: Any) -> U
         return UserError(
             f"{configs[0]} says that {folder} holds labels of Mapillary Vistas 2.0 (ids 0..123); "
             f"{_expected(taxonomy, label_map)}.",
-            fix=f"{VISTAS_FIX}; if these are labels of 1.2, put its {configs[1].name} beside them",
+            fix=f"{VISTAS_FIX}; if these are labels of 1.2, put its {configs[1].name} beside them.",
         )
     if taxonomy.name not in available_taxonomies():
         return None
@@ -96,15 +96,15 @@ def _fix(kind: str | None, suffix: str, taxonomy: Taxonomy, label_map: Any) -> s
     raw = bool(taxonomy.space_of(label_map))
     level = re.search(r"level([1234])", suffix)
     if kind in ("instance ids", "colours", "masks of uncertain regions"):
-        return "set label_suffix to the files with one class id per pixel"
+        return "Set label_suffix to the files with one class id per pixel."
     if kind == "trainIds" and raw:
-        return "leave label_map out: trainIds need none"
+        return "Leave label_map out: trainIds need none."
     if taxonomy.name == "idd26":
         if level and level[1] == "3":
             return None
-        return "set label_suffix='_gtFine_labellevel3Ids.png' (the label tool's id type level3Id)"
+        return "Set label_suffix='_gtFine_labellevel3Ids.png' (the label tool's id type level3Id)."
     if level:
-        return "set taxonomy='idd26' (level 3), or label_suffix='_gtFine_labelcsTrainIds.png'"
+        return "Set taxonomy='idd26' (level 3), or label_suffix='_gtFine_labelcsTrainIds.png'."
     if kind == "label ids" and not raw and "cityscapes" in taxonomy.raw_ids:
-        return "set label_map='cityscapes', or use *_labelTrainIds.png (tools/convert_datasets)"
+        return "Set label_map='cityscapes', or use *_labelTrainIds.png (tools/convert_datasets)."
     return None

@@ -26,7 +26,7 @@ def check_shape(config: Mapping[str, Any]) -> list[Finding]:
     Whatever else reads a config may count on the rest.
     """
     return [
-        Finding(AREA, Level.PROBLEM, f"{key}={_short(value)} is no {wanted}", fix)
+        Finding(AREA, Level.PROBLEM, f"{key}={_short(value)} is no {wanted}.", fix=fix)
         for key, value, wanted, fix in _misshapen(config)
     ]
 

@@ -102,4 +102,4 @@ def _guarded(area: str, check: Callable[[Any], list[Finding]], subject: Any) -> 
         where = f"{subject.title}: " if isinstance(subject, DataSet) else ""
         what = check.__name__.replace("_", " ").strip()
         text = f"{where}{what} ended with {type(error).__name__}: {error}"
-        return [Finding(area, Level.WARNING, text, "look for a value of an unusual type")]
+        return [Finding(area, Level.WARNING, text, fix="Look for a value of an unusual type.")]

@@ -56,7 +56,7 @@ def no_frames(title: str, options: Mapping[str, Any], files: int) -> UserError:
     return UserError(
         f"Rare class sampling finds no frame of {title} with enough pixels of one class "
         f"({limit[0]}={options.get(*limit)}; {files} label files).",
-        fix="lower rare_class_sampling.min_pixels, or set rare_class_sampling=None",
+        fix="Lower rare_class_sampling.min_pixels, or set rare_class_sampling=None.",
     )
 
 
@@ -82,21 +82,21 @@ def _compare(
     one: DataSet, path: Path, names: list[str], truth: dict[str, Counts], ignore: int | None
 ) -> list[Finding]:
     fix = (
-        f"delete {path}; the classes are then counted anew when they are first needed"
+        f"Delete {path}; the classes are then counted anew when they are first needed."
         if ignore is None or one.location.convert is None
-        else f"run: {one.location.convert} (or delete {path}, to have the classes counted anew)"
+        else f"Run: {one.location.convert} (or delete {path}, to have the classes counted anew)."
     )
     try:
         counts = published_counts(path, names) if ignore is not None else cached_counts(path, names)
     except UserError as error:
-        return [Finding(AREA, Level.PROBLEM, error.message, fix)]
+        return [Finding(AREA, Level.PROBLEM, error.message, fix=fix)]
     if counts is None:
         return [
             Finding(
                 AREA,
                 Level.NOTE,
-                f"{path} does not cover the {len(names)} labels of {one.title}",
-                "nothing: they are counted when they are first needed",
+                f"{path} does not cover the {len(names)} labels of {one.title}.",
+                fix="Nothing: they are counted when they are first needed.",
             )
         ]
     stored = dict(zip(names, counts, strict=True))
@@ -106,15 +106,15 @@ def _compare(
         if name in stored and _without(actual, ignore) != _without(stored[name], ignore)
     ]
     if not wrong:
-        return [Finding(AREA, Level.OK, f"{path.name} fits the labels of {one.location.title}")]
+        return [Finding(AREA, Level.OK, f"{path.name} fits the labels of {one.location.title}.")]
     return [
         Finding(
             AREA,
             Level.PROBLEM,
             f"{path} belongs to other labels than those of {one.title}: {len(wrong)} of "
-            f"{len(truth)} compared differ, e.g. {wrong[0]}",
-            fix,
-            {"differing": wrong},
+            f"{len(truth)} compared differ, e.g. {wrong[0]}.",
+            fix=fix,
+            details={"differing": wrong},
         )
     ]
 

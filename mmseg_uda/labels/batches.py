@@ -151,5 +151,5 @@ def check_size(label: Path, shape: tuple[int, int], image: Path) -> None:
         raise UserError(
             f"{label} has {shape[1]}x{shape[0]} pixels, its image {image} "
             f"{expected[1]}x{expected[0]}.",
-            fix="remove image and label, or replace them by files of equal size",
+            fix="Remove image and label, or replace them by files of equal size.",
         )

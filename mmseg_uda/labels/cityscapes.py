@@ -64,7 +64,7 @@ def convert_cityscapes(
     if not annotations:
         raise UserError(
             f"No *{POLYGONS} or *{LABEL_IDS} in {folder}.",
-            fix="give the root folder of Cityscapes with gtFine unpacked, or --gt-dir",
+            fix="Give the root folder of Cityscapes with gtFine unpacked, or --gt-dir.",
         )
     convert = partial(_convert, folder=folder, images=root / IMAGES)
     files = {folder / name: name for name in annotations}
@@ -113,7 +113,7 @@ def rasterize(annotation: Any, path: Path, left_out: list[str] | None = None) ->
             if label_id is None:
                 raise UserError(
                     f"{path}: '{item['label']}' is no label of Cityscapes.",
-                    fix=f"correct the annotation; labels are {', '.join(_NAMES[7:12])}, ...",
+                    fix=f"Correct the annotation; labels are {', '.join(_NAMES[7:12])}, ...",
                 )
             points = _points(item.get("polygon"), size)
             if points is None and left_out is not None:
@@ -123,7 +123,7 @@ def rasterize(annotation: Any, path: Path, left_out: list[str] | None = None) ->
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
         raise UserError(
             f"{path} is no polygon annotation of Cityscapes: {error!r}.",
-            fix="replace the file, or remove it with its image",
+            fix="Replace the file, or remove it with its image.",
         ) from error
     return np.array(image)
 
@@ -194,7 +194,7 @@ def _convert(path: Path, folder: Path, images: Path) -> Converted:
 
 
 def _read(path: Path) -> Any:
-    again = "replace the file, or remove it with its image"
+    again = "Replace the file, or remove it with its image."
     try:
         return json.loads(read_text(path, again))
     except (ValueError, RecursionError) as error:

@@ -42,8 +42,8 @@ def find_raw_labels(folder: Path) -> list[Path]:
     if not names:
         raise UserError(
             f"No label files <number>.png in {folder}.",
-            fix="give the root folder of the data set, and --gt-dir if its label folder has "
-            "another name",
+            fix="Give the root folder of the data set, and --gt-dir if its label folder has "
+            "another name.",
         )
     return [folder / name for name in names]
 

@@ -68,8 +68,8 @@ def convert_gta16(
     if any(removed & set(entry) for entry in read_json(statistics) or ()):
         raise UserError(
             f"{root} holds GTA labels with 19 classes, which this would overwrite.",
-            fix="keep them and set label_map='gta16' on the data set (the gta16 configs do), or "
-            "convert a copy, e.g. in data/gta16",
+            fix="Keep them and set label_map='gta16' on the data set (the gta16 configs do), or "
+            "convert a copy, e.g. in data/gta16.",
         )
     convert_gta(root, gt_dir, out_dir, nproc, remap="gta16")
 

@@ -14,7 +14,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.progress import track
 from mmseg_uda.regular_files import why_no_file
 
-COPY_AGAIN = "copy or download the file again"
+COPY_AGAIN = "Copy or download the file again."
 PICTURES = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "TGA")
 Image.init()
 FORMATS = tuple(name for name in PICTURES if name in Image.OPEN)
@@ -145,7 +145,7 @@ def _no_image(path: str, error: Exception) -> UserError:
     except OSError:
         start = b""
     if start == LFS_POINTER:
-        return UserError(f"{path} is a pointer of Git LFS, no image.", fix="run: git lfs pull")
+        return UserError(f"{path} is a pointer of Git LFS, no image.", fix="Run: git lfs pull")
     if isinstance(error, Image.UnidentifiedImageError):
         return UserError(f"{path} is no image, or a damaged one.", fix=COPY_AGAIN)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -55,8 +55,8 @@ class LabelIds:
         return UserError(
             f"{path} holds id {found}, which is {where} ({self.classes} classes, "
             f"{self.ignore_index} = unlabelled).",
-            fix="use labels of that release, or a dict id -> trainId as label_map"
+            fix="Use labels of that release, or a dict id -> trainId as label_map."
             if self.space
-            else "set the data set's label_map, {id in the file: trainId}; for published data sets "
-            "tools/convert_datasets writes trainIds",
+            else "Set the data set's label_map, {id in the file: trainId}; for published data sets "
+            "tools/convert_datasets writes trainIds.",
         )

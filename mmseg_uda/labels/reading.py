@@ -72,14 +72,14 @@ def decode(data: bytes, path: str | Path, flags: int) -> np.ndarray:
             raise MemoryError(f"{path}: {error.err}") from error
         raise UserError(
             f"{path} cannot be decoded; OpenCV says '{str(error.err or error).strip()}'.",
-            fix=f"{COPY_AGAIN}, or make it smaller",
+            fix=f"{COPY_AGAIN}, or make it smaller.",
         ) from error
     if image is None and data and flags != cv2.IMREAD_UNCHANGED:
         raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if raw is not None:
             raise UserError(
                 f"{path} has pixels of type {raw.dtype}, not 8- or 16-bit integers.",
-                fix="save the image with 8 bits per channel",
+                fix="Save the image with 8 bits per channel.",
             )
     if image is None:
         raise UserError(f"{path} cannot be decoded: truncated or damaged.", fix=COPY_AGAIN)
@@ -101,13 +101,13 @@ def read_depth(path: str) -> np.ndarray:
         if (depth[..., :1] != depth[..., 1:3]).any():
             raise UserError(
                 f"{path} has colours: it shows depth in false colours instead of holding it.",
-                fix="use grey depth maps; tools/render_depth.py makes them",
+                fix="Use grey depth maps; tools/render_depth.py makes them.",
             )
         depth = np.ascontiguousarray(depth[..., 0])
     if depth.dtype not in (np.uint8, np.uint16):
         raise UserError(
             f"{path} has pixels of type {depth.dtype}, not 8- or 16-bit integers.",
-            fix="use relative inverse depth from 0 (far) to 255 or 65535 (near)",
+            fix="Use relative inverse depth from 0 (far) to 255 or 65535 (near).",
         )
     return depth
 
@@ -172,7 +172,7 @@ def to_train_ids(
         raise UserError(
             f"{path} has {label.shape[1]}x{label.shape[0]} pixels, its image has "
             f"{shape[1]}x{shape[0]}.",
-            fix="remove image and label, or replace them by files of equal size",
+            fix="Remove image and label, or replace them by files of equal size.",
         )
     present = np.flatnonzero(count_ids(label))
     outside = ids.outside(present)
@@ -189,11 +189,11 @@ def no_label(path: str, mode: str) -> UserError:
         mode: Its pixel type as Pillow calls it.
     """
     if mode.startswith(("I", "F")):
-        fix = "save the ids with 8 bits per pixel; only ids up to 255 can stand for classes"
+        fix = "Save the ids with 8 bits per pixel; only ids up to 255 can stand for classes."
     else:
         fix = (
-            "use files of ids, not coloured pictures of labels; for published data sets "
-            "tools/convert_datasets makes them"
+            "Use files of ids, not coloured pictures of labels; for published data sets "
+            "tools/convert_datasets makes them."
         )
     return UserError(f"{path} has pixels of type {mode}, not one 8-bit id per pixel.", fix=fix)
 

@@ -19,7 +19,7 @@ from mmseg_uda.regular_files import read_text
 from .conversion import Counts
 
 CACHE_VARIABLE = "MMSEG_UDA_CACHE"
-COUNT_ANEW = "run the data set's converter again, or delete the file to have it counted anew"
+COUNT_ANEW = "Run the data set's converter again, or delete the file to have it counted anew."
 IDS = 256
 MOST_PIXELS = 1 << 31  # of an image; OpenCV reads half of it
 
@@ -85,7 +85,7 @@ def _load(path: Path) -> Any:
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is not a list of class counts: {what}.", COUNT_ANEW)
+    return UserError(f"{path} is not a list of class counts: {what}.", fix=COUNT_ANEW)
 
 
 def longest_suffix(path: str, names: set[str]) -> str | None:

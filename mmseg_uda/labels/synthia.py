@@ -52,7 +52,7 @@ def read_classes(path: Path) -> np.ndarray:
         raise UserError(
             f"{path} is not a 16-bit PNG with three channels but has shape {image.shape}, "
             f"{image.dtype}.",
-            fix="use the folder GT/LABELS, not the coloured labels",
+            fix="Use the folder GT/LABELS, not the coloured labels.",
         )
     return image[..., 2]
 

@@ -186,8 +186,8 @@ def _ensure_weights(
         return target
     if target.exists() and name not in made:
         raise UserError(
-            f"{target} exists and was not made by the miniature world",
-            "choose another folder with --weights, or move it away",
+            f"{target} exists and was not made by the miniature world.",
+            fix="Choose another folder with --weights, or move it away.",
         )
     start = time.monotonic()
     if part.render(root, WEB_SEED, options.web_frames, workers):

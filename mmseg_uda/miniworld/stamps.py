@@ -61,8 +61,8 @@ def open_folder(folder: Path, print_: str, parameters: Mapping[str, Any]) -> Non
         stamp = read_stamp(folder)
         if not stamp:
             raise UserError(
-                f"{folder} exists and was not made by the miniature world",
-                "choose another folder with --out, or move this one away",
+                f"{folder} exists and was not made by the miniature world.",
+                fix="Choose another folder with --out, or move this one away.",
             )
         if stamp.get("fingerprint") == print_:
             for leftover in folder.rglob(".*.partial*"):

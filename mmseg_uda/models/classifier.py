@@ -26,7 +26,7 @@ def linear_classifiers(head: Any) -> list[nn.Conv2d]:
     if not all(isinstance(conv, nn.Conv2d) for conv in found):
         raise UserError(
             f"{type(head).__name__} has no convolution as its last layer.",
-            "Name the convolutions that give the logits in its attribute 'classifiers'.",
+            fix="Name the convolutions that give the logits in its attribute 'classifiers'.",
         )
     return list(found)
 
@@ -65,6 +65,6 @@ def decode_with_features(head: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, T
     if len(found) != 1:
         raise UserError(
             f"{type(head).__name__} uses its last layer {len(found)} times in one pass.",
-            "Heads that use it once are supported.",
+            fix="Heads that use it once are supported.",
         )
     return main_logits(head, logits), found[0]

@@ -79,8 +79,8 @@ def _decoding(head: nn.Module, features: Sequence[Tensor]) -> Iterator[None]:
         raise UserError(
             f"{type(head).__name__} cannot decode the encoder's maps ({shapes}): "
             f"{text.splitlines()[0]}",
-            fix="check in_channels, in_index and the other options of this head, or take the "
-            "encoder that it was made for",
+            fix="Check in_channels, in_index and the other options of this head, or take the "
+            "encoder that it was made for.",
         ) from error
 
 
@@ -94,7 +94,7 @@ def check_class_scores(segmentor: Any, trainer: str) -> None:
         raise UserError(
             f"model.decode_head.out_channels=1 scores the foreground alone; {trainer} compares the "
             "probabilities of all classes.",
-            fix="leave out out_channels, and use a loss without use_sigmoid",
+            fix="Leave out out_channels, and use a loss without use_sigmoid.",
         )
 
 
@@ -133,8 +133,8 @@ def main_logits(head: nn.Module, output: Any) -> Tensor:
         raise UserError(
             f"{type(head).__name__} returns a {type(output).__name__} in training, and it is not "
             "known what of it is the prediction.",
-            fix="use another decode head, or name the place of the logits in its attribute "
-            "prediction_index",
+            fix="Use another decode head, or name the place of the logits in its attribute "
+            "prediction_index.",
         )
     return output[index]
 
@@ -149,12 +149,12 @@ def check_head(head: nn.Module) -> None:
     if names & {"MaskFormerHead", "Mask2FormerHead"}:
         raise UserError(
             f"{type(head).__name__} is trained by mmdetection's code, which trainers cannot use.",
-            fix="set model.decode_head.type='TorchMask2FormerHead'",
+            fix="Set model.decode_head.type='TorchMask2FormerHead'.",
         )
     if isinstance(head, PointHead):
         raise UserError(
             "PointHead refines single points of an image; trainers need logits of all pixels.",
-            fix="leave it out of model.decode_head, or use OCRHead as the second stage",
+            fix="Leave it out of model.decode_head, or use OCRHead as the second stage.",
         )
 
 
@@ -201,7 +201,7 @@ def own_losses(
                 raise
             raise UserError(
                 f"{type(head).__name__} learns from more than labels: {error}.",
-                fix="use another decode head",
+                fix="Use another decode head.",
             ) from error
     if weight is not None and not any(sampler.used for sampler in samplers):
         raise no_pixel_weights(head)
@@ -217,7 +217,8 @@ def no_pixel_weights(head: nn.Module) -> UserError:
     """What to say where a head or a loss is given weights that it has no place for."""
     return UserError(
         f"{type(head).__name__} knows no weights of pixels.",
-        fix="take another one, or a method that weights none, e.g. uda.type='SRHA' or 'Supervised'",
+        fix="Take another one, or a method that weights none, e.g. uda.type='SRHA' or "
+        "'Supervised'.",
     )
 
 

@@ -30,7 +30,7 @@ def mask2former_library() -> Any:
     except ImportError as error:
         raise UserError(
             f"Mask2Former needs the libraries transformers and scipy: {error}.",
-            "Install what setup.py lists: pip install -e . -c constraints.txt",
+            fix="Install what setup.py lists: pip install -e .[test] -c constraints.txt",
         ) from error
     return modeling_mask2former
 

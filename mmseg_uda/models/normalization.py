@@ -29,7 +29,7 @@ def check_normalization(segmentor: Any) -> None:
             raise UserError(
                 f"model.data_preprocessor.{name}={_text(found)} does not belong to the weights of "
                 f"{backbone.arch}, which were trained with {_text(right)}.",
-                fix=f"set model.data_preprocessor.{name}={_text(right)}",
+                fix=f"Set model.data_preprocessor.{name}={_text(right)}",
             )
 
 

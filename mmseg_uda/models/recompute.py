@@ -43,7 +43,7 @@ def recompute_activations(segmentor: Any, parts: Sequence[str]) -> None:
     for part in parts:
         if part not in PARTS:
             raise UserError(
-                f"execution.recompute={part!r} is unknown.", f"Use some of {', '.join(PARTS)}."
+                f"execution.recompute={part!r} is unknown.", fix=f"Use some of {', '.join(PARTS)}."
             )
     if "backbone" in parts:
         recompute_modules(encoder_blocks(segmentor.backbone))
@@ -77,7 +77,7 @@ def encoder_blocks(backbone: nn.Module) -> list[nn.Module]:
     if not blocks:
         raise UserError(
             f"{type(backbone).__name__} is not made of repeated blocks that could be recomputed.",
-            "Leave 'backbone' out of execution.recompute.",
+            fix="Leave 'backbone' out of execution.recompute.",
         )
     return blocks
 

@@ -65,7 +65,7 @@ def from_reference_config(model: Mapping[str, Any]) -> ConfigDict:
     cfg: dict[str, Any] = _plain(model)
     for key in ("type", "backbone", "decode_head"):
         if key not in cfg:
-            raise UserError(f"The config's model has no {key!r}.", "Give the whole config.")
+            raise UserError(f"The config's model has no {key!r}.", fix="Give the whole config.")
     cfg["type"] = SEGMENTORS.get(cfg["type"], cfg["type"])
     hrda = cfg["type"] == "HRDAEncoderDecoder"
     _check_keys(cfg, (*_MODEL_KEYS, *(_HRDA_KEYS if hrda else ())), "model")
@@ -102,8 +102,8 @@ def _check_keys(cfg: Mapping[str, Any], known: Iterable[str], where: str) -> Non
         if key not in known:
             raise UserError(
                 f"{where}.{key} of the released config has no counterpart here.",
-                f"{nearest(key, known, where)}Take it out of a copy of the config if it does not "
-                "change the network; else this network is not offered.",
+                fix=f"{nearest(key, known, where)}Take it out of a copy of the config if it does "
+                "not change the network; else this network is not offered.",
             )
 
 
@@ -113,13 +113,13 @@ def _check_options(cfg: Mapping[str, Any], where: str) -> None:
     if cls is None:
         raise UserError(
             f"{where}.type={cfg.get('type')!r} of the released config is not known here.",
-            "Give the config of this project that builds the same network.",
+            fix="Give the config of this project that builds the same network.",
         )
     _check_keys(cfg, ("type", *arguments(cls)), where)
 
 
 def _refuse(key: str, value: Any, fix: str) -> None:
-    raise UserError(f"{key}={value!r} of the released config is not offered here.", fix)
+    raise UserError(f"{key}={value!r} of the released config is not offered here.", fix=fix)
 
 
 def _test_cfg(given: Mapping[str, Any] | None) -> dict[str, Any]:

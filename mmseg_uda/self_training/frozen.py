@@ -84,5 +84,5 @@ def _check_fingerprint(
         raise UserError(
             "The backbone weights that this run starts from differ from those of the "
             f"checkpoint, so {consequence} would change in the middle of the run.",
-            "Put the file back that the run started with (model.backbone.init_cfg).",
+            fix="Put the file back that the run started with (model.backbone.init_cfg).",
         )

@@ -33,13 +33,13 @@ def build_components(configs: Mapping[str, Any], options: Iterable[str] = ()) ->
         if not isinstance(config, Mapping) or "type" not in config:
             raise UserError(
                 f"uda.{role} is neither an option of SelfTraining nor a component.",
-                f"{nearest(role, options, 'uda')}Options are listed in SelfTraining's docstring; "
-                "a component is a dict with a 'type'.",
+                fix=f"{nearest(role, options, 'uda')}Options are listed in SelfTraining's "
+                "docstring; a component is a dict with a 'type'.",
             )
         if COMPONENTS.get(config["type"]) is None:
             raise UserError(
                 f"uda.{role}.type={config['type']!r} is not registered.",
-                f"Known components: {', '.join(sorted(COMPONENTS.module_dict))}. Name the "
+                fix=f"Known components: {', '.join(sorted(COMPONENTS.module_dict))}. Name the "
                 "module that registers yours in custom_imports.",
             )
         check_options(COMPONENTS.get(config["type"]), config, f"uda.{role}")

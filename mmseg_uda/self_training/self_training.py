@@ -86,13 +86,13 @@ class SelfTraining(Trainer):
             raise UserError(
                 f"uda.source_average={options.source_average!r} averages a PixelCrossEntropy, and "
                 "the decode head has another loss.",
-                "Leave it out, or set model.decode_head.loss_decode.type='PixelCrossEntropy'.",
+                fix="Leave it out, or set model.decode_head.loss_decode.type='PixelCrossEntropy'.",
             )
         role = self.components.makes_teacher_pass()
         if options.teacher_flip and role is not None:
             raise UserError(
                 f"uda.teacher_flip=True does not reach the teacher's pass, which uda.{role} makes.",
-                f"Set uda.teacher_flip=False or uda.{role}=None.",
+                fix=f"Set uda.teacher_flip=False or uda.{role}=None.",
             )
 
     def build_teacher(self, alpha: float) -> tuple[nn.Module, EmaTeacher]:

@@ -75,12 +75,14 @@ def check_further(kind: str, options: Mapping[str, Any]) -> None:
             if not unasked:
                 raise UserError(
                     f"{kind}: {name}={value!r} has no effect in data sets of mmseg_uda.",
-                    INSTEAD[name],
+                    fix=INSTEAD[name],
                 )
         elif name not in known and not name.startswith("_"):
             near = difflib.get_close_matches(name, known, n=1)
             guess = f"Did you mean {near[0]}? " if near else ""
-            raise UserError(f"{kind} has no option {name!r}.", f"{guess}Known: {', '.join(known)}.")
+            raise UserError(
+                f"{kind} has no option {name!r}.", fix=f"{guess}Known: {', '.join(known)}."
+            )
     _check_metainfo(kind, options)
     _check_indices(kind, options.get("indices"))
     _check_margins(kind, options)
@@ -94,7 +96,9 @@ def _taxonomy(options: Mapping[str, Any]) -> Taxonomy:
 def _check_metainfo(kind: str, options: Mapping[str, Any]) -> None:
     metainfo = options.get("metainfo") or {}
     if not isinstance(metainfo, Mapping):
-        raise UserError(f"{kind}: metainfo={metainfo!r} is no dict.", "write metainfo=dict(...)")
+        raise UserError(
+            f"{kind}: metainfo={metainfo!r} is no dict.", fix="Write metainfo=dict(...)."
+        )
     for name in TAXONOMY_SAYS:
         if name not in metainfo:
             continue
@@ -103,7 +107,8 @@ def _check_metainfo(kind: str, options: Mapping[str, Any]) -> None:
             raise UserError(
                 f"{kind}: metainfo.{name} is not that of the taxonomy, which alone says what "
                 "labels mean.",
-                "taxonomy= takes a YAML file with your classes; a label_map merges or ignores some",
+                fix="taxonomy= takes a YAML file with your classes; a label_map merges or "
+                "ignores some.",
             )
 
 
@@ -118,7 +123,7 @@ def _check_indices(kind: str, indices: Any) -> None:
     if indices is not None and (not whole or not numbers or (not several and indices == 0)):
         raise UserError(
             f"{kind}: indices={indices!r} chooses no images.",
-            "a number takes that many from the beginning, a list those at its places, from 0",
+            fix="A number takes that many from the beginning, a list those at its places, from 0.",
         )
 
 
@@ -126,7 +131,8 @@ def _check_loader(kind: str, options: Mapping[str, Any]) -> None:
     if options.get("label_map") is not None and STOCK_LOADER in _types(options):
         raise UserError(
             f"{kind}: label_map has no effect on {STOCK_LOADER}.",
-            "load labels with dict(type='LoadTrainIds'), and images with dict(type='LoadFrame')",
+            fix="Load labels with dict(type='LoadTrainIds'), and images with "
+            "dict(type='LoadFrame').",
         )
 
 
@@ -144,14 +150,14 @@ def _check_margins(kind: str, options: Mapping[str, Any]) -> None:
     if MARK not in named:
         raise UserError(
             f"{kind}: crop_pseudo_margins has no effect without {MARK} in the pipeline.",
-            f"add dict(type={MARK!r}) behind LoadFrame, before any resize",
+            fix=f"Add dict(type={MARK!r}) behind LoadFrame, before any resize.",
         )
     mark = steps[named.index(MARK)]
     margins = mark.get("margins") if isinstance(mark, Mapping) else getattr(mark, "margins", None)
     if margins is not None:
         raise UserError(
             f"{kind}: crop_pseudo_margins has no effect beside {MARK}(margins={margins}).",
-            "set one of the two",
+            fix="Set one of the two.",
         )
 
 
@@ -189,7 +195,8 @@ def complete(
         if value is not None and not isinstance(value, str):
             raise UserError(
                 f"{type}: {name}={value!r} is no path.",
-                "write one path as a text; several data sets are several entries of the config",
+                fix="Write one path as a text; several data sets are several entries of the "
+                "config.",
             )
     if not isinstance(images_only, bool):
         raise UserError(f"{type}: images_only={images_only!r} is neither True nor False.")
@@ -201,19 +208,19 @@ def complete(
             raise UserError(
                 f"{type}: data_root, img_dir and label_dir say where the files lie; "
                 "one of them is missing.",
-                fix="set them, or images_only=True for images without labels",
+                fix="Set them, or images_only=True for images without labels.",
             )
         if split is not None:
             raise UserError(
                 f"{type}: split={split!r} has no effect, since it has no published folders.",
-                fix="img_dir and label_dir name the folders of a split, file_list its images",
+                fix="img_dir and label_dir name the folders of a split, file_list its images.",
             )
         layout = Layout(type, data_root, {}, ".png", ".png", "")
     split = split or "train"
     if layout.splits and split not in layout.splits:
         raise UserError(
             f"{layout.title} has no split '{split}'.",
-            f"use {', '.join(layout.splits)}; img_dir and label_dir name other folders",
+            fix=f"Use {', '.join(layout.splits)}; img_dir and label_dir name other folders.",
         )
     root = resolve_data_root(data_root or layout.root)
     if img_dir is None and label_dir is None:
@@ -223,7 +230,7 @@ def complete(
     if label_dir is None and not images_only:
         raise UserError(
             f"The {split} images of {layout.title} have no labels.",
-            fix="set images_only=True, or label_dir to your own label folder",
+            fix="Set images_only=True, or label_dir to your own label folder.",
         )
     img_dir = img_dir if img_dir is not None else str(default_img)
     img_suffix = _suffix(type, "img_suffix", img_suffix) or layout.img_suffix
@@ -231,7 +238,8 @@ def complete(
     if not images_only and img_suffix == label_suffix and _same_folder(img_dir, label_dir):
         raise UserError(
             f"{type}: every image in {Path(root, img_dir)} would be its own label.",
-            "set label_suffix to what the names of labels end with, or label_dir to their folder",
+            fix="Set label_suffix to what the names of labels end with, or label_dir to their "
+            "folder.",
         )
     depth_dir = depth_dir or depth_folder_of(img_dir)
     depth_suffix = _suffix(type, "depth_suffix", depth_suffix)
@@ -269,7 +277,7 @@ def _suffix(kind: str, option: str, suffix: str | None) -> str | None:
     if not isinstance(suffix, str) or not suffix or set(suffix) & set("*?[]"):
         raise UserError(
             f"{kind}: {option}={suffix!r} is not what the names of files end with.",
-            f"for example {option}='.jpg': one ending, no pattern and no list",
+            fix=f"For example {option}='.jpg': one ending, no pattern and no list.",
         )
     return f".{suffix}" if f".{suffix.lower()}" in IMAGE_ENDINGS else suffix
 
@@ -297,10 +305,10 @@ def _holds_anything(folder: str) -> bool:
 def _own_advice(kind: str, root: str, own_paths: bool) -> str:
     """How to get images that are missing, if they are the user's."""
     if kind not in LAYOUTS or own_paths:
-        return "check data_root, img_dir and img_suffix of this data set in the config"
+        return "Check data_root, img_dir and img_suffix of this data set in the config."
     return (
-        f"check data_root={root!r} of this data set in the config; docs/data.md shows the folders "
-        f"that type={kind!r} reads, and img_dir and label_dir name others"
+        f"Check data_root={root!r} of this data set in the config; docs/data.md shows the folders "
+        f"that type={kind!r} reads, and img_dir and label_dir name others."
     )
 
 
@@ -310,7 +318,7 @@ def _list_advice(layout: Layout, root: str, file_list: str | None) -> str:
         return f"file_list lies below data_root, or is a whole path: {os.path.abspath(file_list)}"
     if layout.published_split is None or Path(str(file_list)).parent.name != LIST_FOLDER:
         return FORM
-    return f"run: python tools/convert_datasets/splits.py {layout.published_split} {root}"
+    return f"Run: python tools/convert_datasets/splits.py {layout.published_split} {root}"
 
 
 def _as_found(layout: Layout, split: str, root: str, images_only: bool) -> Layout:

@@ -26,7 +26,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 LONGEST = 80  # characters of an entry in a message
-FORM = "write one image name per line, in UTF-8"
+FORM = "Write one image name per line, in UTF-8."
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read_list(path: Path) -> list[Entry]:
         line = 1 + len(re.findall(r"\r\n|\r|\n", wrong))
         raise UserError(
             f"{path}, line {line}: this is no text in UTF-8.",
-            "save the list as UTF-8 (in a shell: iconv -f LATIN1 -t UTF-8, or -f UTF-16LE)",
+            fix="Save the list as UTF-8 (in a shell: iconv -f LATIN1 -t UTF-8, or -f UTF-16LE).",
         )
     lines = enumerate(re.split(r"\r\n|\r|\n", text), 1)
     return [Entry(number, line.strip()) for number, line in lines if line.strip()]
@@ -108,7 +108,7 @@ def choose(path: Path, names: Sequence[str], suffix: str, folder: Path, fix: str
             raise UserError(
                 f"{path}, line {entry.line}: {one} and {other} both match the entry "
                 f"'{_shown(entry.text)}'.",
-                fix="list images with their folders, or keep one of the two",
+                fix="List images with their folders, or keep one of the two.",
             )
         if not found:
             absent += [] if entry.text.startswith(COMMENT) else [entry]
@@ -123,10 +123,10 @@ def choose(path: Path, names: Sequence[str], suffix: str, folder: Path, fix: str
             f"{path}, line {first.line}: {len(absent)} of {len(entries)} listed images are "
             f"missing, the first is {_shown(first.text)}; images are in {folder} and end with "
             f"{suffix}.",
-            advice or fix or "correct the list, or the data set's img_dir and img_suffix",
+            fix=advice or fix or "Correct the list, or the data set's img_dir and img_suffix.",
         )
     if not chosen:
-        raise UserError(f"{path} lists nothing.", FORM)
+        raise UserError(f"{path} lists nothing.", fix=FORM)
     return ListedImages(list(chosen), repeated)
 
 
@@ -178,16 +178,16 @@ def _advice(
 
     words = [posixpath.splitext(word.strip(",;\"'"))[0] for word in re.split(r"[\s,;]+", text)]
     if len(words) > 1 and COMMENT in text:
-        return "comments stand in lines of their own, which begin with #"
+        return "Comments stand in lines of their own, which begin with #."
     if len(words) > 1 and known(words[0]):
         return (
-            "one image name per line and nothing else; label_dir and label_suffix of the data set "
-            "say where its label is"
+            "One image name per line and nothing else; label_dir and label_suffix of the data set "
+            "say where its label is."
         )
     if glob.has_magic(text):
-        return "a list holds names, no patterns; without file_list, all images are used"
+        return "A list holds names, no patterns; without file_list, all images are used."
     if os.path.isdir(os.path.splitext(path)[0]):
-        return f"{text} is a folder: list the images in it"
+        return f"{text} is a folder: list the images in it."
     wanted = same_name(posixpath.splitext(text)[0])
     near = next((name for stem, name in stems.items() if same_name(stem) == wanted), similar(path))
-    return f"there is {near}: names are to be the same, and end with img_suffix" if near else None
+    return f"There is {near}: names are to be the same, and end with img_suffix." if near else None

@@ -127,7 +127,7 @@ def _entries(folder: Path, prefix: str) -> Iterator[os.DirEntry[str]]:
     except OSError as error:
         raise UserError(
             f"The folder {folder / prefix} cannot be read: {error.strerror}.",
-            fix="make it readable (chmod -R a+rX), or move it elsewhere if it holds no data",
+            fix="Make it readable (chmod -R a+rX), or move it elsewhere if it holds no data.",
         ) from error
 
 

@@ -66,7 +66,7 @@ LAYOUTS: dict[str, Layout] = {
         splits={"train": ("images", "labels")},
         img_suffix=".png",
         label_suffix="_labelTrainIds.png",
-        obtain="download all image and label packages of 'Playing for Data' from "
+        obtain="Download all image and label packages of 'Playing for Data' from "
         "https://download.visinf.tu-darmstadt.de/data/from_games/ and unpack them to "
         "{root}/images and {root}/labels",
         convert="python tools/convert_datasets/gta.py {root} --nproc 8",
@@ -78,7 +78,7 @@ LAYOUTS: dict[str, Layout] = {
         splits={"train": ("RGB", "GT/LABELS")},
         img_suffix=".png",
         label_suffix="_labelTrainIds.png",
-        obtain="download SYNTHIA-RAND-CITYSCAPES from http://synthia-dataset.net/downloads/ and "
+        obtain="Download SYNTHIA-RAND-CITYSCAPES from http://synthia-dataset.net/downloads/ and "
         "unpack it to {root}, so that {root}/RGB and {root}/GT/LABELS exist",
         convert="python tools/convert_datasets/synthia.py {root} --nproc 8",
         published_split="synthia",
@@ -95,7 +95,7 @@ LAYOUTS: dict[str, Layout] = {
         img_suffix="_leftImg8bit.png",
         label_suffix="_gtFine_labelTrainIds.png",
         depth_suffix="_depth.png",
-        obtain="download leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from "
+        obtain="Download leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from "
         "https://www.cityscapes-dataset.com/downloads/ and unpack both to {root}",
         convert="python tools/convert_datasets/cityscapes.py {root} --nproc 8",
     ),
@@ -110,7 +110,7 @@ LAYOUTS: dict[str, Layout] = {
         img_suffix="_rgb_anon.png",
         label_suffix="_gt_labelTrainIds.png",
         depth_suffix="_depth.png",
-        obtain="download rgb_anon_trainvaltest.zip and gt_trainval.zip from "
+        obtain="Download rgb_anon_trainvaltest.zip and gt_trainval.zip from "
         "https://acdc.vision.ee.ethz.ch/download and unpack both to {root} (the folders may stay "
         "sorted by condition, or be flattened to rgb_anon/train, gt/train, ...)",
         per_condition=True,
@@ -127,7 +127,7 @@ LAYOUTS: dict[str, Layout] = {
         img_suffix="_rgb_anon.png",
         label_suffix="_gt_labelTrainIds.png",
         depth_suffix="_depth.png",
-        obtain="download Dark_Zurich_train_anon.zip, Dark_Zurich_val_anon.zip and "
+        obtain="Download Dark_Zurich_train_anon.zip, Dark_Zurich_val_anon.zip and "
         "Dark_Zurich_test_anon_withoutGt.zip from "
         "https://www.trace.ethz.ch/publications/2019/GCMA_UIoU/ and unpack them to {root}",
     ),
@@ -141,7 +141,7 @@ LAYOUTS: dict[str, Layout] = {
         | {"test": ("images/10k/test", None)},
         img_suffix=".jpg",
         label_suffix=".png",  # trainIds as published
-        obtain="download '10K Images' and 'Segmentation' from http://bdd-data.berkeley.edu/ and "
+        obtain="Download '10K Images' and 'Segmentation' from http://bdd-data.berkeley.edu/ and "
         "unpack both, so that {root}/images/10k/val and {root}/labels/sem_seg/masks/val exist",
         # Of earlier releases, and of code for domain generalization.
         others=tuple(
@@ -162,7 +162,7 @@ LAYOUTS: dict[str, Layout] = {
         },
         img_suffix=".jpg",
         label_suffix=".png",  # the 66 ids as published; a label_map translates them
-        obtain="download Mapillary Vistas from https://www.mapillary.com/dataset/vistas and unpack "
+        obtain="Download Mapillary Vistas from https://www.mapillary.com/dataset/vistas and unpack "
         "it to {root}, so that {root}/training/images, {root}/validation/images and "
         "{root}/validation/v1.2/labels (or {root}/validation/labels of release 1.2) exist",
         others=(
@@ -185,7 +185,7 @@ LAYOUTS: dict[str, Layout] = {
         },
         img_suffix="_leftImg8bit.png",
         label_suffix="_gtFine_labellevel3Ids.png",
-        obtain="download 'IDD Segmentation' from https://idd.insaan.iiit.ac.in/ and unpack it to "
+        obtain="Download 'IDD Segmentation' from https://idd.insaan.iiit.ac.in/ and unpack it to "
         "{root}, so that {root}/leftImg8bit/val and {root}/gtFine/val exist; the data set's own "
         "label tool (AutoNUE/public-code) makes the *_labellevel3Ids.png with id type level3Id",
     ),
@@ -211,4 +211,4 @@ class MissingPath:
 
     def as_error(self) -> UserError:
         """Returns the error to raise when this path is needed now."""
-        return UserError(f"{self.dataset}: {self.path} is missing.", self.fix)
+        return UserError(f"{self.dataset}: {self.path} is missing.", fix=self.fix)

@@ -109,22 +109,25 @@ def read_answer(text: str, where: str | Path = "the answer") -> dict[str, list[s
     body = fenced[1] if fenced else text
     start = body.find("{")
     if start < 0:
-        raise UserError(f"{where} holds no JSON object.", "save the model's whole answer")
+        raise UserError(f"{where} holds no JSON object.", fix="Save the model's whole answer.")
     try:
         content, _ = json.JSONDecoder(object_pairs_hook=_unique).raw_decode(body[start:])
     except json.JSONDecodeError as error:
         line = body[:start].count("\n") + error.lineno
         raise UserError(
             f"{where}, line {line}: no valid JSON: {error.msg}.",
-            "ask the model to correct it, or correct it by hand",
+            fix="Ask the model to correct it, or correct it by hand.",
         ) from error
     except _Twice as error:
-        raise UserError(f"{where} has the key '{error}' twice.", "merge its two lists") from error
+        raise UserError(
+            f"{where} has the key '{error}' twice.", fix="Merge its two lists."
+        ) from error
     for key, names in content.items():
         right = isinstance(names, list) and all(isinstance(n, str) and n.strip() for n in names)
         if not right:
             raise UserError(
-                f"{where}, entry '{key}': {names!r} is not a list of texts.", 'for example ["road"]'
+                f"{where}, entry '{key}': {names!r} is not a list of texts.",
+                fix='For example ["road"].',
             )
     return {key.strip(): [name.strip() for name in names] for key, names in content.items()}
 

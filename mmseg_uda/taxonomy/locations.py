@@ -167,8 +167,8 @@ class DataLocation:
                 f"{self.title}: {len(left.unusable)} images in {self.image_folder} are links to "
                 "nothing, pipes or devices, or have names that are not UTF-8, the first is "
                 f"{min(left.unusable)}.",
-                fix="mend, rename or remove them; links to data that was moved lead to its old "
-                "place, and convmv translates names",
+                fix="Mend, rename or remove them; links to data that was moved lead to its old "
+                "place, and convmv translates names.",
             )
         if not names:
             raise self._no_images(left).as_error()
@@ -252,7 +252,7 @@ class DataLocation:
         """
         near = None if missing is None else similar(Path(missing))
         if near is not None:
-            return f"there is {near}: set depth_suffix, or render them: {self.render}"
+            return f"There is {near}: set depth_suffix, or render them: {self.render}"
         published = f"put the depth maps that come with CDDA into {self.root}/{self.depth_dir}, or "
         return f"{'' if self.own else published}render them: {self.render}"
 
@@ -267,15 +267,15 @@ class DataLocation:
             self.convert is None or same_name(near) == same_name(Path(str(missing)).name)
         ):
             return (
-                f"there is {near}, while label_suffix is {self.label_suffix!r}: set it to what the "
-                "names of labels end with, or rename them"
+                f"There is {near}, while label_suffix is {self.label_suffix!r}: set it to what the "
+                "names of labels end with, or rename them."
             )
         if self.own and self.convert is None:
-            return "check label_dir and label_suffix of this data set in the config"
+            return "Check label_dir and label_suffix of this data set in the config."
         if self.convert is None:
             return self.obtain
         folder = Path(self.root, str(self.label_dir))
         if next(scan(folder, ""), None) is None:
             return self.obtain if self.own else f"{self.obtain}; then run: {self.convert}"
         own = "; if labels hold trainIds already, set label_suffix instead" if self.own else ""
-        return f"run: {self.convert}{own}"
+        return f"Run: {self.convert}{own}"

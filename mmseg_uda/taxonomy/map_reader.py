@@ -44,7 +44,7 @@ def read_map(content: Any, path: Path) -> MapContent:
         UserError: Names the file and all wrong entries.
     """
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: no taxonomy map.", "docs: mmseg_uda/taxonomy/data/maps")
+        raise UserError(f"{path}: no taxonomy map.", fix="docs: mmseg_uda/taxonomy/data/maps.")
     reader = _MapReader(content, path)
     values = reader.values()
     if reader.faults:
@@ -52,7 +52,7 @@ def read_map(content: Any, path: Path) -> MapContent:
         raise UserError(
             f"{path}: {len(reader.faults)} wrong "
             f"{'entry' if len(reader.faults) == 1 else 'entries'}:{lines}",
-            "correct the file; mmseg_uda/taxonomy/data/maps/mapillary_v5.yaml shows every key",
+            fix="Correct the file; mmseg_uda/taxonomy/data/maps/mapillary_v5.yaml shows every key.",
         )
     return MapContent(values, reader.doubts)
 
@@ -128,7 +128,7 @@ class _MapReader:
         if classes is None or not _texts(classes):
             raise UserError(
                 f"{self.path}: no {side} taxonomy.",
-                f"add '{side}: NAME or PATH', or '{side}_classes: [...]'",
+                fix=f"Add '{side}: NAME or PATH', or '{side}_classes: [...]'.",
             )
         twice = sorted({name for name in classes if list(classes).count(name) > 1})
         if twice:
@@ -139,14 +139,14 @@ class _MapReader:
         if not _listed(palette) or len(palette) != len(classes) or not all(map(_is_color, palette)):
             raise UserError(
                 f"{self.path}: palette has to hold one RGB colour per target class.",
-                "for example '- [128, 64, 128]', three numbers in 0..255",
+                fix="For example '- [128, 64, 128]', three numbers in 0..255.",
             )
         ignore = self.content.get("ignore_index", 255 if len(classes) <= 255 else 65535)
         if not _is_int(ignore) or not len(classes) <= ignore <= 65535:
             raise UserError(
                 f"{self.path}: ignore_index {ignore!r} is no id behind those of the "
                 f"{len(classes)} {side} classes.",
-                "255, or 65535 for more than 255 classes",
+                fix="255, or 65535 for more than 255 classes.",
             )
         return Taxonomy(
             name=f"{self.path.stem}.{side}",
@@ -164,7 +164,7 @@ class _MapReader:
         try:
             return load_taxonomy(beside if beside.is_file() else given)
         except UserError as error:
-            raise UserError(f"{self.path}, {key}: {error.message}", error.fix) from error
+            raise UserError(f"{self.path}, {key}: {error.message}", fix=error.fix) from error
 
     def target_id(self, entry: Any, where: str) -> int:
         """Id of a target class given by name or id, or the ignore index."""

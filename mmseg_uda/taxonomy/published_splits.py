@@ -37,7 +37,8 @@ def published_split(dataset: str) -> dict[str, tuple[str, ...]]:
     """
     if dataset not in available_splits():
         raise UserError(
-            f"There is no published split of '{dataset}'.", f"use {', '.join(available_splits())}"
+            f"There is no published split of '{dataset}'.",
+            fix=f"Use {', '.join(available_splits())}.",
         )
     content = yaml.safe_load((SPLITS_DIR / f"{dataset}.yaml").read_text(encoding="utf-8"))
     letters = _letters(content)
@@ -50,7 +51,7 @@ def published_split(dataset: str) -> dict[str, tuple[str, ...]]:
         if list_digest(names) != content["sha256"][split]:
             raise UserError(
                 f"The {split} list of '{dataset}' is not the published one.",
-                fix="install the package again: its data files are damaged",
+                fix="Install the package again: its data files are damaged.",
             )
         splits[split] = names
     return splits

@@ -67,7 +67,7 @@ class Taxonomy:
             return int(name_or_id)
         raise UserError(
             f"Taxonomy '{self.name}' has no class {name_or_id!r}.",
-            fix=f"use one of {', '.join(self.classes)} or an id in 0..{len(self) - 1}",
+            fix=f"Use one of {', '.join(self.classes)} or an id in 0..{len(self) - 1}.",
         )
 
     def metainfo(self) -> dict[str, Any]:
@@ -102,7 +102,8 @@ class Taxonomy:
                     known = ", ".join([*self.remaps, *self.raw_ids])
                     raise UserError(
                         f"Taxonomy '{self.name}' has no label map '{label_map}'.",
-                        fix=f"use {f'one of {known}, or ' if known else ''}a dict such as {{9: 8}}",
+                        fix=f"Use {f'one of {known}, or ' if known else ''}a dict such as "
+                        f"{{9: 8}}.",
                     )
                 entries = self.remaps[label_map]
             elif isinstance(label_map, Mapping):
@@ -110,13 +111,14 @@ class Taxonomy:
             else:
                 raise UserError(
                     f"label_map={label_map!r} is no label map.",
-                    fix="use a dict, {id in the file: trainId}, or the name of one in the taxonomy",
+                    fix="Use a dict, {id in the file: trainId}, or the name of one in the "
+                    "taxonomy.",
                 )
         for old, new in entries.items():
             if not (_is_id(old) and _is_id(new)):
                 raise UserError(
                     f"Label map entry {old!r}: {new!r} is not a pair of ids in 0..{MAX_ID}.",
-                    fix=f"use integers; {self.ignore_index} stands for unlabelled",
+                    fix=f"Use integers; {self.ignore_index} stands for unlabelled.",
                 )
             table[old] = new
         return table
@@ -171,11 +173,11 @@ class _Reader:
         self.path = path
 
     def error(self, what: str, fix: str | None = None) -> UserError:
-        return UserError(f"{self.path}: {what}", fix)
+        return UserError(f"{self.path}: {what}", fix=fix)
 
     def taxonomy(self, content: Any) -> Taxonomy:
         if not isinstance(content, Mapping) or not content.get("classes"):
-            raise self.error("no list of classes.", "add the key 'classes'")
+            raise self.error("no list of classes.", "Add the key 'classes'.")
         self.known(content, self.KEYS, "the file")
         entries = content["classes"]
         if not isinstance(entries, Sequence) or isinstance(entries, str):
@@ -209,18 +211,18 @@ class _Reader:
         unknown = sorted(str(key) for key in entry if key not in keys)
         if unknown:
             raise self.error(
-                f"unknown key '{unknown[0]}' in {where}.", f"use {', '.join(sorted(keys))}"
+                f"unknown key '{unknown[0]}' in {where}.", f"Use {', '.join(sorted(keys))}."
             )
 
     def class_name(self, index: int, entry: Any) -> str:
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if not isinstance(name, str) or not name.strip():
-            raise self.error(f"entry {index} of 'classes' has no name.", "add 'name: ...'")
+            raise self.error(f"entry {index} of 'classes' has no name.", "Add 'name: ...'.")
         self.known(entry, self.CLASS_KEYS, f"class '{name}'")
         if not isinstance(entry.get("thing", False), bool):
             raise self.error(
                 f"class '{name}': thing {entry['thing']!r} is neither true nor false.",
-                "'thing: true' for countable objects",
+                "Write 'thing: true' for countable objects.",
             )
         return name
 
@@ -230,7 +232,7 @@ class _Reader:
         if not right:
             raise self.error(
                 f"class '{entry['name']}': color {color!r} is not three numbers in 0..255.",
-                "for example 'color: [128, 64, 128]'",
+                "Write for example 'color: [128, 64, 128]'.",
             )
         red, green, blue = color  # type: ignore[misc]
         return red, green, blue
@@ -239,7 +241,8 @@ class _Reader:
         group = entry.get("group")
         if not isinstance(group, str) or not group:
             raise self.error(
-                f"class '{entry['name']}' has no group.", "add its super-category, 'group: vehicle'"
+                f"class '{entry['name']}' has no group.",
+                "Add its super-category, 'group: vehicle'.",
             )
         return group
 
@@ -249,7 +252,7 @@ class _Reader:
         if not right or not all(isinstance(p, str) and p.strip() for p in prompts or ()):
             raise self.error(
                 f"class '{entry['name']}': prompts {prompts!r} is not a list of texts.",
-                f"at least one per class, for example 'prompts: [{entry['name']}]'",
+                f"Give at least one per class, for example 'prompts: [{entry['name']}]'.",
             )
         return tuple(prompts or ())
 
@@ -258,7 +261,7 @@ class _Reader:
             return {}
         if not isinstance(value, Mapping):
             raise self.error(
-                f"{where}: {value!r} is no map of keys to values.", "write 'key: value'"
+                f"{where}: {value!r} is no map of keys to values.", "Write 'key: value'."
             )
         return value
 
@@ -272,7 +275,7 @@ class _Reader:
                 if not _is_id(old) or not (_is_id(new) and (new < classes or new == ignore)):
                     raise self.error(
                         f"{key}.{name}: entry {old!r}: {new!r} leaves the taxonomy.",
-                        f"map 8-bit ids to 0..{classes - 1} or {ignore} (unlabelled)",
+                        f"Map 8-bit ids to 0..{classes - 1} or {ignore} (unlabelled).",
                     )
             result[str(name)] = pairs
         return result
@@ -283,7 +286,7 @@ class _Reader:
             if name not in raw_ids or not _is_id(end) or end < max(raw_ids[name], default=0):
                 raise self.error(
                     f"raw_id_ends.{name}: {end!r} is not the last id of an entry of raw_ids.",
-                    "give a name of raw_ids and the highest id that its label files can hold",
+                    "Give a name of raw_ids and the highest id that its label files can hold.",
                 )
         return {str(name): end for name, end in ends.items()}
 
@@ -297,7 +300,7 @@ class _Reader:
                 if not _is_id(member) or member >= len(names):
                     raise self.error(
                         f"subsets.{subset}: {member!r} is no class.",
-                        f"use class names or ids in 0..{len(names) - 1}",
+                        f"Use class names or ids in 0..{len(names) - 1}.",
                     )
             result[str(subset)] = tuple(ids)
         return result

@@ -53,5 +53,5 @@ def name_in(content: Mapping, path: Path) -> str:
     """
     name = content.get("name", path.stem)
     if isinstance(name, bool) or not isinstance(name, (str, int)) or not str(name).strip():
-        raise UserError(f"{path}: name {name!r} is no text.", "leave it out, or give a text")
+        raise UserError(f"{path}: name {name!r} is no text.", fix="Leave it out, or give a text.")
     return str(name)

@@ -13,7 +13,7 @@ from mmengine.visualization import LocalVisBackend
 from mmseg.registry import HOOKS
 
 from mmseg_uda.engine.trainer import Trainer
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.files import replacing
 from mmseg_uda.visualization.background import BackgroundWorker
 from mmseg_uda.visualization.canvas import Classes
@@ -68,13 +68,9 @@ class DebugPanelsHook(Hook):
             if not isinstance(value, int) or value < least:
                 raise UserError(
                     f"default_hooks.debug_panels.{name}={value!r} is not possible.",
-                    f"Give a whole number of at least {least}.",
+                    fix=f"Give a whole number of at least {least}.",
                 )
-        if format not in FORMATS:
-            raise UserError(
-                f"default_hooks.debug_panels.format={format!r} is unknown.",
-                f"Use one of {', '.join(FORMATS)}.",
-            )
+        require_choice("default_hooks.debug_panels.format", format, FORMATS)
         self.interval = interval
         self.images = images
         self.columns = columns
@@ -135,6 +131,6 @@ def _trainer(runner: Any) -> Trainer:
     if not isinstance(model, Trainer):
         raise UserError(
             f"Debug panels need one of this project's trainers, not {type(model).__name__}.",
-            "Set default_hooks.debug_panels.interval=0, or give the config a 'uda'.",
+            fix="Set default_hooks.debug_panels.interval=0, or give the config a 'uda'.",
         )
     return model

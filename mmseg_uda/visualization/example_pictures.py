@@ -45,7 +45,7 @@ class ExamplePicturesHook(Hook):
         if count < 0 or width < 16:
             raise UserError(
                 f"default_hooks.examples cannot use count={count}, width={width}.",
-                "Give count >= 0 and width >= 16 pixels.",
+                fix="Give count >= 0 and width >= 16 pixels.",
             )
         self.count = count
         self.width = width

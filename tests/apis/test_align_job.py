@@ -144,7 +144,7 @@ def test_missing_data_is_told_with_how_to_get_it_before_a_network_is_built(confi
     text = str(raised.value)
     assert text.count("validation/images is missing") == 1
     assert "labels" in raised.value.message
-    assert text.count("Fix: download Mapillary Vistas from") == 1
+    assert text.count("Fix: Download Mapillary Vistas from") == 1
     assert not (tmp_path / "job").exists()
 
 

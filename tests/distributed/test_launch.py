@@ -79,7 +79,7 @@ def test_a_user_error_is_one_message_and_status_2(trained, call):
     option = ["--cfg-options", "uda.masking.mode=upside_down"]
     result = call("dist_train.sh", folder / "config.py", 2, "--work-dir", folder / "bad", *option)
     assert result.returncode == 2
-    assert result.stderr.count("uda.masking.mode='upside_down' is not possible") == 1
+    assert result.stderr.count("uda.masking.mode='upside_down' is unknown") == 1
     assert "Traceback" not in result.stderr
 
 

@@ -208,7 +208,7 @@ class TestDriver:
         [
             (None, "12.6", "no GPU", "--profile mini"),
             (H100, None, "torch 2.11.0+cpu is a CPU build", "CUDA 12.4 or lower"),
-            (H100, "13.0", "needs CUDA 13.0, the driver supports up to 12.4", "update the NVIDIA"),
+            (H100, "13.0", "needs CUDA 13.0, the driver supports up to 12.4", "Update the NVIDIA"),
             # releases of one major number run on every driver of it
             (H100, "12.8", "sees none of them", "CUDA_VISIBLE_DEVICES"),
         ],
@@ -289,7 +289,7 @@ class TestContent:
             assert status == 1
             assert "belongs to other labels" in problem["message"]
             assert problem["details"]["differing"] == ["2.png"]
-            assert "delete" in problem["fix"]
+            assert "Delete" in problem["fix"]
 
     def test_unreadable_statistics_are_told(self, tiny, tmp_path, capsys):
         (tmp_path / "sample_class_stats.json").write_text("[{]")

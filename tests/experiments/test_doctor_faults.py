@@ -145,18 +145,18 @@ def a_misspelt_name_of_weights(place):
 
 def truncated_weights(place):
     place.weights.write_bytes(place.weights.read_bytes()[:2000])
-    return f"{place.weights} is damaged", "copy or download the file again"
+    return f"{place.weights} is damaged", "Copy or download the file again"
 
 
 def weights_of_another_encoder(place):
     place.write_config(channels=(8, 12, 16, 32))
-    return "does not fit the encoder NanoBackbone", "choose the weights of this variant"
+    return "does not fit the encoder NanoBackbone", "Choose the weights of this variant"
 
 
 def a_truncated_image(place):
     path = place.gta / "images/1.png"
     path.write_bytes(path.read_bytes()[:300])
-    return f"{path} cannot be decoded", "copy or download the file again"
+    return f"{path} cannot be decoded", "Copy or download the file again"
 
 
 def a_label_of_another_size(place):

@@ -311,7 +311,7 @@ def decide(fails):
     def compute():
         calls.append(1)
         if fails:
-            raise UserError("No file.", "Make one.")
+            raise UserError("No file.", fix="Make one.")
         return get_rank() + 7
 
     return from_main_process(compute), len(calls)

@@ -61,8 +61,8 @@ class TestVistas:
     [
         ("_gtFine_labelIds.png", None, "label_map='cityscapes'"),
         ("_gtFine_labelIds.png", "gta16", "label_map='cityscapes'"),
-        ("_gtFine_labelTrainIds.png", "cityscapes", "leave label_map out"),
-        ("_train_id.png", "gta", "leave label_map out"),
+        ("_gtFine_labelTrainIds.png", "cityscapes", "Leave label_map out"),
+        ("_train_id.png", "gta", "Leave label_map out"),
         ("_gtFine_instanceIds.png", None, "one class id per pixel"),
         ("_gtFine_color.png", None, "one class id per pixel"),
         ("_gt_labelColor.png", None, "one class id per pixel"),

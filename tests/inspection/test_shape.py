@@ -32,13 +32,13 @@ def test_it_is_named_and_nothing_else_is_looked_at(world, key, value, wanted):
     config = world.config()
     put(config, key, value)
     (finding,) = inspect_start([config])
-    assert finding.message.startswith(f"{key}=") and finding.message.endswith(f"is no {wanted}")
+    assert finding.message.startswith(f"{key}=") and finding.message.endswith(f"is no {wanted}.")
     assert finding.fix
 
 
 def test_steps_of_a_pipeline(world):
     (finding,) = inspect_config(world.config(source=dict(pipeline=["LoadFrame"])))
-    assert finding.message == "train_dataloader.dataset.source.pipeline[0]='LoadFrame' is no dict"
+    assert finding.message == "train_dataloader.dataset.source.pipeline[0]='LoadFrame' is no dict."
 
 
 def test_what_nobody_thought_of_does_not_end_a_run(world):

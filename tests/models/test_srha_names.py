@@ -151,7 +151,7 @@ def test_training_does_not_exchange_parameters_that_an_optimizer_has():
     before = segmentor.decode_head.pixel_decoder
     with pytest.raises(UserError, match="3 top-down levels.*the network 1") as caught:
         load_trainer_state(segmentor, {"state_dict": state}, "m2f.pth")
-    assert caught.value.fix == "set model.decode_head.top_down_levels=3"
+    assert caught.value.fix == "Set model.decode_head.top_down_levels=3"
     assert segmentor.decode_head.pixel_decoder is before
 
 

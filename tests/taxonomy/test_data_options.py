@@ -29,8 +29,8 @@ def own(**options):
         (dict(metainfo=dict(palette=[[0, 0, 0]])), "YAML file with your classes"),
         (dict(metainfo=dict(label_map={0: 1})), "YAML file with your classes"),
         (dict(split="val"), "img_dir and label_dir"),
-        (dict(indices=0), "a number takes that many"),
-        (dict(indices=["a"]), "a number takes that many"),
+        (dict(indices=0), "A number takes that many"),
+        (dict(indices=["a"]), "A number takes that many"),
         (dict(img_sufix=".png"), r"Did you mean img_suffix\?"),
         (dict(img_suffix="*.png"), "one ending"),
         (dict(img_suffix=[".png", ".jpg"]), "one ending"),
@@ -42,7 +42,7 @@ def own(**options):
         (dict(crop_pseudo_margins=[1, 1, 1, 1], pipeline=[dict(type="LoadFrame")]), "MarkValid"),
         (
             dict(crop_pseudo_margins=[1] * 4, pipeline=[dict(type="MarkValid", margins=[2] * 4)]),
-            "set one",
+            "Set one",
         ),
     ],
 )
@@ -133,7 +133,7 @@ class TestOwnFiles:
         for kind in ("TaxonomyDataset", "Cityscapes"):
             options = dict(img_suffix=".png", label_suffix=".png")
             (missing,) = missing_paths({"type": kind, **case, **options})
-            assert "there is 1.PNG" in missing.fix and "label_suffix" in missing.fix
+            assert "There is 1.PNG" in missing.fix and "label_suffix" in missing.fix
 
     def test_images_that_end_otherwise(self, tmp_path):
         touch(tmp_path / "images/1.JPG")

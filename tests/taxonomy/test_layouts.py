@@ -37,7 +37,7 @@ def test_unconverted_labels_ask_for_the_converter_only(tmp_path):
     touch(tmp_path / "gta/labels/00001.png")
     (missing,) = missing_paths({"type": "GTA", "data_root": f"{tmp_path}/gta"})
     assert missing.path == f"{tmp_path}/gta/labels/00001_labelTrainIds.png"
-    assert missing.fix == f"run: python tools/convert_datasets/gta.py {tmp_path}/gta --nproc 8"
+    assert missing.fix == f"Run: python tools/convert_datasets/gta.py {tmp_path}/gta --nproc 8"
 
 
 def test_complete_data_set_misses_nothing(tmp_path):

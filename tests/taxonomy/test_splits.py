@@ -81,7 +81,7 @@ def test_a_missing_list_is_made_by_a_command(tmp_path):
     config = {"type": "GTA", "data_root": str(tmp_path), "file_list": "splits/train.txt"}
     (missing,) = missing_paths(config)
     assert missing.path == f"{tmp_path}/splits/train.txt"
-    assert missing.fix == f"run: python tools/convert_datasets/splits.py gta {tmp_path}"
+    assert missing.fix == f"Run: python tools/convert_datasets/splits.py gta {tmp_path}"
     with pytest.raises(UserError, match=r"splits/train.txt is missing"):
         DataLocation.create(**config).images()
 

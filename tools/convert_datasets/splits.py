@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="root folder of the data set")
     args = parser.parse_args()
     if not args.root.is_dir():
-        raise UserError(f"There is no folder {args.root}.", fix="give the data set's root folder")
+        raise UserError(f"There is no folder {args.root}.", fix="Give the data set's root folder.")
     for split, count in write_split_lists(args.dataset, args.root).items():
         print(f"{args.root / LIST_FOLDER / split}.txt: {count} frames")
 

@@ -133,18 +133,20 @@ def _stages(job: AlignmentJob) -> list[str]:
                 raise UserError(
                     f"What was asked for belongs to the stage {name!r}, which is not among the "
                     f"given ones: {', '.join(stages)}.",
-                    f"Add {name} to --stages, or leave --stages out.",
+                    fix=f"Add {name} to --stages, or leave --stages out.",
                 )
     unknown = [name for name in stages if name not in STAGES]
     if unknown:
-        raise UserError(f"There is no stage {unknown[0]!r}.", f"one of {', '.join(STAGES)}")
+        raise UserError(
+            f"There is no stage {unknown[0]!r}.", fix=f"Give one of {', '.join(STAGES)}."
+        )
     if "evaluate" in stages:
         if job.labels is None:
-            raise UserError("There are no labels to evaluate against.", "Give --labels DIR.")
+            raise UserError("There are no labels to evaluate against.", fix="Give --labels DIR.")
         if job.share[1] > 1 and job.stages is None:
             raise UserError(
                 "A share of the images is no evaluation.",
-                "Leave --labels out; afterwards: the same command with --labels and --stages "
+                fix="Leave --labels out; afterwards: the same command with --labels and --stages "
                 "evaluate, without shares.",
             )
     return stages

@@ -32,7 +32,7 @@ def predictor_of(source: Source) -> SourcePredictor:
         raise UserError(
             f"A source prediction of shape {tuple(values.shape)}, {values.dtype}, is neither "
             "labels (H, W) nor logits (K, H, W).",
-            "Give one of them, or a segmentor.",
+            fix="Give one of them, or a segmentor.",
         )
     return GivenLabels(values)
 
@@ -61,7 +61,7 @@ class GivenLabels(SourcePredictor):
     ) -> SourcePrediction:
         """The labels, nearest neighbour; see :class:`SourcePredictor`."""
         if probabilities:
-            raise UserError("Soft votes need logits or a segmentor.", "Or use vote='hard'.")
+            raise UserError("Soft votes need logits or a segmentor.", fix="Or use vote='hard'.")
         return SourcePrediction(nearest(self.labels, shape))
 
 

@@ -59,13 +59,14 @@ def run_alignment(config: Config, work_dir: str | Path, amp: str | None = None) 
     if config.get("alignment") is None:
         raise UserError(
             f"{config.filename} has no 'alignment'.",
-            "Trainings are run by tools/train.py; alignments are in configs/dynalign.",
+            fix="Trainings are run by tools/train.py; alignments are in configs/dynalign.",
         )
     settings = AlignmentSettings.create(config.alignment.to_dict(), str(config.filename))
     parts = {name: config.data[name] for name in PARTS if (config.get("data") or {}).get(name)}
     if not parts or config.get("source") is None:
         raise UserError(
-            f"{config.filename}: an alignment needs 'source' and 'data'.", "See configs/dynalign."
+            f"{config.filename}: an alignment needs 'source' and 'data'.",
+            fix="See configs/dynalign.",
         )
     _check_options(parts)
     _require_data(parts)
@@ -129,7 +130,7 @@ def _check_options(parts: Mapping[str, Any]) -> None:
         idle = [option for option in IDLE if data.get(option) is not None]
         if idle:
             raise UserError(
-                f"data.{name}.{idle[0]} has no effect in an alignment.", f"Use {IDLE[idle[0]]}."
+                f"data.{name}.{idle[0]} has no effect in an alignment.", fix=f"Use {IDLE[idle[0]]}."
             )
 
 
@@ -145,7 +146,7 @@ def _require_data(parts: Mapping[str, Any]) -> None:
             fixes.setdefault(path.fix, []).append(f"{path.dataset}: {path.path} is missing.")
     if fixes:
         lines = dict.fromkeys(line for found in fixes.values() for line in found)
-        raise UserError("\n".join(lines), "\n  Fix: ".join(fixes))
+        raise UserError("\n".join(lines), fix="\n  Fix: ".join(fixes))
 
 
 def reuse_records(other: Path, out: Path) -> None:
@@ -180,7 +181,7 @@ def _source(
     if not options.get("config") or not options.get("checkpoint"):
         raise UserError(
             "The alignment's source has no config or no checkpoint.",
-            "Set source.config, and source.checkpoint or source.run.",
+            fix="Set source.config, and source.checkpoint or source.run.",
         )
     return source_of_checkpoint(
         options.pop("config"), options.pop("checkpoint"), device=settings.device, amp=amp, **options

@@ -129,7 +129,7 @@ def source_of_checkpoint(
         if not Path(checkpoint).is_file():
             raise UserError(
                 f"There is no checkpoint {checkpoint} of the segmenter.",
-                f"Train {config}, or put a released checkpoint of that network there (the "
+                fix=f"Train {config}, or put a released checkpoint of that network there (the "
                 "repositories of DAFormer, HRDA and MIC link theirs).",
             )
         model = init_segmentor(cfg, checkpoint, device, part=part)
@@ -137,7 +137,7 @@ def source_of_checkpoint(
             if not hasattr(model, "output_mode"):
                 raise UserError(
                     f"--hrda-out {hrda_output}: the network is a {type(model).__name__}, no HRDA.",
-                    "Leave --hrda-out out.",
+                    fix="Leave --hrda-out out.",
                 )
             model.output_mode = hrda_output
         return model

@@ -65,7 +65,9 @@ class AlignmentSettings:
         """
         content = load_config(path).get("alignment")
         if not isinstance(content, Mapping):
-            raise UserError(f"{path} has no 'alignment'.", "For example: alignment = dict(...)")
+            raise UserError(
+                f"{path} has no 'alignment'.", fix="For example: alignment = dict(...)."
+            )
         return cls.create(content, str(path))
 
     @classmethod
@@ -83,7 +85,8 @@ class AlignmentSettings:
         unknown = sorted(set(content) - set(known))
         if unknown:
             raise UserError(
-                f"{where}: alignment has no option {unknown[0]!r}.", f"one of {', '.join(known)}"
+                f"{where}: alignment has no option {unknown[0]!r}.",
+                fix=f"Give one of {', '.join(known)}.",
             )
         return cls(**{key: _plain(value) for key, value in content.items()})
 

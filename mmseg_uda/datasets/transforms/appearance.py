@@ -38,7 +38,7 @@ class RandomColorJitter(BaseTransform):
             raise UserError(
                 f"RandomColorJitter: brightness={brightness}, contrast={contrast}, "
                 f"saturation={saturation}, hue={hue} are out of range.",
-                "use 0 to 1, and 0 to 0.5 for hue",
+                fix="Use 0 to 1, and 0 to 0.5 for hue.",
             )
         from torchvision.transforms import functional  # a second to import, for few trainings
 
@@ -79,7 +79,8 @@ class RandomGaussianBlur(BaseTransform):
     def __init__(self, sigma: tuple[float, float] = (0.15, 1.30), prob: float = 1.0) -> None:
         if not 0 < sigma[0] <= sigma[1]:
             raise UserError(
-                f"RandomGaussianBlur: sigma={sigma} is no range.", "published: sigma=(0.15, 1.3)"
+                f"RandomGaussianBlur: sigma={sigma} is no range.",
+                fix="Published: sigma=(0.15, 1.3).",
             )
         self.sigma = (sigma[0], sigma[1])
         self.prob = prob

@@ -38,7 +38,7 @@ class LoadConfidence(BaseTransform):
         if not 0 <= min_confidence <= 1:
             raise UserError(
                 f"LoadConfidence: min_confidence={min_confidence} is no probability.",
-                fix="use a number in 0..1",
+                fix="Use a number in 0..1.",
             )
         self.min_confidence = min_confidence
         self.ignore_index = ignore_index
@@ -57,7 +57,7 @@ class LoadConfidence(BaseTransform):
             raise UserError(
                 f"{path} has {confidence.shape[1]}x{confidence.shape[0]} pixels, the label "
                 f"{label.shape[1]}x{label.shape[0]}.",
-                fix="align the image again",
+                fix="Align the image again.",
             )
         if self.min_confidence > 0:
             unsure = (confidence > 0) & (confidence < self.min_confidence * FULL)

@@ -9,7 +9,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.labels import read_depth
 from mmseg_uda.taxonomy import DEPTH_LOADER
 
@@ -39,8 +39,7 @@ def remap_table(remap: str = "exp", rate: float = 6.0, bits: int = 8) -> np.ndar
     Raises:
         UserError: For an unknown remap.
     """
-    if remap not in REMAPS:
-        raise UserError(f"{DEPTH_LOADER}: remap={remap!r} is unknown.", f"Use one of {REMAPS}.")
+    require_choice(f"{DEPTH_LOADER}: remap", remap, REMAPS)
     inverse = np.arange(2**bits, dtype=np.float64) / (1 if bits == 8 else STEPS_PER_BYTE)
     if remap == "exp":
         table = np.floor(255 * np.exp(-rate * inverse / 256))
@@ -73,10 +72,9 @@ class LoadRemappedDepth(BaseTransform):
     """
 
     def __init__(self, remap: str = "exp", rate: float = 6.0, dtype: str = "float32") -> None:
-        if dtype not in DTYPES:
-            raise UserError(f"{DEPTH_LOADER}: dtype={dtype!r} is unknown.", f"Use one of {DTYPES}.")
+        require_choice(f"{DEPTH_LOADER}: dtype", dtype, DTYPES)
         if rate <= 0:
-            raise UserError(f"{DEPTH_LOADER}: rate={rate} is not positive.", "published: 6")
+            raise UserError(f"{DEPTH_LOADER}: rate={rate} is not positive.", fix="Published: 6.")
         self.remap = remap
         self.rate = rate
         self.dtype = dtype

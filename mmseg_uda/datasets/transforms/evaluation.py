@@ -31,7 +31,8 @@ class ResizeToScore(BaseTransform):
     def __init__(self, size: tuple[int, int] | None = None, height: int | None = None) -> None:
         if (size is None) == (height is None):
             raise UserError(
-                "ResizeToScore needs size or height, and not both.", "for Mapillary: height=1536"
+                "ResizeToScore needs size or height, and not both.",
+                fix="For Mapillary: height=1536.",
             )
         self.size = None if size is None else two_sides("ResizeToScore", "size", size)
         self.height = height

@@ -47,7 +47,7 @@ class ResizeFields(BaseTransform):
         if (scale is None) == (short_side is None):
             raise UserError(
                 "ResizeFields needs a scale or a short_side, and not both.",
-                fix="scale=(2048, 1024), or short_side=1024",
+                fix="Give scale=(2048, 1024), or short_side=1024.",
             )
         self.scale = None if scale is None else two_sides("ResizeFields", "scale", scale)
         self.keep_ratio = keep_ratio

@@ -78,7 +78,7 @@ class MarkValid(BaseTransform):
         shares: tuple[float, float, float, float] | None = None,
     ) -> None:
         if margins is not None and shares is not None:
-            raise UserError("MarkValid has both margins and shares.", fix="leave one of them out")
+            raise UserError("MarkValid has both margins and shares.", fix="Leave one of them out.")
         self.margins = margins
         self.shares = shares
 
@@ -99,7 +99,7 @@ class MarkValid(BaseTransform):
             raise UserError(
                 f"crop_pseudo_margins={list(margins)} leave nothing of {results['img_path']} "
                 f"({width}x{height}).",
-                fix="give them in pixels of the native image: [top, bottom, left, right]",
+                fix="Give them in pixels of the native image: [top, bottom, left, right].",
             )
         mask = np.zeros((height, width), np.uint8)
         mask[top : height - bottom, left : width - right] = 1

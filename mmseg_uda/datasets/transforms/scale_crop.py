@@ -36,7 +36,7 @@ class RandomScaleCrop(BaseTransform):
     ) -> None:
         if not 0 < scale[0] <= scale[1]:
             raise UserError(
-                f"RandomScaleCrop: scale={scale} is no range.", "published: scale=(0.5, 2.0)"
+                f"RandomScaleCrop: scale={scale} is no range.", fix="Published: scale=(0.5, 2.0)."
             )
         self.crop_size = two_sides("RandomScaleCrop", "crop_size", crop_size)
         self.scale = (scale[0], scale[1])

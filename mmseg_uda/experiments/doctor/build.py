@@ -45,7 +45,7 @@ def check_build(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
                     findings.append(not_built(name, error))
     told = unique(findings)
     if configs and not told:
-        told.append(Finding(AREA, Level.OK, "data sets make samples"))
+        told.append(Finding(AREA, Level.OK, "data sets make samples."))
     return told
 
 
@@ -118,5 +118,5 @@ def _attempt(key: str, build: Callable[[], None]) -> list[Finding]:
         lines = str(error).strip().splitlines()
         text = f"{type(error).__name__}: {lines[0] if lines else ''}"
         text = f"{key}: its first sample cannot be made: {text}"
-        return [Finding(AREA, Level.PROBLEM, text, "correct its options and its pipeline")]
+        return [Finding(AREA, Level.PROBLEM, text, fix="Correct its options and its pipeline.")]
     return []

@@ -87,7 +87,7 @@ def _diagnose(options: argparse.Namespace) -> list[Finding]:
             findings.append(problem("config", error))
             continue
         misshapen = check_shape(config)
-        findings += misshapen or [Finding("config", Level.OK, f"{path} can be read")]
+        findings += misshapen or [Finding("config", Level.OK, f"{path} can be read.")]
         configs += [] if misshapen else [config]
     findings += check_data(configs, options.decode, options.nproc)
     broken = any(f.area == "installation" and f.level is Level.PROBLEM for f in findings)

@@ -16,12 +16,12 @@ def check_content(one: DataSet) -> list[Finding]:
     """Reports broken files, the class histogram, and images that occur twice in a data set."""
     location = one.location
     findings = [
-        Finding(AREA, Level.PROBLEM, report.error.message, report.error.fix or "")
+        Finding(AREA, Level.PROBLEM, report.error.message, fix=report.error.fix or "")
         for report in one.reports
         if report.error is not None
     ]
     if not findings:
-        findings.append(Finding(AREA, Level.OK, f"{location.title}: all files can be read"))
+        findings.append(Finding(AREA, Level.OK, f"{location.title}: all files can be read."))
     findings += _histogram(one)
     copies = _groups((report.digest, report.image) for report in one.reports)
     if copies:
@@ -32,8 +32,8 @@ def check_content(one: DataSet) -> list[Finding]:
                 Level.NOTE,
                 f"{one.title}: {sum(len(group) - 1 for group in copies)} images are copies of "
                 f"others, e.g. {first[0]} and {first[1]}",
-                "remove the copies, unless they are intended (they are seen more often)",
-                {"copies": copies},
+                fix="Remove the copies, unless they are intended (they are seen more often).",
+                details={"copies": copies},
             )
         )
     return findings
@@ -68,9 +68,9 @@ def check_duplicates(data_sets: Sequence[DataSet]) -> list[Finding]:
                         Level.PROBLEM,
                         f"{len(pairs)} training images of {training.title} are evaluated in "
                         f"{evaluation.title}, too, e.g. {mine} is {theirs}",
-                        "scores would be too good: remove them from the training split: "
+                        fix="scores would be too good: remove them from the training split: "
                         + _remove(training, [Path(path) for path, _ in pairs]),
-                        {"pairs": pairs},
+                        details={"pairs": pairs},
                     )
                 )
     return findings
@@ -93,7 +93,9 @@ def _histogram(one: DataSet) -> list[Finding]:
     by_name = {name: pixels[number] for number, name in enumerate(taxonomy.classes)}
     by_name["unlabelled"] = pixels[taxonomy.ignore_index]
     findings = [
-        Finding(AREA, Level.OK, f"{one.title}: pixels per class", details={"pixels": dict(by_name)})
+        Finding(
+            AREA, Level.OK, f"{one.title}: pixels per class.", details={"pixels": dict(by_name)}
+        )
     ]
     absent = [name for name in taxonomy.classes if not by_name[name]]
     told = [f.details["absent"] for f in check_labels(one) if "absent" in f.details]
@@ -103,10 +105,10 @@ def _histogram(one: DataSet) -> list[Finding]:
             Finding(
                 AREA,
                 Level.NOTE,
-                f"{one.title}: no pixel of {', '.join(absent)}",
-                "nothing, if the data set does not have these classes (SYNTHIA has no terrain, "
-                "truck, train); else check its label_map and conversion",
-                {"absent": absent},
+                f"{one.title}: no pixel of {', '.join(absent)}.",
+                fix="Nothing, if the data set does not have these classes (SYNTHIA has no terrain, "
+                "truck, train); else check its label_map and conversion.",
+                details={"absent": absent},
             )
         )
     return findings

@@ -35,7 +35,7 @@ def check_cuda() -> list[Finding]:
         return check_driver(read_driver(), torch.__version__, torch.version.cuda)
     count = torch.cuda.device_count()
     names = sorted({torch.cuda.get_device_name(i) for i in range(count)})
-    findings = [Finding(AREA, Level.OK, f"{count} GPUs: {', '.join(names)}")]
+    findings = [Finding(AREA, Level.OK, f"{count} GPUs: {', '.join(names)}.")]
     for index in range(count):
         try:
             # A build without kernels for this GPU fails at the first operation, not before.
@@ -52,8 +52,8 @@ def check_cuda() -> list[Finding]:
                     f"torch {torch.__version__} cannot use cuda:{index} "
                     f"({torch.cuda.get_device_name(index)}, sm_{major}{minor}; the build has "
                     f"{', '.join(torch.cuda.get_arch_list())}): {text}",
-                    f"install a build of torch for this GPU ({INDEX}); if the GPU is busy or "
-                    "broken, nvidia-smi tells",
+                    fix=f"Install a build of torch for this GPU ({INDEX}); if the GPU is busy or "
+                    "broken, nvidia-smi tells.",
                 )
             )
     return findings
@@ -72,8 +72,8 @@ def check_driver(driver: Driver | None, torch: str, cuda: str | None) -> list[Fi
             Finding(
                 AREA,
                 Level.NOTE,
-                "no GPU: the paper's jobs are out of reach",
-                "use --profile mini, or a machine with a GPU",
+                "no GPU: the paper's jobs are out of reach.",
+                fix="Use --profile mini, or a machine with a GPU.",
             )
         ]
     gpus = ", ".join(sorted(set(driver.gpus)))
@@ -81,22 +81,22 @@ def check_driver(driver: Driver | None, torch: str, cuda: str | None) -> list[Fi
         why = f"torch {torch} is a CPU build"
         fix = (
             "pip uninstall -y torch torchvision, then install both from one CUDA index that the "
-            f"driver supports ({_up_to(driver)}{INDEX})"
+            f"driver supports ({_up_to(driver)}{INDEX})."
         )
     # Within a major release every driver runs every build.
     elif driver.cuda and _numbers(driver.cuda)[:1] < _numbers(cuda)[:1]:
         why = f"torch {torch} needs CUDA {cuda}, the driver supports up to {driver.cuda}"
         fix = (
-            "update the NVIDIA driver, or install torch and torchvision from an index of CUDA "
-            f"{driver.cuda} or lower ({INDEX})"
+            "Update the NVIDIA driver, or install torch and torchvision from an index of CUDA "
+            f"{driver.cuda} or lower ({INDEX})."
         )
     else:
         why = f"torch {torch} (CUDA {cuda}) sees none of them"
         fix = (
-            "look at CUDA_VISIBLE_DEVICES, and whether this container was started with GPU access "
-            "(docker run --gpus all); restart after a driver update"
+            "Look at CUDA_VISIBLE_DEVICES, and whether this container was started with GPU access "
+            "(docker run --gpus all); restart after a driver update."
         )
-    return [Finding(AREA, Level.PROBLEM, f"this machine has {gpus}, but {why}", fix)]
+    return [Finding(AREA, Level.PROBLEM, f"this machine has {gpus}, but {why}", fix=fix)]
 
 
 def read_driver() -> Driver | None:

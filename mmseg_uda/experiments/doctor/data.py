@@ -55,7 +55,9 @@ def check_data(configs: Iterable[Mapping[str, Any]], decode: bool, workers: int)
         try:
             missing = one.location.missing(one.needs_depth)
             findings += [
-                Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
+                Finding(
+                    AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing.", fix=path.fix
+                )
                 for path in missing
             ]
             if missing:
@@ -82,7 +84,7 @@ def _further(configs: Iterable[Mapping[str, Any]], before: Sequence[Finding]) ->
     except UserError:
         return []  # a data set's options are wrong; told above
     findings = [
-        Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing", path.fix)
+        Finding(AREA, Level.PROBLEM, f"{path.dataset}: {path.path} is missing.", fix=path.fix)
         for path in missing
     ]
     return [finding for finding in findings if finding not in before]
@@ -91,7 +93,7 @@ def _further(configs: Iterable[Mapping[str, Any]], before: Sequence[Finding]) ->
 def _complete(one: DataSet) -> list[Finding]:
     location, item = one.location, one.item
     images, labels = one.images, one.labels
-    text = f"{location.title}: {len(images)} images in {location.image_folder}"
+    text = f"{location.title}: {len(images)} images in {location.image_folder}."
     if location.file_list is not None:
         text += f" of {location.file_list}"
     findings = []
@@ -104,9 +106,9 @@ def _complete(one: DataSet) -> list[Finding]:
                     AREA,
                     Level.PROBLEM,
                     f"{location.title}: {len(absent)} labels are missing, e.g. "
-                    f"{one.label_path(absent[0])}",
-                    location.label_fix(one.label_path(absent[0])),
-                    {"missing_labels": absent},
+                    f"{one.label_path(absent[0])}.",
+                    fix=location.label_fix(one.label_path(absent[0])),
+                    details={"missing_labels": absent},
                 )
             )
     expected = COUNTS.get((str(item.get("type")), str(item.get("split", "train"))))
@@ -119,7 +121,7 @@ def _complete(one: DataSet) -> list[Finding]:
                 AREA,
                 Level.NOTE,
                 f"{location.title}: {len(images)} images, the published split has {expected}",
-                "complete the download, unless the subset is intended",
+                fix="Complete the download, unless the subset is intended.",
             )
         )
     return [Finding(AREA, Level.OK, text), *findings]

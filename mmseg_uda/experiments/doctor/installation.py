@@ -87,8 +87,8 @@ def check_families(installed: dict[str, str]) -> list[Finding]:
                     AREA,
                     Level.PROBLEM,
                     f"{maintained} and {', '.join(others)} are both installed; they overwrite each "
-                    f"other's files in '{name}'",
-                    f"pip uninstall -y {both} && {REINSTALL}",
+                    f"other's files in '{name}'.",
+                    fix=f"pip uninstall -y {both} && {REINSTALL}",
                 )
             )
         elif others:
@@ -97,8 +97,8 @@ def check_families(installed: dict[str, str]) -> list[Finding]:
                     AREA,
                     Level.NOTE,
                     f"{name} comes from {others[0]} {installed[others[0]]}, the classic "
-                    "distribution: it usually works, but is not what the tests run with",
-                    f"pip uninstall -y {others[0]} && {REINSTALL}",
+                    "distribution: it usually works, but is not what the tests run with.",
+                    fix=f"pip uninstall -y {others[0]} && {REINSTALL}",
                 )
             )
     return findings
@@ -121,7 +121,7 @@ def check_opencv(installed: dict[str, str]) -> list[Finding]:
             AREA,
             Level.PROBLEM,
             f"several builds of OpenCV overwrite each other's files in 'cv2': {text}",
-            f"pip uninstall -y {' '.join(builds)} && {REINSTALL}",
+            fix=f"pip uninstall -y {' '.join(builds)} && {REINSTALL}",
         )
     ]
 
@@ -140,8 +140,8 @@ def check_torch_pair(torch: str, torchvision: str) -> list[Finding]:
                 Finding(
                     AREA,
                     Level.PROBLEM,
-                    f"torch {torch} needs torchvision 0.{minor + 15}, not {torchvision}",
-                    fix,
+                    f"torch {torch} needs torchvision 0.{minor + 15}, not {torchvision}.",
+                    fix=fix,
                 )
             ]
     builds = [version.partition("+")[2] for version in (torch, torchvision)]
@@ -151,8 +151,8 @@ def check_torch_pair(torch: str, torchvision: str) -> list[Finding]:
                 AREA,
                 Level.PROBLEM,
                 f"torch {torch} and torchvision {torchvision} are different builds; importing "
-                "torchvision fails",
-                fix + " (or install both from the same index)",
+                "torchvision fails.",
+                fix=fix + " (or install both from the same index)",
             )
         ]
     return []
@@ -165,7 +165,7 @@ def too_old(version: str, lowest: str) -> bool:
 
 
 def _python() -> Finding:
-    return Finding(AREA, Level.OK, f"Python {'.'.join(map(str, sys.version_info[:3]))}")
+    return Finding(AREA, Level.OK, f"Python {'.'.join(map(str, sys.version_info[:3]))}.")
 
 
 def _package(name: str) -> Finding:
@@ -180,12 +180,14 @@ def _package(name: str) -> Finding:
             AREA,
             Level.PROBLEM,
             f"{name} cannot be imported: {type(error).__name__}: {text}",
-            REINSTALL,
+            fix=REINSTALL,
         )
     version = str(getattr(module, "__version__", "") or installed_versions().get(distribution, ""))
     if version and lowest and too_old(version, lowest):
-        return Finding(AREA, Level.PROBLEM, f"{name} {version} is older than {lowest}", REINSTALL)
-    return Finding(AREA, Level.OK, f"{name} {version}")
+        return Finding(
+            AREA, Level.PROBLEM, f"{name} {version} is older than {lowest}.", fix=REINSTALL
+        )
+    return Finding(AREA, Level.OK, f"{name} {version}.")
 
 
 def _torch_versions(installed: dict[str, str]) -> tuple[str, str]:
@@ -218,7 +220,7 @@ def _numpy_bridge() -> list[Finding]:
                 AREA,
                 Level.PROBLEM,
                 f"torch {torch.__version__} was not built for numpy {np.__version__}: {error}",
-                'pip install "numpy<2", or a newer torch',
+                fix='pip install "numpy<2", or a newer torch.',
             )
         ]
     try:
@@ -235,6 +237,6 @@ def _numpy_bridge() -> list[Finding]:
             AREA,
             Level.PROBLEM,
             f"OpenCV {cv2.__version__} does not work with numpy {np.__version__}: {text}",
-            f"pip uninstall -y {' '.join(OPENCV)} && {REINSTALL}",
+            fix=f"pip uninstall -y {' '.join(OPENCV)} && {REINSTALL}",
         )
     ]

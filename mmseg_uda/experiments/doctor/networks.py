@@ -40,7 +40,7 @@ def not_built(key: str, error: Exception) -> Finding:
         AREA,
         Level.PROBLEM,
         f"{key} cannot be built: {type(error).__name__}: {text[0] if text else ''}",
-        f"correct {key}, or name the module of its classes in custom_imports",
+        fix=f"Correct {key}, or name the module of its classes in custom_imports.",
     )
 
 

@@ -40,15 +40,15 @@ def check_weights(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
             Finding(
                 AREA,
                 Level.PROBLEM,
-                f"{path.dataset}: {path.path} is missing",
-                _suggest(path.path) + path.fix,
+                f"{path.dataset}: {path.path} is missing.",
+                fix=_suggest(path.path) + path.fix,
             )
             for path in preflight.missing_foundation(configs)
         ]
     unique = list({(f.level, f.message): f for f in findings}.values())
     if any(finding.level is Level.PROBLEM for finding in unique) or not configs:
         return unique
-    return [*unique, Finding(AREA, Level.OK, "all weights are there and fit")]
+    return [*unique, Finding(AREA, Level.OK, "all weights are there and fit.")]
 
 
 def _modules(config: Mapping[str, Any]) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def _modules(config: Mapping[str, Any]) -> Iterator[Finding]:
                 Level.PROBLEM,
                 f"the module {name} of custom_imports cannot be imported: "
                 f"{type(error).__name__}: {error}",
-                "correct custom_imports, or run from the folder that holds the module",
+                fix="Correct custom_imports, or run from the folder that holds the module.",
             )
 
 
@@ -84,8 +84,8 @@ def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 AREA,
                 Level.PROBLEM,
-                f"the encoder's weights {name} are missing",
-                "correct model.backbone.init_cfg.checkpoint",
+                f"the encoder's weights {name} are missing.",
+                fix="Correct model.backbone.init_cfg.checkpoint.",
             )
         return
     import torch
@@ -97,7 +97,7 @@ def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         path = find_weights(name) or fetch_weights(name)
     except UserError as error:
-        yield Finding(AREA, Level.PROBLEM, error.message, _suggest(name) + (error.fix or ""))
+        yield Finding(AREA, Level.PROBLEM, error.message, fix=_suggest(name) + (error.fix or ""))
         return
     try:
         with torch.device("meta"):  # names and shapes, no memory
@@ -108,9 +108,9 @@ def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         load_backbone_weights(network, str(path), bool(init.get("allow_partial", False)))
     except UserError as error:
-        yield Finding(AREA, Level.PROBLEM, error.message, error.fix or f"replace {path}")
+        yield Finding(AREA, Level.PROBLEM, error.message, fix=error.fix or f"Replace {path}.")
     else:
-        yield Finding(AREA, Level.OK, f"{path} covers the encoder {backbone['type']}")
+        yield Finding(AREA, Level.OK, f"{path} covers the encoder {backbone['type']}.")
 
 
 def _start(config: Mapping[str, Any]) -> Iterator[Finding]:
@@ -130,8 +130,8 @@ def _source_model(config: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 AREA,
                 Level.PROBLEM,
-                f"the source model's {key} {file} is missing",
-                f"correct source.{key}, or train the model and give its folder as source.run",
+                f"the source model's {key} {file} is missing.",
+                fix=f"Correct source.{key}, or train the model and give its folder as source.run.",
             )
             return
     from mmseg_uda.engine.config_file import load_network_config
@@ -157,9 +157,11 @@ def _fits(key: str, config: Mapping[str, Any], checkpoint: Any) -> Iterator[Find
     try:
         load_segmentor_weights(network, checkpoint, adapt=key != "load_from")
     except UserError as error:
-        yield Finding(AREA, Level.PROBLEM, f"{key}: {error.message}", error.fix or f"correct {key}")
+        yield Finding(
+            AREA, Level.PROBLEM, f"{key}: {error.message}", fix=error.fix or f"Correct {key}."
+        )
     else:
-        yield Finding(AREA, Level.OK, f"{checkpoint} fits the network")
+        yield Finding(AREA, Level.OK, f"{checkpoint} fits the network.")
 
 
 def _suggest(name: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.foundation.masks import geometry, rle
 from mmseg_uda.foundation.masks.base import MaskProposer
 from mmseg_uda.foundation.masks.cleaning import clean
@@ -100,16 +100,16 @@ class GenerationOptions:
         }
         for name, low in least.items():
             if getattr(self, name) < low:
-                raise UserError(f"{name}={getattr(self, name)}", fix=f"{low} or more")
+                raise UserError(f"{name}={getattr(self, name)}.", fix=f"{low} or more.")
         deepest = self.crop_n_points_downscale_factor**self.crop_n_layers
         if self.points_per_side < deepest:
             raise UserError(
-                f"points_per_side={self.points_per_side} leaves no point in the smallest crops",
-                fix=f"{deepest} or more, or fewer crop_n_layers",
+                f"points_per_side={self.points_per_side} leaves no point in the smallest crops.",
+                fix=f"{deepest} or more, or fewer crop_n_layers.",
             )
         for name in ("box_nms_thresh", "crop_nms_thresh", "crop_overlap_ratio"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name}={getattr(self, name)}", fix="a share from 0 to 1")
+                raise UserError(f"{name}={getattr(self, name)}.", fix="Give a share from 0 to 1.")
 
     @classmethod
     def of(cls, owner: str, given: dict[str, Any]) -> GenerationOptions:
@@ -121,7 +121,9 @@ class GenerationOptions:
         known = [f.name for f in fields(cls)]
         for name in given:
             if name not in known:
-                raise UserError(f"{owner} has no option {name!r}", fix=f"one of {', '.join(known)}")
+                raise UserError(
+                    f"{owner} has no option {name!r}.", fix=f"Give one of {', '.join(known)}."
+                )
         return cls(**given)
 
 
@@ -169,8 +171,7 @@ class AutomaticMaskProposer(MaskProposer):
     def __init__(
         self, backend: Backend, options: GenerationOptions, channel_order: str = "rgb"
     ) -> None:
-        if channel_order not in CHANNEL_ORDERS:
-            raise UserError(f"channel_order={channel_order!r}", fix=f"one of {CHANNEL_ORDERS}")
+        require_choice("channel_order", channel_order, CHANNEL_ORDERS)
         self.backend = backend
         self.options = options
         self.channel_order = channel_order

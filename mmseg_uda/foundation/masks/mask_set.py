@@ -222,10 +222,10 @@ class MaskSet:
         try:
             return cls.from_arrays(read_arrays(path))
         except FileNotFoundError as error:
-            raise UserError(f"no file {path}", fix="run the stage that writes it") from error
+            raise UserError(f"no file {path}.", fix="Run the stage that writes it.") from error
         except Exception as error:  # zip and npy readers raise many kinds on a damaged file
             raise UserError(
-                f"{path} holds no masks: {error}", fix="delete it and run the stage again"
+                f"{path} holds no masks: {error}", fix="Delete it and run the stage again."
             ) from error
 
     def to_arrays(self) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.foundation.masks.base import MaskProposer
 from mmseg_uda.foundation.masks.mask_set import MaskSet
 from mmseg_uda.foundation.registry import MASK_PROPOSERS
@@ -24,7 +24,7 @@ class GridProposer(MaskProposer):
 
     def __init__(self, cell: int = 64) -> None:
         if cell < 1:
-            raise UserError(f"GridProposer: cell={cell}", fix="a positive number of pixels")
+            raise UserError(f"GridProposer: cell={cell}.", fix="Give a positive number of pixels.")
         self.cell = cell
 
     @property
@@ -60,15 +60,12 @@ class ConnectedComponentProposer(MaskProposer):
         min_area: int = 100,
         connectivity: int = 8,
     ) -> None:
-        if source not in SOURCES:
-            raise UserError(
-                f"ConnectedComponentProposer: source={source!r}", fix=f"one of {SOURCES}"
-            )
+        require_choice("ConnectedComponentProposer: source", source, SOURCES)
         if not 1 < levels <= 256 or min_area < 0 or connectivity not in (4, 8):
             raise UserError(
                 f"ConnectedComponentProposer: levels={levels}, min_area={min_area}, "
-                f"connectivity={connectivity}",
-                fix="levels in 2 … 256, min_area 0 or more pixels, connectivity 4 or 8",
+                f"connectivity={connectivity}.",
+                fix="Levels in 2 … 256, min_area 0 or more pixels, connectivity 4 or 8.",
             )
         self.source = source
         self.levels = levels

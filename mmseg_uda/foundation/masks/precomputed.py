@@ -56,8 +56,8 @@ class PrecomputedMaskProposer(MaskProposer):
         near = similar(self.folder / f"{name}{self.suffixes[0]}")
         there = f"; there is {near}, and suffixes are {', '.join(self.suffixes)}" if near else ""
         raise UserError(
-            f"no masks of image {name!r} in {self.folder}{there}",
-            fix=f"write {name}{self.suffixes[0]} there, or choose another proposer",
+            f"no masks of image {name!r} in {self.folder}{there}.",
+            fix=f"Write {name}{self.suffixes[0]} there, or choose another proposer.",
         )
 
     def propose(
@@ -87,5 +87,5 @@ def read_masks(path: Path, size: tuple[int, int] | None = None) -> MaskSet:
     except Exception as error:  # of any kind: sizes and counts may be anything
         raise UserError(
             f"{path} holds no masks: {type(error).__name__}: {error}",
-            fix="records need 'segmentation' with 'size' and run-length 'counts'",
+            fix="Records need 'segmentation' with 'size' and run-length 'counts'.",
         ) from error

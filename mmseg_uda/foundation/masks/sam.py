@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.archives import check_archive
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.foundation.lazy import (
     LazyNetwork,
     Loaded,
@@ -71,12 +71,12 @@ class TransformersSam:
             kind = model_config(source, local).model_type
             if kind not in KINDS:
                 raise UserError(
-                    f"SamProposer: {self.checkpoint!r} holds a model of type {kind!r}",
-                    fix=f"give a checkpoint of one of the types {', '.join(KINDS)}",
+                    f"SamProposer: {self.checkpoint!r} holds a model of type {kind!r}.",
+                    fix=f"Give a checkpoint of one of the types {', '.join(KINDS)}.",
                 )
             if not hasattr(transformers, KINDS[kind]):
                 raise UserError(
-                    f"transformers {transformers.__version__} does not know {KINDS[kind]}",
+                    f"transformers {transformers.__version__} does not know {KINDS[kind]}.",
                     fix="pip install -U transformers",
                 )
             model, info = getattr(transformers, KINDS[kind]).from_pretrained(
@@ -86,8 +86,8 @@ class TransformersSam:
             if missing:
                 raise UserError(
                     f"SamProposer: the weights of {self.checkpoint!r} lack {len(missing)} "
-                    f"parameters, {missing[0]} among them",
-                    fix="fetch them again, or give the checkpoint of another model",
+                    f"parameters, {missing[0]} among them.",
+                    fix="Fetch them again, or give the checkpoint of another model.",
                 )
         return Loaded(model, kind=kind.removesuffix("_video"))
 
@@ -151,11 +151,7 @@ class SegmentAnything:
     """
 
     def __init__(self, checkpoint: str, model_type: str, dtype: str) -> None:
-        if model_type not in PUBLISHED:
-            raise UserError(
-                f"SegmentAnythingProposer: model_type={model_type!r}",
-                fix=f"one of {', '.join(PUBLISHED)}",
-            )
+        require_choice("SegmentAnythingProposer: model_type", model_type, PUBLISHED)
         self.checkpoint = checkpoint
         self.model_type = model_type
         self.dtype = check_dtype(dtype, "SegmentAnythingProposer")
@@ -167,15 +163,15 @@ class SegmentAnything:
         if path is None:
             name = PUBLISHED[self.model_type]
             raise UserError(
-                f"no file {self.checkpoint!r} with the weights of SAM",
-                fix=f"download {SOURCE}/{name} into pretrained/, or give another file",
+                f"no file {self.checkpoint!r} with the weights of SAM.",
+                fix=f"Download {SOURCE}/{name} into pretrained/, or give another file.",
             )
         try:
             from segment_anything import sam_model_registry
         except ImportError as error:
             raise UserError(
-                "SegmentAnythingProposer needs the package segment-anything",
-                fix="pip install segment-anything, or choose SamProposer",
+                "SegmentAnythingProposer needs the package segment-anything.",
+                fix="pip install segment-anything, or choose SamProposer.",
             ) from error
         model = sam_model_registry[self.model_type]()
         try:
@@ -187,7 +183,7 @@ class SegmentAnything:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise UserError(
                 f"{path} holds no weights of SAM's {self.model_type}: {reason}",
-                fix=f"download {SOURCE}/{PUBLISHED[self.model_type]} again, or correct model_type",
+                fix=f"Download {SOURCE}/{PUBLISHED[self.model_type]} again, or correct model_type.",
             ) from error
         return Loaded(model)
 

@@ -26,8 +26,8 @@ class SLICProposer(MaskProposer):
     def __init__(self, segments: int = 400, compactness: float = 10.0, sigma: float = 1.0) -> None:
         if segments < 1 or compactness <= 0 or sigma < 0:
             raise UserError(
-                f"SLICProposer: segments={segments}, compactness={compactness}, sigma={sigma}",
-                fix="segments and compactness positive, sigma 0 or more",
+                f"SLICProposer: segments={segments}, compactness={compactness}, sigma={sigma}.",
+                fix="Segments and compactness positive, sigma 0 or more.",
             )
         self.segments = segments
         self.compactness = compactness
@@ -65,8 +65,8 @@ class FelzenszwalbProposer(MaskProposer):
     def __init__(self, scale: float = 200.0, sigma: float = 0.8, min_size: int = 100) -> None:
         if scale <= 0 or sigma < 0 or min_size < 1:
             raise UserError(
-                f"FelzenszwalbProposer: scale={scale}, sigma={sigma}, min_size={min_size}",
-                fix="scale and min_size positive, sigma 0 or more",
+                f"FelzenszwalbProposer: scale={scale}, sigma={sigma}, min_size={min_size}.",
+                fix="Scale and min_size positive, sigma 0 or more.",
             )
         self.scale = scale
         self.sigma = sigma
@@ -92,6 +92,6 @@ def _segmentation(owner: str) -> Any:
         return importlib.import_module("skimage.segmentation")
     except ImportError as error:
         raise UserError(
-            f"{owner} needs the package scikit-image",
-            fix="pip install scikit-image, or choose another proposer",
+            f"{owner} needs the package scikit-image.",
+            fix="pip install scikit-image, or choose another proposer.",
         ) from error

@@ -73,17 +73,17 @@ class BankMeta:
         """
         values = dict(content) if isinstance(content, Mapping) else {}
         if values.pop("format", None) != FORMAT:
-            raise UserError(f"{path} is not of format {FORMAT}.", _rebuild(path.parent))
+            raise UserError(f"{path} is not of format {FORMAT}.", fix=_rebuild(path.parent))
         try:
             values["crop_size"] = tuple(values["crop_size"])
             values["classes"] = tuple(values["classes"])
             meta = cls(**values)
         except (KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged: {error}.", _rebuild(path.parent)) from error
+            raise UserError(f"{path} is damaged: {error}.", fix=_rebuild(path.parent)) from error
         wrong = [name for name, right in _KINDS.items() if not right(getattr(meta, name))]
         if wrong:
             text = f"{path} is damaged: {wrong[0]} {getattr(meta, wrong[0])!r}."
-            raise UserError(text, _rebuild(path.parent))
+            raise UserError(text, fix=_rebuild(path.parent))
         return meta
 
 
@@ -150,19 +150,19 @@ class DepthBank:
             return cls._open_own(path)
         if published and published[0].is_file():
             return cls._open_published(published[0])
-        raise UserError(f"There is no bank of source crops in {path}.", _rebuild(path))
+        raise UserError(f"There is no bank of source crops in {path}.", fix=_rebuild(path))
 
     @classmethod
     def _open_own(cls, path: Path) -> DepthBank:
         content = read_json(path / META)
         if content is None:
-            raise UserError(f"{path / META} cannot be read.", _rebuild(path))
+            raise UserError(f"{path / META} cannot be read.", fix=_rebuild(path))
         meta = BankMeta.from_json(content, path / META)
         if not meta.counts_sha256:
             raise UserError(
                 f"The bank in {path} has crops, but no histograms yet.",
-                f"python run_seg.py --config CONFIG --source_preprocessed_path {path} "
-                "--not_get_images",
+                fix=f"python run_seg.py --config CONFIG --source_preprocessed_path {path} "
+                "--not_get_images.",
             )
         shape = (meta.num_classes, meta.count, BINS)
         try:
@@ -170,17 +170,20 @@ class DepthBank:
             counts = np.load(path / COUNTS, mmap_mode="c")
             checksums = _read_index(path / INDEX, meta.count)
         except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-            raise UserError(f"The bank in {path} is damaged: {error}.", _rebuild(path)) from error
+            raise UserError(
+                f"The bank in {path} is damaged: {error}.", fix=_rebuild(path)
+            ) from error
         if counts.shape != shape or counts.dtype != np.float32:
             raise UserError(
                 f"{path / COUNTS} holds {counts.dtype} of shape {counts.shape}, but {META} tells "
                 f"of float32 of shape {shape}.",
-                _rebuild(path),
+                fix=_rebuild(path),
             )
         digest = hash_counts(counts)
         if digest != meta.counts_sha256:
             raise UserError(
-                f"{path / COUNTS} is damaged: its check sum is not that of {META}.", _rebuild(path)
+                f"{path / COUNTS} is damaged: its check sum is not that of {META}.",
+                fix=_rebuild(path),
             )
         index = (path / INDEX).read_bytes() if (path / INDEX).is_file() else b""
         fingerprint = hashlib.sha256(digest.encode() + index).digest()
@@ -196,17 +199,17 @@ class DepthBank:
             raise
         except Exception as error:  # junk makes the unpickler raise anything
             reason = str(error).splitlines()[0] if str(error) else repr(error)
-            raise UserError(f"{file} cannot be read: {reason}.", _rebuild(folder)) from error
+            raise UserError(f"{file} cannot be read: {reason}.", fix=_rebuild(folder)) from error
         shape = getattr(matrix, "shape", None)
         if shape is None or len(shape) != 3 or shape[2] != BINS:
             raise UserError(
                 f"{file} holds no (N, classes, {BINS}) matrix: {shape or type(matrix).__name__}.",
-                _rebuild(folder),
+                fix=_rebuild(folder),
             )
         counts = matrix.float().permute(1, 0, 2).contiguous().numpy()
         if not (np.isfinite(counts).all() and (counts >= 0).all()):
             text = f"{file} is damaged: it holds numbers that count no pixels."
-            raise UserError(text, _rebuild(folder))
+            raise UserError(text, fix=_rebuild(folder))
         size = (0, 0)
         first = folder / LABELS / "0.png"
         if first.is_file():
@@ -248,7 +251,7 @@ class DepthBank:
             expected = self._checksums[kind][int(file.removesuffix(".png"))]
             if zlib.crc32(data) != expected:
                 raise UserError(
-                    f"{path} is not the file that the bank was built with.", self._fix()
+                    f"{path} is not the file that the bank was built with.", fix=self._fix()
                 )
         return _decode(path, data, flags)
 
@@ -277,7 +280,7 @@ def _read_index(path: Path, count: int) -> dict[str, list[int]]:
 def _decode(path: Path, data: bytes, flags: int) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
-        raise UserError(f"{path} is damaged.", _rebuild(path.parents[1]))
+        raise UserError(f"{path} is damaged.", fix=_rebuild(path.parents[1]))
     return image
 
 

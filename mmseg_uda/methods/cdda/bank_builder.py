@@ -103,7 +103,9 @@ def _is_done(meta: BankMeta, out: Path, histograms: bool, force: bool, strict: b
     if content is None:
         if force:
             return False
-        raise UserError(f"{out} exists and holds no bank.", "Choose another folder, or --force.")
+        raise UserError(
+            f"{out} exists and holds no bank.", fix="Choose another folder, or --force."
+        )
     found = BankMeta.from_json(content, out / META)
     differing = differences(meta, found)
     if differing and strict:
@@ -111,7 +113,7 @@ def _is_done(meta: BankMeta, out: Path, histograms: bool, force: bool, strict: b
             return False
         raise UserError(
             f"{out} holds a bank that was made with other settings: {'; '.join(differing)}.",
-            "Choose another folder, or --force to replace it.",
+            fix="Choose another folder, or --force to replace it.",
         )
     if found.counts_sha256 or not histograms:
         return True
@@ -119,7 +121,7 @@ def _is_done(meta: BankMeta, out: Path, histograms: bool, force: bool, strict: b
         return False
     raise UserError(
         f"{out} has crops, but no histograms yet.",
-        "Count them with --not_get_images (run_seg.py), or --force to draw them anew.",
+        fix="Count them with --not_get_images (run_seg.py), or --force to draw them anew.",
     )
 
 
@@ -140,7 +142,7 @@ def _begin(meta: BankMeta, partial: Path, force: bool) -> None:
         if differing and not force:
             raise UserError(
                 f"{partial} holds the beginning of another bank: {'; '.join(differing)}.",
-                "Delete it, or --force.",
+                fix="Delete it, or --force.",
             )
         if not differing:
             return
@@ -234,8 +236,8 @@ def _check_space(folder: Path, crop_bytes: float, crops: int, meta: BankMeta) ->
     if needed * RESERVE > free:
         raise UserError(
             f"The bank needs about {_size(needed)}, but {folder.parent} has {_size(free)} free.",
-            "Free some space, choose another folder, or draw fewer crops (--count); what has been "
-            "drawn is kept.",
+            fix="Free some space, choose another folder, or draw fewer crops (--count); what has "
+            "been drawn is kept.",
         )
 
 
@@ -289,7 +291,7 @@ def count_bank(folder: str | Path, meta: BankMeta) -> Path:
     fix = "Draw the crops first: leave --not_get_images out."
     absent = [f for f in _crop_files(folder, meta.count) if not f.is_file()]
     if absent:
-        raise UserError(f"{absent[0]} is missing ({len(absent)} files in all).", fix)
+        raise UserError(f"{absent[0]} is missing ({len(absent)} files in all).", fix=fix)
     counts = _new_counts(folder, meta)
     title = f"Counting the crops in {folder.name}"
     for n in track(range(meta.count), title):
@@ -297,14 +299,14 @@ def count_bank(folder: str | Path, meta: BankMeta) -> Path:
         try:
             label, depth = _read_one_channel(paths[0]), read_depth(str(paths[1]))
         except UserError as error:
-            raise UserError(error.message, fix) from error
+            raise UserError(error.message, fix=fix) from error
         fits = all(a <= b for a, b in zip(label.shape, meta.crop_size, strict=True))
         if depth.shape != label.shape or not fits:
             raise UserError(
                 f"{paths[0]} has {label.shape[1]}x{label.shape[0]} pixels, {paths[1]} "
                 f"{depth.shape[1]}x{depth.shape[0]}; the training crops are "
                 f"{meta.crop_size[1]}x{meta.crop_size[0]}.",
-                "Draw the crops with the config that is trained.",
+                fix="Draw the crops with the config that is trained.",
             )
         counts[:, n] = count_pixels(label, depth, meta.num_classes)
     _seal(meta, folder, counts)

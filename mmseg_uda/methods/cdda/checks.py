@@ -67,14 +67,14 @@ def check_bank(
     if problems:
         raise UserError(
             f"The bank in {bank.path} does not fit the training: {'; '.join(problems)}.",
-            f"Build one with this config: {BUILD.format(path=bank.path)} --force"
+            fix=f"Build one with this config: {BUILD.format(path=bank.path)} --force"
             + (" (uda.depth.build=None takes a bank of other draws as it is)" if build else ""),
         )
     if needs_exact_depth and depth is not None and depth.dtype != "float32":
         raise UserError(
             "uda.depth.guidance_trigger='last' tells fractional depths from whole ones, which "
             f"LoadRemappedDepth(dtype={depth.dtype!r}) truncates.",
-            "Set its dtype to 'float32', or guidance_trigger='any'.",
+            fix="Set its dtype to 'float32', or guidance_trigger='any'.",
         )
 
 

@@ -31,7 +31,8 @@ def draws_of_config(cfg: Config, **options: Any) -> BankDraws:
     if not isinstance(data, Mapping) or data.get("type") != "DomainPairDataset":
         raise UserError(
             "A bank is drawn from the source of an adaptation, which this config does not have.",
-            "Give one whose train_dataloader.dataset is a DomainPairDataset, e.g. of configs/cdda.",
+            fix="Give one whose train_dataloader.dataset is a DomainPairDataset, e.g. of "
+            "configs/cdda.",
         )
     chosen = {k: v for k, v in build_options(cfg).items() if k != "workers"}
     chosen |= {name: value for name, value in options.items() if value is not None}

@@ -83,7 +83,7 @@ def place(
             raise UserError(
                 f"The crops of the bank in {where} have {width}x{height} pixels, the training's "
                 f"{image.shape[-1]}x{image.shape[-2]}.",
-                "Build the bank with the config that is trained.",
+                fix="Build the bank with the config that is trained.",
             )
         pixels = crop.image.to(image.device, non_blocking=True).float()
         classes = crop.label.to(label.device, non_blocking=True).long()

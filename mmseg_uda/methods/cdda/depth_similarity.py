@@ -90,7 +90,7 @@ class DepthSimilarity(Component):
         if host.options.source_only:
             raise UserError(
                 "uda.source_only=True leaves uda.depth without pseudo-labels.",
-                "Set uda.depth=None, or uda.source_only=False.",
+                fix="Set uda.depth=None, or uda.source_only=False.",
             )
         self._skipped_ids: list[int] | None = None
         if self.options.skip_classes != "auto":
@@ -113,7 +113,8 @@ class DepthSimilarity(Component):
             raise UserError(
                 f"The bank in {self.options.bank_path} is not the one that this run was trained "
                 "with.",
-                "Put the bank back that the run started with, or start in a new work directory.",
+                fix="Put the bank back that the run started with, or start in a new work "
+                "directory.",
             )
         self.bank_fingerprint.copy_(own)
 

@@ -14,7 +14,7 @@ from mmseg_uda.datasets import RareClassSampling, TaxonomyDataset
 from mmseg_uda.datasets.randomness import sample_randomness
 from mmseg_uda.datasets.transforms import CropFields, LoadRemappedDepth, PackFields, ResizeFields
 from mmseg_uda.datasets.transforms.geometry import crop
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.methods.cdda.bank import BankMeta
 
 SAMPLINGS = ("rcs", "uniform")
@@ -110,23 +110,20 @@ def bank_meta(
     sync_crop_size: Sequence[int] | None = None,
 ) -> BankMeta:
     """The description of a bank, without any depth file; see :class:`BankDraws`."""
-    if sampling not in SAMPLINGS:
-        raise UserError(
-            f"uda.depth.build.sampling={sampling!r} is unknown.", f"Use one of {SAMPLINGS}."
-        )
+    require_choice("uda.depth.build.sampling", sampling, SAMPLINGS)
     if sampling == "rcs" and rare_class is None:
         raise UserError(
             "The bank is to be drawn by rare class sampling, which the config switches off.",
-            "Set train_dataloader.dataset.rare_class_sampling, or "
+            fix="Set train_dataloader.dataset.rare_class_sampling, or "
             "uda.depth.build.sampling='uniform'.",
         )
     if count is not None and count < 1:
-        raise UserError(f"uda.depth.build.count={count} is not positive.", "Published: 24966.")
+        raise UserError(f"uda.depth.build.count={count} is not positive.", fix="Published: 24966.")
     crops = [t for t in source.pipeline.transforms if isinstance(t, CropFields)]
     if not crops:
         raise UserError(
             "The source pipeline has no CropFields, so there are no crops to make a bank of.",
-            "Add dict(type='CropFields', crop_size=..., cat_max_ratio=0.75) after the resize.",
+            fix="Add dict(type='CropFields', crop_size=..., cat_max_ratio=0.75) after the resize.",
         )
     return BankMeta(
         count=len(source) if count is None else count,
@@ -177,7 +174,7 @@ def _parts(
         raise UserError(
             "A bank of source crops is drawn from a TaxonomyDataset inside a DomainPairDataset; "
             f"the training reads {type(source or data).__name__}.",
-            "Use mmseg_uda's data sets, or give uda.depth.bank a finished bank.",
+            fix="Use mmseg_uda's data sets, or give uda.depth.bank a finished bank.",
         )
     depth = depth or depth_transform(data.target) or LoadRemappedDepth()
     return source, data.rare_class_sampling, depth, data.sync_crop_size

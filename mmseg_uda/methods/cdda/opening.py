@@ -81,7 +81,7 @@ def make_search(
     if where == "cuda" and device.type != "cuda":
         raise UserError(
             "uda.depth.search_device='cuda', but the training does not run on a GPU.",
-            "Set it to 'auto'.",
+            fix="Set it to 'auto'.",
         )
     counts = torch.from_numpy(bank.counts)
     return ResidentSearch(counts.to(device) if where == "cuda" else counts, min_class_pixels)
@@ -99,13 +99,13 @@ def class_ids(values: Sequence[str | int], host: Host) -> list[int]:
             if host.taxonomy is None:
                 raise UserError(
                     "uda.depth.skip_classes has names, but the config has no taxonomy.",
-                    "Set uda.taxonomy, or give class ids.",
+                    fix="Set uda.taxonomy, or give class ids.",
                 )
             value = host.taxonomy.class_id(value)
         if not 0 <= value < host.num_classes:
             raise UserError(
                 f"uda.depth.skip_classes names class {value}, but there are {host.num_classes}.",
-                "Give ids or names of classes.",
+                fix="Give ids or names of classes.",
             )
         ids.append(value)
     return ids

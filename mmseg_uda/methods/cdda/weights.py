@@ -83,7 +83,7 @@ def _by_first_row(
         raise UserError(
             f"uda.depth.reweight_mask='first_row' takes columns for rows, which crops of "
             f"{width}x{height} pixels do not allow.",
-            "Use square crops, or reweight_mask='class'.",
+            fix="Use square crops, or reweight_mask='class'.",
         )
     first = label[:, 0]
     for c in range(value.shape[1]):

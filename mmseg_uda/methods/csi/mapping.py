@@ -71,20 +71,20 @@ def read_phases(collect: Sequence[int], relabel: Sequence[int]) -> Phases:
         whole = [isinstance(b, int) and not isinstance(b, bool) for b in bounds]
         if len(bounds) != 2 or not all(whole):
             raise UserError(
-                f"uda.relabel.{name}={bounds!r} is not a range of steps",
-                fix="give (start, end), or (-1, -1) for off",
+                f"uda.relabel.{name}={bounds!r} is not a range of steps.",
+                fix="Give (start, end), or (-1, -1) for off.",
             )
         if bounds[0] >= bounds[1] and tuple(bounds) != OFF:
             raise UserError(
-                f"uda.relabel.{name}={tuple(bounds)} is empty",
-                fix="start must come before end; (-1, -1) means off",
+                f"uda.relabel.{name}={tuple(bounds)} is empty.",
+                fix="Start must come before end; (-1, -1) means off.",
             )
     phases = Phases((collect[0], collect[1]), (relabel[0], relabel[1]))
     if not phases.off and phases.collect[1] > phases.relabel[0]:
         raise UserError(
             f"uda.relabel.collect ends at {collect[1]}, after uda.relabel.relabel starts at "
-            f"{relabel[0]}",
-            fix="let the collection end at or before the start of the relabelling",
+            f"{relabel[0]}.",
+            fix="Let the collection end at or before the start of the relabelling.",
         )
     return phases
 
@@ -107,14 +107,14 @@ def read_mapping(
     """
     if not mapping:
         raise UserError(
-            "uda.relabel.mapping is empty",
-            fix="list the new classes, for example [dict(target='truck', source='car')]",
+            "uda.relabel.mapping is empty.",
+            fix="List the new classes, for example [dict(target='truck', source='car')].",
         )
     for name, prompts in zip(taxonomy.classes, taxonomy.prompts, strict=True):
         if not prompts:
             raise UserError(
-                f"class {name!r} of taxonomy {taxonomy.name!r} has no prompts",
-                fix="add at least one text per class to the taxonomy file",
+                f"class {name!r} of taxonomy {taxonomy.name!r} has no prompts.",
+                fix="Add at least one text per class to the taxonomy file.",
             )
     entries = tuple(_read_entry(item, taxonomy) for item in mapping)
     targets = [entry.target for entry in entries]
@@ -122,14 +122,14 @@ def read_mapping(
         name = taxonomy.classes[entry.target]
         if targets.count(entry.target) > 1:
             raise UserError(
-                f"uda.relabel.mapping lists the target {name!r} twice",
-                fix="keep one entry per new class",
+                f"uda.relabel.mapping lists the target {name!r} twice.",
+                fix="Keep one entry per new class.",
             )
         if entry.source is None and phases.collect == OFF and not phases.off:
             raise UserError(
                 f"uda.relabel.mapping gives no source for {name!r}, and there is no collection "
-                "phase to find it",
-                fix="set uda.relabel.collect=(7999, 11999), or name the source class",
+                "phase to find it.",
+                fix="Set uda.relabel.collect=(7999, 11999), or name the source class.",
             )
     return entries
 
@@ -140,15 +140,15 @@ def _read_entry(item: Mapping[str, Any], taxonomy: Taxonomy) -> Entry:
         raise UserError(
             f"uda.relabel.mapping: {dict(item)!r} "
             + (f"has the unknown key {unknown[0]!r}" if unknown else "has no target"),
-            fix=f"use {', '.join(sorted(_KEYS))}",
+            fix=f"Use {', '.join(sorted(_KEYS))}.",
         )
     target = taxonomy.class_id(item["target"])
     source = item.get("source")
     source = None if source is None else taxonomy.class_id(source)
     if source == target:
         raise UserError(
-            f"uda.relabel.mapping: source and target are both {taxonomy.classes[target]!r}",
-            fix="name the class that hides the target in the source data, or leave source out",
+            f"uda.relabel.mapping: source and target are both {taxonomy.classes[target]!r}.",
+            fix="Name the class that hides the target in the source data, or leave source out.",
         )
     # Published thresholds of truck and train; terrain uses 0.01 and 0.1.
     box_score, crop_score = item.get("box_score", 0.1), item.get("crop_score", 0.5)
@@ -156,7 +156,7 @@ def _read_entry(item: Mapping[str, Any], taxonomy: Taxonomy) -> Entry:
         missing = key == "crop_score" and value is None
         if not missing and not (isinstance(value, int | float) and 0 <= value < 1):
             raise UserError(
-                f"uda.relabel.mapping: {key}={value!r} of {taxonomy.classes[target]!r}",
+                f"uda.relabel.mapping: {key}={value!r} of {taxonomy.classes[target]!r}.",
                 fix="a number in [0, 1)" + (", or None" if key == "crop_score" else ""),
             )
     return Entry(target, source, box_score, crop_score)

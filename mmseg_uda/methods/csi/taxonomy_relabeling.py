@@ -83,15 +83,15 @@ class TaxonomyRelabeling(Component):
         taxonomy = self.options.taxonomy or host.taxonomy
         if taxonomy is None:
             raise UserError(
-                "uda.relabel needs class names, groups and prompts",
-                fix="set uda.taxonomy, for example 'cityscapes19'",
+                "uda.relabel needs class names, groups and prompts.",
+                fix="Set uda.taxonomy, for example 'cityscapes19'.",
             )
         self.taxonomy = load_taxonomy(taxonomy)
         if len(self.taxonomy) != host.num_classes:
             raise UserError(
                 f"uda.relabel: taxonomy {self.taxonomy.name!r} has {len(self.taxonomy)} classes, "
-                f"the segmentor predicts {host.num_classes}",
-                fix="use one taxonomy for the data sets, the segmentor and uda.taxonomy",
+                f"the segmentor predicts {host.num_classes}.",
+                fix="Use one taxonomy for the data sets, the segmentor and uda.taxonomy.",
             )
         self.entries = read_mapping(self.options.mapping, self.taxonomy, self.phases)
         if not self.phases.off:

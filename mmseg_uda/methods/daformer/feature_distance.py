@@ -93,7 +93,7 @@ def fit_label(segmentor: Any, label: Tensor, size: Sequence[int]) -> tuple[Tenso
             raise UserError(
                 f"uda.feature_distance: the last map has {size[0]}x{size[1]} cells, which are no "
                 f"whole pixels of the encoder's input, {label.shape[-2]}x{label.shape[-1]}.",
-                "Use a decoder of one map, or a crop with an even number of patches.",
+                fix="Use a decoder of one map, or a crop with an even number of patches.",
             )
     return label, label.shape[-1] // size[-1]
 
@@ -189,12 +189,12 @@ def _class_id(value: str | int, host: Host) -> int:
             raise UserError(
                 f"uda.feature_distance.classes names class {value}, but there are "
                 f"{host.num_classes}.",
-                "Give the ids of your thing classes, or None for all cells.",
+                fix="Give the ids of your thing classes, or None for all cells.",
             )
         return value
     if host.taxonomy is None:
         raise UserError(
             "uda.feature_distance.classes has names, but the config has no taxonomy.",
-            "Set uda.taxonomy, or give class ids.",
+            fix="Set uda.taxonomy, or give class ids.",
         )
     return host.taxonomy.class_id(value)

@@ -159,7 +159,7 @@ def predicts_first(proposer: MaskProposer | None, options: Options) -> bool:
         raise UserError(
             "Soft votes read regions during the prediction, and this proposer reads the "
             "prediction.",
-            "Use hard votes, or regions that do not need the source prediction.",
+            fix="Use hard votes, or regions that do not need the source prediction.",
         )
     return needs_labels
 

@@ -8,7 +8,7 @@ from dataclasses import Field, asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.methods.dynalign.decision import LOGIT_SCALE
 from mmseg_uda.methods.dynalign.fusion import FUSIONS
 
@@ -44,7 +44,7 @@ def working_shape(text: str, shape: tuple[int, int]) -> tuple[int, int]:
     if match is None:
         raise UserError(
             f"DynAlign: working_size={text!r} is not understood.",
-            "Give stretch:HEIGHTxWIDTH, keep_ratio:LONGER_SIDE or original.",
+            fix="Give stretch:HEIGHTxWIDTH, keep_ratio:LONGER_SIDE or original.",
         )
     scale = int(match[1]) / max(shape)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
@@ -111,11 +111,7 @@ class Options:
             object.__setattr__(self, field.name, _typed(field, getattr(self, field.name)))
         working_shape(self.working_size, (2, 2))
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise UserError(
-                    f"DynAlign: {name}={getattr(self, name)!r} is unknown.",
-                    f"Use one of {', '.join(known)}.",
-                )
+            require_choice(f"DynAlign: {name}", getattr(self, name), known)
         checks = {
             "context_offsets": len(self.context_offsets) > 0 and min(self.context_offsets) >= 0,
             "minor_padding": self.minor_padding >= 0,
@@ -153,7 +149,7 @@ def _typed(field: Field, value: Any) -> Any:
         return value
     raise UserError(
         f"DynAlign: {field.name}={value!r} has the wrong type.",
-        f"Give a value like {field.default!r}.",
+        fix=f"Give a value like {field.default!r}.",
     )
 
 
@@ -194,13 +190,13 @@ def preset(
         UserError: Unknown preset, option or value.
     """
     if name not in PRESETS:
-        raise UserError(f"There is no preset {name!r}.", f"Use one of {', '.join(PRESETS)}.")
+        raise UserError(f"There is no preset {name!r}.", fix=f"Use one of {', '.join(PRESETS)}.")
     given = {key: value for key, value in (changes or {}).items() if value is not None}
     known = [f.name for f in fields(Options)]
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise UserError(
-            f"DynAlign has no option {unknown[0]!r}.", f"Use one of {', '.join(known)}."
+            f"DynAlign has no option {unknown[0]!r}.", fix=f"Use one of {', '.join(known)}."
         )
     chosen = PRESETS[name]
     if name == "recommended" and taxonomy in RECOMMENDED_SIZES:

@@ -54,7 +54,9 @@ class Outputs:
     ) -> None:
         for given, known in (*((k, KINDS) for k in kinds), (image_files, IMAGE_FILES)):
             if given not in known:
-                raise UserError(f"There is no output {given!r}.", f"one of {', '.join(known)}")
+                raise UserError(
+                    f"There is no output {given!r}.", fix=f"Give one of {', '.join(known)}."
+                )
         self.root = Path(root)
         self.names = tuple(names)
         self.palette = [int(value) for color in palette[:256] for value in color]
@@ -169,7 +171,8 @@ def semantic_map(content: dict[str, Any], background: int = 0) -> np.ndarray:
         (size,) = {size for _, size in entries.values()}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
-            f"The JSON holds no label map: {error}", "It needs run lengths under 'semantic_mask'."
+            f"The JSON holds no label map: {error}",
+            fix="It needs run lengths under 'semantic_mask'.",
         ) from error
     wide = max(entries, default=0) > np.iinfo(np.uint8).max
     labels = np.full(size, background, np.uint16 if wide else np.uint8)
@@ -188,7 +191,7 @@ def label_folder(root: str | Path) -> Path:
         if (folder := Path(root) / name).is_dir():
             return folder
     raise UserError(
-        f"{root} holds no label maps.", f"They are in one of {', '.join(LABEL_FOLDERS)}."
+        f"{root} holds no label maps.", fix=f"They are in one of {', '.join(LABEL_FOLDERS)}."
     )
 
 

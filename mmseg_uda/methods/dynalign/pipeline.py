@@ -71,7 +71,8 @@ class Pipeline:
         if not lock.acquire():
             raise UserError(
                 f"Another process writes to {self.run.out}.",
-                "Wait for it, give another --out, or --rank and --world-size to share the images.",
+                fix="Wait for it, give another --out, or --rank and --world-size to share the "
+                "images.",
             )
         try:
             for number, stage in enumerate(stages):

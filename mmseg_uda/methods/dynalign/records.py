@@ -78,14 +78,14 @@ def read_record(path: Path, mark: str | None = None) -> dict[str, np.ndarray]:
         found = read_arrays(path)
         stored = str(found.pop(FINGERPRINT))
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing.", "Run the stage that writes it.") from error
+        raise UserError(f"{path} is missing.", fix="Run the stage that writes it.") from error
     except Exception as error:
         raise UserError(
-            f"{path} cannot be read: {error}", "Run the stage that writes it again."
+            f"{path} cannot be read: {error}", fix="Run the stage that writes it again."
         ) from error
     if mark is not None and stored != mark:
         raise UserError(
             f"{path} was made with other settings.",
-            f"Run the stage {path.parent.name} with the same settings as this one.",
+            fix=f"Run the stage {path.parent.name} with the same settings as this one.",
         )
     return found

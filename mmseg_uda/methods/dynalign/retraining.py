@@ -76,7 +76,7 @@ class Retraining(Supervised):
             raise UserError(
                 f"The network has {self.num_classes} classes, the target taxonomy of "
                 f"'{self.taxonomy_map.name}' {classes}.",
-                f"Set model.decode_head.num_classes={classes}.",
+                fix=f"Set model.decode_head.num_classes={classes}.",
             )
         self._frozen: list[tuple[Tensor, Tensor]] | None = None
         self._per_class: list[str] = []
@@ -118,7 +118,7 @@ class Retraining(Supervised):
         if CONFIDENCE not in source.fields:
             raise UserError(
                 "uda.confidence_weights: the samples have no confidence.",
-                "Put LoadConfidence behind LoadTrainIds, and align with confidence files.",
+                fix="Put LoadConfidence behind LoadTrainIds, and align with confidence files.",
             )
         confidence = source.fields[CONFIDENCE].squeeze(1).float() / FULL
         return torch.where(confidence > 0, confidence, self.options.default_weight)

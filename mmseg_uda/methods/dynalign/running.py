@@ -181,7 +181,7 @@ def _prepare(stage: Stage) -> None:
     try:
         stage.prepare()
     except UserError as error:
-        raise NotReady(error.message, error.fix) from error
+        raise NotReady(error.message, fix=error.fix) from error
 
 
 def _read_ahead(
@@ -214,7 +214,7 @@ def _open(stage: Stage, item: Item, overwrite: bool, strict: bool) -> _Opened:
             if stored is not None and strict:
                 raise OtherSettings(
                     f"The results of {stage.name} for {item.name} were made with other settings.",
-                    "Leave --strict out to replace them, or give another --out.",
+                    fix="Leave --strict out to replace them, or give another --out.",
                 )
         return _Opened(item, loaded=stage.load(item))
     except OtherSettings:

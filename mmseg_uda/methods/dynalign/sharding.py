@@ -19,7 +19,8 @@ def shard(items: Sequence[T], rank: int, world: int) -> list[T]:
     """
     if world < 1 or not 0 <= rank < world:
         raise UserError(
-            f"There is no share {rank} of {world}.", "Shares count from 0 to the world size - 1."
+            f"There is no share {rank} of {world}.",
+            fix="Shares count from 0 to the world size - 1.",
         )
     return list(items[rank::world])
 
@@ -34,7 +35,8 @@ def fold(items: Sequence[T], index: int, folds: int) -> list[T]:
     """
     if folds < 1 or not 1 <= index <= folds:
         raise UserError(
-            f"There is no part {index} of {folds}.", "Parts count from 1 to the number of folds."
+            f"There is no part {index} of {folds}.",
+            fix="Parts count from 1 to the number of folds.",
         )
     size = -(-len(items) // folds)
     return list(items[(index - 1) * size : index * size])
@@ -55,7 +57,7 @@ def place(
     """
     env = os.environ if environment is None else environment
     if (rank is None) != (world is None):
-        raise UserError("--rank and --world-size belong together.", "Give both or neither.")
+        raise UserError("--rank and --world-size belong together.", fix="Give both or neither.")
     if rank is None or world is None:
         rank, world = int(env.get("RANK", 0)), int(env.get("WORLD_SIZE", 1))
     # Shares that are started by hand on one machine take its GPUs in turn.

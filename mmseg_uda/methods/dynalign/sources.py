@@ -75,7 +75,8 @@ class LabelFolder(SourcePredictor):
         if not self.folder.is_dir():
             raise UserError(
                 f"There is no folder {folder} of source predictions.",
-                "python tools/infer.py CONFIG CHECKPOINT IMAGES --out DIR --write ids makes one.",
+                fix="python tools/infer.py CONFIG CHECKPOINT IMAGES --out DIR --write ids makes "
+                "one.",
             )
 
     def find(self, name: str) -> Path:
@@ -92,7 +93,7 @@ class LabelFolder(SourcePredictor):
         raise UserError(
             f"{self.folder} holds no source prediction {name}.png"
             f"{f' (there is {near})' if near else ''}.",
-            "Its files have to be named as the images, in the same subfolders.",
+            fix="Its files have to be named as the images, in the same subfolders.",
         )
 
     def key(self, path: Path, name: str) -> str:
@@ -111,6 +112,6 @@ class LabelFolder(SourcePredictor):
         if probabilities:
             raise UserError(
                 "Stored labels have no probabilities, which soft votes need.",
-                "Give the segmenter's config and checkpoint, or use hard votes.",
+                fix="Give the segmenter's config and checkpoint, or use hard votes.",
             )
         return SourcePrediction(nearest(read_label(str(self.find(name))), shape))

@@ -166,7 +166,7 @@ class Propose(RecordStage):
     @property
     def _proposer(self) -> Any:
         if self.run.proposer is None:
-            raise UserError("There is no proposer of regions.", "Give --proposer.")
+            raise UserError("There is no proposer of regions.", fix="Give --proposer.")
         return self.run.proposer
 
 
@@ -204,7 +204,7 @@ class Predict(RecordStage):
     def _source(self) -> SourcePredictor:
         if self.run.source is None:
             raise UserError(
-                "There is no source prediction.", "Give --config and --checkpoint, or --source."
+                "There is no source prediction.", fix="Give --config and --checkpoint, or --source."
             )
         return self.run.source
 

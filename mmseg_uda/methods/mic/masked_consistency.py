@@ -63,7 +63,7 @@ def require_token_mask(segmentor: Any) -> None:
         return
     raise UserError(
         f"uda.masking.unit='tokens' masks tokens of a TimmViT in one pass, and {found}.",
-        fix="set uda.masking.unit='pixels', or use model.backbone.type='TimmViT' without HRDA",
+        fix="Set uda.masking.unit='pixels', or use model.backbone.type='TimmViT' without HRDA.",
     )
 
 
@@ -134,7 +134,7 @@ class MaskedConsistency(Component):
             if self.options.domain != "source":
                 raise UserError(
                     "uda.source_only=True leaves masked consistency without target labels.",
-                    "Set uda.masking.mode to 'separatesrc' or 'separatesrcaug'.",
+                    fix="Set uda.masking.mode to 'separatesrc' or 'separatesrcaug'.",
                 )
             return
         if self.options.domain == "source" or (

@@ -160,11 +160,11 @@ def _check(
     for level in levels:
         if level not in LEVELS:
             raise UserError(
-                f"uda.alignment_levels holds {level!r}.", f"Use some of {', '.join(LEVELS)}."
+                f"uda.alignment_levels holds {level!r}.", fix=f"Use some of {', '.join(LEVELS)}."
             )
     if not set(layers) <= set(LAYERS) or len(set(layers)) != len(layers):
         raise UserError(
-            f"uda.alignment_layers={tuple(layers)} is not possible.", "Use some of 1, 2, 3, 4."
+            f"uda.alignment_layers={tuple(layers)} is not possible.", fix="Use some of 1, 2, 3, 4."
         )
     lists = {"": weights}
     if isinstance(weights, Mapping):
@@ -173,5 +173,5 @@ def _check(
         if len(values) != len(layers):
             raise UserError(
                 f"uda.alignment_weights{name} has {len(values)} numbers for {len(layers)} stages.",
-                "Give one number per stage in uda.alignment_layers; 0 leaves a stage out.",
+                fix="Give one number per stage in uda.alignment_layers; 0 leaves a stage out.",
             )

@@ -64,8 +64,8 @@ class SRHA(Trainer):
             raise UserError(
                 f"SRHA works between stem and stages of an encoder, which "
                 f"{type(self.model.backbone).__name__} does not offer.",
-                "Use a model of configs/_base_/networks whose backbone is a StagedBackbone, such "
-                "as deeplabv3plus_r50-os16.py.",
+                fix="Use a model of configs/_base_/networks whose backbone is a StagedBackbone, "
+                "such as deeplabv3plus_r50-os16.py.",
             )
         options = self.options
         self.alignment = HierarchicalAlignmentLoss(

@@ -59,7 +59,7 @@ class CrfInputs:
             raise UserError(
                 f"{KEY}.crf.resolution={options.resolution!r} asks for a grid of {size} cells, the "
                 f"image has {image_size} pixels.",
-                "Give 'native', or at most the size of the training crop.",
+                fix="Give 'native', or at most the size of the training crop.",
             )
         probability = torch.softmax(upsample(logits, size), dim=1)
         with torch.no_grad():

@@ -74,7 +74,7 @@ class DynamicSubdomains(Component):
         if host.options.source_only:
             raise UserError(
                 "uda.source_only=True leaves subdomains without target images.",
-                f"Set {KEY}=None.",
+                fix=f"Set {KEY}=None.",
             )
         source = resolve_source(self.uncertainty_options, host.model)
         self.opinion_pass = OpinionPass(self.uncertainty_options, source, self.options.pseudo_from)
@@ -101,7 +101,7 @@ class DynamicSubdomains(Component):
         if not self.options.target_weight or not any(learns):
             raise UserError(
                 f"No loss of {KEY} has a weight above 0 and a gradient.",
-                f"Set {KEY}=None, or a weight above 0.",
+                fix=f"Set {KEY}=None, or a weight above 0.",
             )
 
     def before_training(self, host: Host, data: Dataset) -> None:
@@ -189,7 +189,7 @@ class DynamicSubdomains(Component):
             raise UserError(
                 f"{KEY}.class_prior='source_stats' needs the training data set, which this "
                 "training loop does not show (train_cfg.type='TrainLoop' does).",
-                f"Give {KEY}.class_prior one number per class.",
+                fix=f"Give {KEY}.class_prior one number per class.",
             )
         return seed_mask(
             uncertainty,

@@ -49,7 +49,7 @@ def resolve_source(options: UncertaintyOptions, segmentor: Any) -> str:
         raise UserError(
             f"{key}.source='scale_views' compares HRDA's scales, and {type(segmentor).__name__} "
             "has one.",
-            f"Use {key}.source='mc_dropout', or an HRDA segmentor.",
+            fix=f"Use {key}.source='mc_dropout', or an HRDA segmentor.",
         )
     if source == "mc_dropout" and not dropout_rate(options, segmentor):
         head = single_scale_head(segmentor)
@@ -58,8 +58,8 @@ def resolve_source(options: UncertaintyOptions, segmentor: Any) -> str:
             f"{key}.source='mc_dropout' compares predictions under dropout, but "
             f"{type(head).__name__} has none and {key}.dropout {given}: all passes would be equal, "
             "the uncertainty 0 everywhere, and every pixel a seed.",
-            f"Set {key}.dropout=0.1, which puts channel dropout before the classifier, or another "
-            "source.",
+            fix=f"Set {key}.dropout=0.1, which puts channel dropout before the classifier, or "
+            "another source.",
         )
     if source == "mc_dropout":
         linear_classifiers(single_scale_head(segmentor))
@@ -72,7 +72,7 @@ def resolve_source(options: UncertaintyOptions, segmentor: Any) -> str:
                 raise UserError(
                     f"{key}.enable_{kind}=True, but the network has no {kind} with a rate above "
                     "0: all passes would be equal and the uncertainty 0 everywhere.",
-                    f"Give the network a {kind} rate, or use another source.",
+                    fix=f"Give the network a {kind} rate, or use another source.",
                 )
     return source
 

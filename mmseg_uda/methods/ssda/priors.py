@@ -26,7 +26,7 @@ def source_prior(data: Dataset) -> list[int]:
         raise UserError(
             f"{KEY}.class_prior='source_stats' needs a labelled source with label files, not "
             f"{type(source).__name__}.",
-            f"Give {KEY}.class_prior one number per class.",
+            fix=f"Give {KEY}.class_prior one number per class.",
         )
     return class_pixel_counts(source).sum(0).tolist()
 
@@ -53,14 +53,14 @@ def quotas(
     if len(prior) != classes:
         raise UserError(
             f"{KEY}.class_prior has {len(prior)} classes, the segmentor predicts {classes}.",
-            "Give one number per class, or 'source_stats'.",
+            fix="Give one number per class, or 'source_stats'.",
         )
     try:
         balanced = class_quota(prior, beta, absent)
     except ValueError as error:
         raise UserError(
             f"{KEY}.class_prior cannot be used: {error}.",
-            "Give one number per class, above 0 where the source shows the class.",
+            fix="Give one number per class, above 0 where the source shows the class.",
         ) from error
     if quota == "balanced":
         return balanced

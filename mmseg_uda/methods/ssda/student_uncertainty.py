@@ -43,19 +43,19 @@ class StudentUncertainty:
             raise UserError(
                 f"{KEY}=True works with scale_views on HRDA and with mc_dropout on other networks, "
                 f"not with source={source!r} on {type(segmentor).__name__}.",
-                f"Set {KEY}=False.",
+                fix=f"Set {KEY}=False.",
             )
         if source == "scale_views":
             if segmentor.decode_head.hr_loss_weight <= 0:
                 raise UserError(
                     f"{KEY}=True needs the detail prediction, which the student does not give "
                     "without a loss on it.",
-                    "Set model.decode_head.hr_loss_weight above 0 (published: 0.1).",
+                    fix="Set model.decode_head.hr_loss_weight above 0 (published: 0.1).",
                 )
             if options.attenuated_lr:
                 raise UserError(
                     f"{KEY}=True compares the context prediction itself.",
-                    "Set uda.subdomains.uncertainty.attenuated_lr=False.",
+                    fix="Set uda.subdomains.uncertainty.attenuated_lr=False.",
                 )
         else:
             head = single_scale_head(segmentor)
@@ -81,7 +81,7 @@ class StudentUncertainty:
             raise UserError(
                 f"{KEY}=True needs a decoder that is not compiled and uses its last layer once "
                 f"in a pass; this one showed {len(found)} uses.",
-                "Set execution.compile=None, or use another decode head.",
+                fix="Set execution.compile=None, or use another decode head.",
             )
         features = found[0]
         passes = self.options.passes

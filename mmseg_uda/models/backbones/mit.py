@@ -160,8 +160,8 @@ class MiT(MixVisionTransformer):
     ) -> None:
         if variant not in MIT_VARIANTS:
             raise UserError(
-                f"backbone.variant={variant!r} is no Mix Transformer",
-                fix=f"use one of {', '.join(MIT_VARIANTS)}",
+                f"backbone.variant={variant!r} is no Mix Transformer.",
+                fix=f"Use one of {', '.join(MIT_VARIANTS)}.",
             )
         # Past the parent's constructor: it reads tensors back to build its stochastic depth,
         # which the meta device cannot do.

@@ -104,7 +104,8 @@ class StagedBackbone(BaseModule):
         unknown = [name for name in frozen_stages if name not in PARTS]
         if unknown:
             raise UserError(
-                f"backbone.frozen_stages holds {unknown[0]!r}.", f"Use some of {', '.join(PARTS)}."
+                f"backbone.frozen_stages holds {unknown[0]!r}.",
+                fix=f"Use some of {', '.join(PARTS)}.",
             )
         self.arch = arch
         self.frozen_stages = tuple(frozen_stages)

@@ -14,7 +14,7 @@ from torchvision.models.resnet import Bottleneck, conv1x1
 from torchvision.models.shufflenetv2 import ShuffleNetV2
 from torchvision.ops import Conv2dNormActivation
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 
 STAGES = 5
 
@@ -54,7 +54,7 @@ def _check_stride(output_stride: int, known: Sequence[int], arch: str) -> None:
     if output_stride not in known:
         raise UserError(
             f"backbone.output_stride={output_stride} does not exist for {arch}.",
-            f"Use {' or '.join(map(str, known))}.",
+            fix=f"Use {' or '.join(map(str, known))}.",
         )
 
 
@@ -177,8 +177,5 @@ def build_stages(arch: str, output_stride: int, width: float, depth: float) -> C
     Raises:
         UserError: The architecture or the stride is unknown.
     """
-    if arch not in _BUILDERS:
-        raise UserError(
-            f"backbone.arch={arch!r} is unknown.", f"Use one of {', '.join(ARCHITECTURES)}."
-        )
+    require_choice("backbone.arch", arch, ARCHITECTURES)
     return _BUILDERS[arch](arch, output_stride, width, depth)

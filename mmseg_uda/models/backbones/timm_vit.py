@@ -20,7 +20,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_uda.cfg_options import nearest
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.backbones.positions import (
     PATCH_MODES,
     POSITION_MODES,
@@ -100,12 +100,12 @@ class TimmViT(BaseModule):
         _require("trainable", trainable, TRAINABLE)
         if not input_scale > 0:
             raise UserError(
-                f"backbone.input_scale={input_scale!r} is no factor.", fix="1.0, or 1.1 as VFM-UDA"
+                f"backbone.input_scale={input_scale!r} is no factor.", fix="1.0, or 1.1 as VFM-UDA."
             )
         if (pos_embed_mode == "fixed") != (fixed_grid is not None):
             raise UserError(
                 f"backbone.pos_embed_mode={pos_embed_mode!r} with fixed_grid={fixed_grid!r}.",
-                fix="set pos_embed_mode='fixed' and fixed_grid=crop/patch together, or neither",
+                fix="Set pos_embed_mode='fixed' and fixed_grid=crop/patch together, or neither.",
             )
         options = {**(arch_options or {}), "drop_path_rate": drop_path}
         network = _build(arch, options, patch_size, fixed_grid)
@@ -131,7 +131,7 @@ class TimmViT(BaseModule):
             raise UserError(
                 f"backbone.resample has {len(self.resample)} factors for {len(self.out_indices)} "
                 "maps.",
-                fix="give one factor per entry of out_indices",
+                fix="Give one factor per entry of out_indices.",
             )
         self.pos_embed_mode = pos_embed_mode
         self.patch_resize = patch_resize
@@ -153,7 +153,7 @@ class TimmViT(BaseModule):
         if indices[-1] >= self.depth:
             raise UserError(
                 f"backbone.out_indices={wanted} do not name blocks of {self.arch}, in order.",
-                fix=f"it has blocks 0 to {self.depth - 1}",
+                fix=f"It has blocks 0 to {self.depth - 1}.",
             )
         return indices
 
@@ -278,7 +278,7 @@ def _build(arch: str, options: dict[str, Any], patch: int | None, grid: int | No
     if not timm.is_model(arch):
         raise UserError(
             f"backbone.arch={arch!r} is no network of timm {timm.__version__}.",
-            fix=nearest(arch, timm.list_models()) or "see timm.list_models('vit*')",
+            fix=nearest(arch, timm.list_models()) or "See timm.list_models('vit*').",
         )
     if patch is not None or grid is not None:
         # as many tokens as before, or as many as are asked for
@@ -305,19 +305,16 @@ def _create(arch: str, options: dict[str, Any]) -> Any:
             raise _no_plain_vit(arch) from error
         raise UserError(
             f"backbone.arch_options.{found[1]} is no option of {arch}.",
-            fix="use those of timm's network, e.g. embed_dim, depth, num_heads, img_size",
+            fix="Use those of timm's network, e.g. embed_dim, depth, num_heads, img_size.",
         ) from error
 
 
 def _no_plain_vit(arch: str) -> UserError:
     return UserError(
         f"backbone.arch={arch!r} is no plain vision transformer.",
-        fix="use one of DINOv2, DINOv3, EVA-02, DeiT-III or CLIP in timm",
+        fix="Use one of DINOv2, DINOv3, EVA-02, DeiT-III or CLIP in timm.",
     )
 
 
 def _require(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise UserError(
-            f"backbone.{name}={value!r} is unknown.", fix=f"use one of {', '.join(choices)}"
-        )
+    require_choice(f"backbone.{name}", value, choices)

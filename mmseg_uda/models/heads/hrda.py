@@ -13,7 +13,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.heads.daformer import DAFormerHead
 from mmseg_uda.models.heads.dlv2 import DLV2Head
 from mmseg_uda.models.views import Box, upsample
@@ -72,16 +72,12 @@ class HRDAHead(BaseDecodeHead):
     ) -> None:
         if single_scale_head is None:
             single_scale_head = "DAFormerHead" if "decoder_params" in kwargs else "DLV2Head"
-        if single_scale_head not in SCALE_HEADS:
-            raise UserError(
-                f"decode_head.single_scale_head={single_scale_head!r} is unknown",
-                fix=f"use one of {', '.join(SCALE_HEADS)}",
-            )
+        require_choice("decode_head.single_scale_head", single_scale_head, SCALE_HEADS)
         if not 0 <= hr_loss_weight + lr_loss_weight <= 1:
             raise UserError(
                 "decode_head.hr_loss_weight + decode_head.lr_loss_weight must lie in [0, 1], "
-                f"not {hr_loss_weight + lr_loss_weight}",
-                fix="the rest, up to 1, is the weight of the fused prediction",
+                f"not {hr_loss_weight + lr_loss_weight}.",
+                fix="The rest, up to 1, is the weight of the fused prediction.",
             )
         kwargs.setdefault("loss_decode", {"type": "PixelCrossEntropy"})
         shared = {

@@ -14,7 +14,7 @@ from mmseg.models.decode_heads.sep_aspp_head import DepthwiseSeparableASPPModule
 from mmseg.models.utils import SelfAttentionBlock
 from torch import Tensor, nn
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.layout import tokens_to_map, with_layout
 
 RELU: dict[str, Any] = {"type": "ReLU"}
@@ -227,8 +227,8 @@ def _none_of(kind: str, **options: Any) -> None:
     for name, value in options.items():
         if value is not None:
             raise UserError(
-                f"decoder_params: an '{kind}' layer has no {name}, but {name}={value!r} is set",
-                fix="use type='conv', or leave it out",
+                f"decoder_params: an '{kind}' layer has no {name}, but {name}={value!r} is set.",
+                fix="Use type='conv', or leave it out.",
             )
 
 
@@ -238,8 +238,8 @@ def _identity(
     _none_of("id", norm_cfg=norm_cfg, act_cfg=act_cfg)
     if in_channels != channels:
         raise UserError(
-            f"decoder_params: an 'id' layer cannot turn {in_channels} channels into {channels}",
-            fix="use type='mlp' or 'conv'",
+            f"decoder_params: an 'id' layer cannot turn {in_channels} channels into {channels}.",
+            fix="Use type='mlp' or 'conv'.",
         )
     return nn.Identity()
 
@@ -269,12 +269,11 @@ def build_layer(in_channels: int, channels: int, cfg: dict[str, Any], where: str
     """
     options = dict(cfg)
     kind = options.pop("type", None)
-    if kind not in LAYERS:
-        raise UserError(f"{where}.type={kind!r} is unknown", fix=f"use one of {', '.join(LAYERS)}")
+    require_choice(f"{where}.type", kind, LAYERS)
     try:
         return LAYERS[kind](in_channels, channels, **options)
     except TypeError as error:
-        raise UserError(f"{where}: {error}", fix=f"check the options of type={kind!r}") from error
+        raise UserError(f"{where}: {error}", fix=f"Check the options of type={kind!r}.") from error
 
 
 def embed_levels(

@@ -101,7 +101,7 @@ class TorchMask2FormerHead(BaseDecodeHead):
             raise UserError(
                 f"decode_head.top_down_levels={levels} is impossible with {len(self.in_channels)} "
                 "maps.",
-                fix="1 as in Mask2Former, 3 as in SRHA's released networks",
+                fix="1 as in Mask2Former, 3 as in SRHA's released networks.",
             )
         # the library derives the number from strides and has no other use for them
         self._config.feature_strides = [2**levels] * len(self.in_channels)

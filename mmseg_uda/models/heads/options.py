@@ -24,7 +24,7 @@ def multiple_select(options: dict[str, Any], head: str) -> dict[str, Any]:
     asked = options.get("input_transform", SELECT)
     if asked != SELECT:
         raise UserError(
-            f"{head}: input_transform={asked!r} has no effect.", fix=f"leave it out: {SELECT!r}"
+            f"{head}: input_transform={asked!r} has no effect.", fix=f"Leave it out: {SELECT!r}"
         )
     return {**options, "input_transform": SELECT}
 
@@ -55,7 +55,7 @@ def fixed_layers(options: dict[str, Any], head: str) -> dict[str, Any]:
     """
     if options.get("dropout_ratio"):
         raise UserError(
-            f"{head}: dropout_ratio={options['dropout_ratio']} has no effect.", fix="leave it out"
+            f"{head}: dropout_ratio={options['dropout_ratio']} has no effect.", fix="Leave it out."
         )
     start = {"type": "Normal", "std": 0.1, "override": {"name": "conv_seg"}}
     defaults = {"loss_decode": {"type": "PixelCrossEntropy"}, "init_cfg": start}

@@ -10,7 +10,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.heads.options import fixed_layers, multiple_select
 from mmseg_uda.models.norms import ChannelNorm
 
@@ -34,10 +34,9 @@ class PyramidHead(BaseDecodeHead):
         if len(in_channels) != 4 or len(set(in_channels)) != 1:
             raise UserError(
                 f"PyramidHead takes four maps of one width, not in_channels={list(in_channels)}.",
-                fix="put model.neck=dict(type='SimplePyramid', ...) before it",
+                fix="Put model.neck=dict(type='SimplePyramid', ...) before it.",
             )
-        if norm not in ("BN", "LN"):
-            raise UserError(f"decode_head.norm={norm!r} is unknown.", fix="use 'BN' or 'LN'")
+        require_choice("decode_head.norm", norm, ("BN", "LN"))
         width = in_channels[0]
         widths = [width, width // 2, width // 4, width // 8]
         kwargs = fixed_layers(multiple_select(kwargs, "PyramidHead"), "PyramidHead")

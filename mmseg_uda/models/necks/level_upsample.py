@@ -27,8 +27,8 @@ class LevelUpsample(nn.Module):
         super().__init__()
         if len(scales) != len(out_layers):
             raise UserError(
-                f"neck.scales has {len(scales)} entries, neck.out_layers {len(out_layers)}",
-                fix="give one factor per level",
+                f"neck.scales has {len(scales)} entries, neck.out_layers {len(out_layers)}.",
+                fix="Give one factor per level.",
             )
         self.factors = dict(zip(out_layers, scales, strict=True))
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.norms import ChannelNorm
 
 STYLES = ("vitdet", "eomt", "resize")
@@ -50,15 +50,12 @@ class SimplePyramid(nn.Module):
         self, in_channels: int, out_channels: int | None = None, style: str = "vitdet"
     ) -> None:
         super().__init__()
-        if style not in STYLES:
-            raise UserError(
-                f"neck.style={style!r} is unknown.", fix=f"use one of {', '.join(STYLES)}"
-            )
+        require_choice("neck.style", style, STYLES)
         if style != "vitdet" and out_channels not in (None, in_channels):
             raise UserError(
                 f"neck.out_channels={out_channels} has no effect with style={style!r}, which keeps "
                 f"{in_channels} channels.",
-                fix="leave it out, or use style='vitdet'",
+                fix="Leave it out, or use style='vitdet'.",
             )
         self.style = style
         self.levels = nn.ModuleList()
@@ -106,7 +103,7 @@ class SimplePyramid(nn.Module):
             raise UserError(
                 f"the pyramid takes {expected} maps in style={self.style!r}, and the encoder gives "
                 f"{len(inputs)}.",
-                fix=f"name {expected} blocks in model.backbone.out_indices",
+                fix=f"Name {expected} blocks in model.backbone.out_indices.",
             )
         if self.style == "resize":
             return [_resized(x, factor) for x, factor in zip(inputs, FACTORS, strict=True)]

@@ -13,7 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_uda.errors import UserError
+from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.heads.hrda import ScaleLogits
 from mmseg_uda.models.layout import encode
 from mmseg_uda.models.segmentors.slide import SlideEncoderDecoder
@@ -101,24 +101,20 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
 
     @output_mode.setter
     def output_mode(self, mode: str) -> None:
-        if mode not in HRDA_OUTPUTS:
-            raise UserError(
-                f"model.test_cfg.hrda_out={mode!r} is unknown",
-                fix=f"use one of {', '.join(HRDA_OUTPUTS)}",
-            )
+        require_choice("model.test_cfg.hrda_out", mode, HRDA_OUTPUTS)
         self._output_mode = mode
 
     def _validate(self) -> None:
         if self.feature_scale != "all" and self.feature_scale not in self.scales:
             raise UserError(
-                f"model.feature_scale={self.feature_scale!r} is none of the scales",
-                fix=f"use 'all' or one of {list(self.scales)}",
+                f"model.feature_scale={self.feature_scale!r} is none of the scales.",
+                fix=f"Use 'all' or one of {list(self.scales)}.",
             )
         size, stride = self.hr_crop_size, self.output_stride
         if size is not None and any(side % (2 * stride) for side in size):
             raise UserError(
-                f"model.hr_crop_size={list(size)} does not fit the decoder's stride {stride}",
-                fix=f"use multiples of {2 * stride}",
+                f"model.hr_crop_size={list(size)} does not fit the decoder's stride {stride}.",
+                fix=f"Use multiples of {2 * stride}.",
             )
 
     def _aligned_offset(self) -> int:
@@ -170,8 +166,8 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         size = image.shape[-2:]
         if any(side % self.grid for side in size):
             raise UserError(
-                f"HRDA cannot train on crops of {tuple(size)} pixels",
-                fix=f"set crop_size to multiples of {self.grid}",
+                f"HRDA cannot train on crops of {tuple(size)} pixels.",
+                fix=f"Set crop_size to multiples of {self.grid}.",
             )
         box = self.choose_box(size, choose_offset)
         lr_features = encode(self, view_image(image, self.scales[0]))
@@ -311,7 +307,7 @@ def _mean_attention(out: ScaleLogits) -> Tensor:
 def _checked_scales(scales: Sequence[float]) -> tuple[float, float]:
     if len(scales) != 2 or max(scales) != 1 or min(scales) <= 0:
         raise UserError(
-            f"model.scales={list(scales)} is not supported",
-            fix="give two factors of which the larger is 1, e.g. scales=[1, 0.5]",
+            f"model.scales={list(scales)} is not supported.",
+            fix="Give two factors of which the larger is 1, e.g. scales=[1, 0.5].",
         )
     return min(scales), max(scales)

@@ -40,7 +40,7 @@ class SlideEncoderDecoder(EncoderDecoder):
             raise UserError(
                 f"model.decode_head lists {len(decode_head)} heads, and {type(self).__name__} has "
                 "one.",
-                fix="set model.type='CascadeEncoderDecoder' and model.num_stages",
+                fix="Set model.type='CascadeEncoderDecoder' and model.num_stages.",
             )
         super()._init_decode_head(decode_head)
 
@@ -50,7 +50,7 @@ class SlideEncoderDecoder(EncoderDecoder):
         if average not in ("logits", "probabilities"):
             raise UserError(
                 f"model.test_cfg.average={average!r} is unknown.",
-                fix="use 'logits' or 'probabilities'",
+                fix="Use 'logits' or 'probabilities'.",
             )
 
     @property

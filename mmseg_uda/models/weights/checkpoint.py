@@ -68,7 +68,9 @@ def segmentor_weights(
     Args and errors: those of :func:`load_segmentor_weights`.
     """
     if part not in PARTS:
-        raise UserError(f"there is no part {part!r} in a checkpoint", fix="'model' or 'ema_model'")
+        raise UserError(
+            f"there is no part {part!r} in a checkpoint.", fix="'model' or 'ema_model'."
+        )
     if isinstance(checkpoint, Mapping):
         source, content = str(source), dict(checkpoint)
     else:
@@ -84,7 +86,9 @@ def segmentor_weights(
         selected = from_vfm_uda_names(weights, part)
     if not selected:
         if part != "model":
-            raise UserError(f"{source} holds no teacher", fix="evaluate the student, part='model'")
+            raise UserError(
+                f"{source} holds no teacher.", fix="Evaluate the student, part='model'."
+            )
         selected = weights
     selected = from_reference_names(segmentor, selected)
     selected = from_srha_names(segmentor, selected, source)
@@ -110,7 +114,7 @@ def fill_segmentor(
     if any(problems.values()):
         raise UserError(
             f"{source} is a checkpoint of another network:\n  {describe_problems(problems)}",
-            fix="use the config that the checkpoint was trained with",
+            fix="Use the config that the checkpoint was trained with.",
         )
     require_finite(weights, source)
     segmentor.load_state_dict({**expected, **weights})
@@ -131,7 +135,7 @@ def _fit_top_down_levels(
         raise UserError(
             f"{source} has {levels} top-down levels in its pixel decoder, the network "
             f"{head.top_down_levels}.",
-            fix=f"set model.decode_head.top_down_levels={levels}",
+            fix=f"Set model.decode_head.top_down_levels={levels}",
         )
     print_log(f"{source}: a pixel decoder with {levels} top-down levels", logger="current")
     head.set_top_down_levels(levels)

@@ -31,7 +31,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         UserError: The file is missing, damaged, or holds objects that are no weights.
     """
     path = Path(path)
-    require_file(path, f"no such weights: {path}", fix="check the path")
+    require_file(path, f"no such weights: {path}", fix="Check the path.")
     try:
         check_archive(path)
         if path.suffix == ".safetensors":
@@ -42,19 +42,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             content = _load_as_data(path)
     except DamagedError as error:
         raise UserError(
-            f"{path} is damaged: {error}", fix="copy or download the file again, or use another one"
+            f"{path} is damaged: {error}",
+            fix="Copy or download the file again, or use another one.",
         ) from error
     except pickle.UnpicklingError as error:
         raise no_weights(path, error) from error
     except Exception as error:
         raise UserError(
             f"{path} cannot be read as weights: {_first_line(error)}",
-            fix="copy or download the file again; it may be truncated",
+            fix="Copy or download the file again; it may be truncated.",
         ) from error
     if not isinstance(content, Mapping):
         raise UserError(
-            f"{path} holds a {type(content).__name__}, not weights",
-            fix="give a checkpoint or a state dict",
+            f"{path} holds a {type(content).__name__}, not weights.",
+            fix="Give a checkpoint or a state dict.",
         )
     return dict(content)
 
@@ -65,7 +66,7 @@ def no_weights(source: str | Path, error: pickle.UnpicklingError) -> UserError:
     culprit = f": it refers to {found[1]}" if found else ", or a damaged one"
     return UserError(
         f"{source} is a pickle that is not weights{culprit}",
-        fix="use a file that holds tensors and plain containers only; it is never executed",
+        fix="Use a file that holds tensors and plain containers only; it is never executed.",
     )
 
 
@@ -129,7 +130,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tenso
         if isinstance(value, Tensor)
     }
     if not weights:
-        raise UserError(f"{source} holds no weights", fix="give a checkpoint or a state dict")
+        raise UserError(f"{source} holds no weights.", fix="Give a checkpoint or a state dict.")
     return weights
 
 

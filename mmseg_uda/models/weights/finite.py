@@ -32,8 +32,8 @@ def require_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
     raise UserError(
         f"{source} holds values that are NaN or infinite, in {len(names)} of {len(tensors)} "
         f"tensors: {listed(names)}. In {names[0]} it is {bad} of {first.numel()}.",
-        fix="use an earlier checkpoint, or weights from elsewhere: predictions of these are "
-        "meaningless",
+        fix="Use an earlier checkpoint, or weights from elsewhere: predictions of these are "
+        "meaningless.",
     )
 
 

@@ -178,12 +178,12 @@ def fetch_weights(name: str) -> Path:
         home = f"https://huggingface.co/{repository}" if repository else url
         raise UserError(
             f"pretrained weights {name!r} are neither in {target} nor could they be downloaded "
-            f"({type(error).__name__})",
-            fix=f"download {home} and save it as {target}; see pretrained/README.md",
+            f"({type(error).__name__}).",
+            fix=f"Download {home} and save it as {target}; see pretrained/README.md.",
         ) from error
     raise UserError(
-        f"pretrained weights {name!r} not found; expected {target}",
-        fix="put the file there or correct backbone.init_cfg.checkpoint; see pretrained/README.md",
+        f"pretrained weights {name!r} not found; expected {target}.",
+        fix="Put the file there or correct backbone.init_cfg.checkpoint; see pretrained/README.md.",
     )
 
 
@@ -240,7 +240,7 @@ def load_backbone_weights(
         raise UserError(
             f"{path} does not fit the encoder {type(backbone).__name__}:\n  "
             f"{describe_problems(fatal)}",
-            fix="choose the weights of this variant, or set init_cfg.allow_partial=True",
+            fix="Choose the weights of this variant, or set init_cfg.allow_partial=True.",
         )
     require_finite({n: value for n, value in weights.items() if n in expected}, path)
     backbone.load_state_dict({name: weights.get(name, value) for name, value in expected.items()})

@@ -103,7 +103,7 @@ _INSTANCE_NORM = "instance_norm_layer."
 _DEEP_STEM = "layer0.6.weight"
 _LOADABLE = (
     "SRHA's networks load, and of RobustNet's those with a 7x7 stem and without instance "
-    "normalisation"
+    "normalisation."
 )
 
 
@@ -176,7 +176,7 @@ def check_srha_command(segmentor: nn.Module, checkpoint: Mapping[str, Any], sour
         has = "standardises" if standardized else "does not standardise"
         raise UserError(
             f"{source} belongs to a network that {has} the stem's output, unlike this one.",
-            fix=f"set model.backbone.standardize={standardized}",
+            fix=f"Set model.backbone.standardize={standardized}",
         )
     stride = re.search(r"--arch\s+\S+_OS(\d+)", command)
     if stride and int(stride[1]) != backbone.feature_strides[-1]:
@@ -184,7 +184,7 @@ def check_srha_command(segmentor: nn.Module, checkpoint: Mapping[str, Any], sour
         raise UserError(
             f"{source} was trained at output stride {stride[1]}, this network has "
             f"{backbone.feature_strides[-1]}.",
-            fix=f"set model.backbone.output_stride={stride[1]} and "
+            fix=f"Set model.backbone.output_stride={stride[1]} and "
             f"model.decode_head.dilations={rates}",
         )
 

@@ -51,7 +51,7 @@ def load_with_rows(
         if len(value) != source_classes:
             raise UserError(
                 f"{where} has {len(value)} classes ({name}), the source taxonomy {source_classes}.",
-                fix="give the checkpoint of a network in the map's source taxonomy",
+                fix="Give the checkpoint of a network in the map's source taxonomy.",
             )
         weights[name] = expand_rows(value, own, rows)
         per_class.append(name)

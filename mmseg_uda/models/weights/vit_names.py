@@ -178,6 +178,6 @@ def _names_of(backbone: TimmViT, weights: dict[str, Tensor], source: str) -> dic
         raise UserError(
             f"{source} has biases of queries and values, and {backbone.arch} has none: they would "
             "be lost.",
-            fix=f"set model.backbone.arch='{backbone.arch}_qkvb'",
+            fix=f"Set model.backbone.arch='{backbone.arch}_qkvb'.",
         )
     return {name: value for name, value in result.items() if name not in surplus}

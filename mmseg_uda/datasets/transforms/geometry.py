@@ -176,7 +176,8 @@ def two_sides(transform: str, name: str, value: Any) -> tuple[int, int]:
         for side in sides
     ):
         raise UserError(
-            f"{transform}: {name}={value!r} is no size in pixels.", f"for example {name}=(512, 512)"
+            f"{transform}: {name}={value!r} is no size in pixels.",
+            fix=f"For example {name}=(512, 512).",
         )
     return sides
 

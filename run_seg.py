@@ -8,9 +8,9 @@ python run_seg.py --config configs/cdda/gta2cs_cdda_daformer.py --dataset_name g
 from __future__ import annotations
 
 import argparse
-import os
 
-from mmseg_uda.cli import DATA_ROOT_VARIABLE, run_tool, worker_count
+from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 
 # Source data set in our configs, and number of crops of the published banks.
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--count", type=int, help="crops, in place of the published number")
     parser.add_argument("--workers", type=worker_count, default=4)
-    parser.add_argument("--data-root", help="folder that holds the data sets")
+    add_data_root_option(parser)
     for unused in ("--machine", "--exp"):
         parser.add_argument(unused, help=argparse.SUPPRESS)
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -52,8 +52,7 @@ def main() -> None:
         )
     if args.exp is not None:
         raise UserError("--exp does not say which crops to draw.", "Give --config FILE.")
-    if args.data_root:
-        os.environ[DATA_ROOT_VARIABLE] = args.data_root
+    use_data_root(args.data_root)
 
     from mmseg_uda.engine.config_file import load_config
     from mmseg_uda.methods.cdda import build_bank, count_bank

@@ -25,6 +25,7 @@ SAID_VARIABLE = "MMSEG_UDA_SAID"
 SAVED = "saved"
 # Of a run's name; files in its folder have longer ones, and 255 bytes are the limit of most disks.
 LONGEST_NAME = 200
+LONGEST_LINE = 2000  # of a message
 
 _told: set[str] = set()
 
@@ -85,7 +86,8 @@ def report_error(error: UserError) -> int:
     Of several processes that fail alike, and share the folder of ``MMSEG_UDA_SAID``, one prints,
     and leaves the status there.
     """
-    text = f"Error: {error}"
+    # What a stranger's file holds may stand in it.
+    text = "\n".join(line[:LONGEST_LINE] for line in f"Error: {error}".splitlines())
     if SAID_VARIABLE in os.environ:
         name = hashlib.sha1(text.encode()).hexdigest()
         try:

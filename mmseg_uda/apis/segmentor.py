@@ -87,11 +87,15 @@ def network_of(
             fix="Give its config (--config FILE).",
         )
     with building_from(source):
-        return carried, build_segmentor(carried)
+        return carried, build_segmentor(carried, f"The config in {source}")
 
 
-def build_segmentor(cfg: Config) -> Any:
+def build_segmentor(cfg: Config, source: str = "The config") -> Any:
     """Build the plain segmentor of a config, with random weights.
+
+    Args:
+        cfg: The config.
+        source: What it is, for messages.
 
     Raises:
         UserError: A type in the config is registered by no imported module, or is no segmentor.
@@ -101,13 +105,13 @@ def build_segmentor(cfg: Config) -> Any:
         model = MODELS.build(deployed_model(cfg))
     except KeyError as error:
         raise UserError(
-            f"The config's model cannot be built: {str(error.args[0]).splitlines()[0]}",
+            f"{source} has a model that cannot be built: {str(error.args[0]).splitlines()[0]}",
             fix="Give the config file itself; its custom_imports name the modules with your "
             "classes.",
         ) from error
     if not hasattr(model, "num_classes"):
         raise UserError(
-            f"The config's model is a {type(model).__name__}, which does not segment.",
+            f"{source} has a model of type {type(model).__name__}, which does not segment.",
             fix="Give a segmentor such as EncoderDecoder.",
         )
     return model

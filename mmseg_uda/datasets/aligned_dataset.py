@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.regular_files import read_text
 from mmseg_uda.taxonomy import DataLocation, load_taxonomy_map
 from mmseg_uda.taxonomy.data_options import PATHS
 
@@ -112,6 +113,14 @@ class AlignedDataset(TaxonomyDataset):
         return samples
 
     def _failed(self) -> set[str]:
-        files = Path(self.location.root).glob(FAILURES)
-        lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
-        return {json.loads(line)["name"] for line in lines}
+        names = set()
+        for file in Path(self.location.root).glob(FAILURES):
+            for number, line in enumerate(read_text(file).splitlines(), 1):
+                try:
+                    names.add(str(json.loads(line)["name"]))
+                except (ValueError, LookupError, TypeError, RecursionError) as error:
+                    raise UserError(
+                        f"{file} is damaged in line {number}: {error}.",
+                        fix="Delete it; the alignment writes it anew.",
+                    ) from error
+        return names

@@ -80,7 +80,7 @@ def _lines(file: Path) -> list[dict]:
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # the last line of a training that was cut off
         if isinstance(entry, dict):
             entries.append(entry)

@@ -33,7 +33,7 @@ def read_stamp(folder: Path) -> dict[str, Any]:
     """The stamp of a folder; empty when it has none or the stamp cannot be read."""
     try:
         stamp = json.loads((folder / STAMP).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return stamp if isinstance(stamp, dict) else {}
 

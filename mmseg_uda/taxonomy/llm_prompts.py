@@ -118,6 +118,8 @@ def read_answer(text: str, where: str | Path = "the answer") -> dict[str, list[s
             f"{where}, line {line}: no valid JSON: {error.msg}.",
             fix="Ask the model to correct it, or correct it by hand.",
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, deep nesting
+        raise UserError(f"{where} cannot be read: {error}.", fix="Ask the model again.") from error
     except _Twice as error:
         raise UserError(
             f"{where} has the key '{error}' twice.", fix="Merge its two lists."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ import yaml
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.regular_files import read_text, require_file
+
+# The largest map here has 30 000 characters. Few lines of aliases to aliases make billions of
+# values, which any message about them would write out.
+MOST_CHARACTERS = 1_000_000
+MOST_VALUES = 100_000
 
 
 def find_yaml(name_or_path: str | Path, folder: Path, what: str, names: Sequence[str]) -> Path:
@@ -37,12 +43,37 @@ def read_yaml(path: Path) -> Any:
     """Returns the content of a YAML file.
 
     Raises:
-        UserError: It cannot be read, or is no YAML.
+        UserError: It cannot be read, is no YAML, or stands for more than anybody has written.
     """
+    text = read_text(path)
+    if len(text) > MOST_CHARACTERS:
+        raise UserError(f"{path} is no file of classes: it has {len(text)} characters.")
+    loader = yaml.SafeLoader(text)
     try:
-        return yaml.safe_load(read_text(path))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _values(node, {}) > MOST_VALUES:
+            raise UserError(
+                f"{path} cannot be read: its aliases (*name) stand for more than {MOST_VALUES} "
+                "values.",
+                fix="Write out what they stand for.",
+            )
+        return loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
+
+
+def _values(node: yaml.Node, known: dict[int, float]) -> float:
+    """Counts the values below a node, each alias as what it stands for; itself inside is no end."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        pairs = isinstance(node, yaml.MappingNode)
+        items = [part for pair in node.value for part in pair] if pairs else node.value
+        known[id(node)] = 1 + sum(_values(item, known) for item in items)
+    return known[id(node)]
 
 
 def name_in(content: Mapping, path: Path) -> str:

@@ -99,6 +99,10 @@ def test_failed_images_are_left_out(world):
     line = json.dumps({"name": "1/b_leftImg8bit", "error": "damaged"})
     (world / "out/failures.jsonl").write_text(line + "\n")
     assert len(build(world)) == 1
+    for junk in ("[1", "[]", "7", '"text"', "[" * 100_000, '{"error": 1}'):
+        (world / "out/failures.jsonl").write_text(f"{line}\n{junk}\n")
+        with pytest.raises(UserError, match="failures.jsonl is damaged in line 2"):
+            build(world)
 
 
 def test_without_results(world):

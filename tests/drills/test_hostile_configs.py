@@ -17,6 +17,7 @@ from traps import Trap
 from mmseg_uda.apis import Predictor, init_segmentor, publish
 from mmseg_uda.engine.data_config import carried_config, registered_types_only
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.segmentors import SlideEncoderDecoder
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +281,22 @@ def test_odd_values_are_one_message(forged, tmp_path, victim, text):
             call(None, forged(text=text), "cpu")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os; os.mkdir({folder!r})",
+        "model = __import__('os').mkdir({folder!r})",
+        "model = dict(type=[__import__('os').mkdir({folder!r})][0])",
+        "model = dict(type='X', a=(lambda: __import__('os').mkdir({folder!r}))())",
+        "class A: __import__('os').mkdir({folder!r})",
+        "model = dict(type=f'{{__import__(\"os\").mkdir({folder!r})}}')",
+    ],
+)
+def test_the_text_is_not_executed(forged, tmp_path, victim, text):
+    checkpoint = forged(text=text.format(folder=str(victim)))
+    refused(checkpoint, tmp_path, "The config text in .* cannot be read", victim)
+
+
 @pytest.mark.parametrize("meta", [7, [1], "text", dict(cfg=7), dict(dataset_meta=[1])])
 def test_odd_notes_are_one_message(honest, tmp_path, meta):
     content = torch.load(honest, weights_only=True)
@@ -314,6 +331,21 @@ class TestTheGuard:
                 MODELS.build(dict(type="os.mkdir", path=str(victim)))
             assert MODELS.get("mmengine.BaseDataPreprocessor") is not None
         assert not victim.exists()
+
+    def test_a_constructor_that_looks_up_a_name(self, forged, tmp_path, victim, module):
+        """Nothing in such a config looks like code."""
+
+        class Indirect(SlideEncoderDecoder):
+            def __init__(self, kind, **options):
+                MODELS.build(dict(type=kind))
+                super().__init__(**options)
+
+        MODELS.register_module(module=Indirect)
+        try:
+            checkpoint = forged({"model.type": "Indirect", "model.kind": "stranger_module"})
+            refused(checkpoint, tmp_path, "cannot be built: stranger_module is not in", victim)
+        finally:
+            MODELS.module_dict.pop("Indirect")
 
     def test_config_files_still_name_what_they_like(self):
         assert MODELS.get("torch.nn.Identity") is torch.nn.Identity

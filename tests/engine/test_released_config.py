@@ -213,6 +213,12 @@ def test_json_is_data(tmp_path, monkeypatch):
         changed = {**content, "model": {**content["model"], key: value}}
         with pytest.raises(UserError, match=r"released\.json"):
             load_network_config(write(tmp_path / "released.json", changed))
+    # What the translation passes on.
+    layer = dict(type="os.mkdir", path=str(tmp_path / "ran"))
+    head = {**content["model"]["decode_head"], "act_cfg": layer}
+    changed = {**content, "model": {**content["model"], "decode_head": head}}
+    with pytest.raises(UserError, match=r"released\.json .*act_cfg.type is 'os.mkdir', which"):
+        load_network_config(write(tmp_path / "released.json", changed))
     content |= {"custom_imports": {"imports": ["stranger"]}, "_base_": ["stranger.py"]}
     load_network_config(write(tmp_path / "released.json", content))
     assert not (tmp_path / "ran").exists()

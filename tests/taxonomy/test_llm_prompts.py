@@ -61,6 +61,8 @@ def test_answers_in_their_usual_wrappings(text):
         ('\n{"road": ["Road",]}', "a.txt, line 2: no valid JSON"),
         ('{"road": "Road"}', "a.txt, entry 'road': 'Road' is not a list"),
         ('{"road": ["a"], "road": ["b"]}', "a.txt has the key 'road' twice"),
+        ('{"a":' * 100_000, "a.txt cannot be read: maximum recursion"),
+        ('{"a": 1' + "0" * 5000, "a.txt cannot be read: Exceeds the limit"),
     ],
 )
 def test_wrong_answers_are_explained(text, message):

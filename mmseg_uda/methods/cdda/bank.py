@@ -169,7 +169,7 @@ class DepthBank:
             # Copy on write: torch wants memory that it may write to.
             counts = np.load(path / COUNTS, mmap_mode="c")
             checksums = _read_index(path / INDEX, meta.count)
-        except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        except (OSError, ValueError, EOFError, LookupError, TypeError, RecursionError) as error:
             raise UserError(
                 f"The bank in {path} is damaged: {error}.", fix=_rebuild(path)
             ) from error

@@ -52,7 +52,11 @@ def _add_how(group: argparse._ArgumentGroup) -> None:
         default="paper",
         help="paper: as published; mini: the same jobs on the rendered miniworld",
     )
-    group.add_argument("--dry-run", action="store_true", help="write the configs, train nothing")
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the jobs and write their configs, train nothing",
+    )
     group.add_argument("--report", action="store_true", help="only rebuild the report")
     group.add_argument("--startup-test", action="store_true", help="two steps of each row")
     group.add_argument("--debug", action="store_true", help="denser log, earlier validations")

@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.config_files import read_config
+from mmseg_uda.engine.flat_keys import REPLACED
 from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.experiments.plan import Options, plan
 from mmseg_uda.self_training import COMPONENTS
@@ -113,3 +114,9 @@ def test_a_component_with_a_table(project):
 def _written(one):
     one.write()
     return one.config_path
+
+
+def test_the_table_of_older_keys_is_the_one_that_answers_them():
+    page = (ROOT / "docs/configs.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `uda\.(\w+)` \| (.+) \|$", page, re.M))
+    assert {key: rows.get(key) for key in REPLACED} == REPLACED

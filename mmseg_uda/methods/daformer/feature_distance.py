@@ -19,6 +19,9 @@ from mmseg_uda.self_training.component import Component, Host, StepContext
 from mmseg_uda.self_training.frozen import FrozenNetwork, guard_weights, remember_weights
 from mmseg_uda.self_training.registry import COMPONENTS
 
+THINGS = "things"
+PUBLISHED_THINGS = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)  # of Cityscapes
+
 
 def downscale_label(
     label: Tensor, factor: int, min_ratio: float, num_classes: int, ignore_index: int = 255
@@ -106,11 +109,17 @@ class FeatureDistanceOptions(Options):
 
     loss_weight: float = 0.005
     """Factor on the loss."""
-    classes: Sequence[str | int] | None = (6, 7, 11, 12, 13, 14, 15, 16, 17, 18)
-    """Classes by name or id whose cells count; None for all cells. The default are Cityscapes'
-    thing classes."""
+    classes: Sequence[str | int] | str | None = PUBLISHED_THINGS
+    """Classes by name or id whose cells count; None for all cells, ``'things'`` (also where it is
+    left out) for those that the taxonomy marks with ``thing: true``: for Cityscapes, and without a
+    taxonomy, the default."""
     min_ratio: float = 0.75
     """Share of a cell that its class must cover."""
+
+    def check(self) -> None:
+        """Raise a ``UserError`` for values that cannot work."""
+        right = not isinstance(self.classes, str) or self.classes == THINGS
+        self.require("classes", right, "'things', or a list of names or ids")
 
 
 @COMPONENTS.register_module()
@@ -127,7 +136,7 @@ class FeatureDistance(Component):
     _selected: Tensor
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**{"classes": THINGS, **options})
         guard_weights(self, "the feature distance")
         self.register_buffer("_selected", torch.zeros(0, dtype=torch.bool), persistent=False)
         self.reference: FrozenNetwork
@@ -137,7 +146,7 @@ class FeatureDistance(Component):
         selected = torch.ones(host.num_classes, dtype=torch.bool)
         if self.options.classes is not None:
             selected[:] = False
-            selected[[_class_id(c, host) for c in self.options.classes]] = True
+            selected[[_class_id(c, host) for c in _chosen(self.options.classes, host)]] = True
         self._selected = selected
         network = copy.deepcopy(host.model)
         for head in ("decode_head", "auxiliary_head"):  # only features are needed
@@ -183,13 +192,27 @@ class FeatureDistance(Component):
         return known & self._selected[torch.where(known, cells, 0)]
 
 
+def _chosen(classes: Sequence[str | int], host: Host) -> Sequence[str | int]:
+    if classes != THINGS:
+        return classes
+    if host.taxonomy is None:
+        return PUBLISHED_THINGS
+    if not host.taxonomy.things:
+        raise UserError(
+            f"uda.feature_distance: the taxonomy '{host.taxonomy.name}' has no things.",
+            fix="Write 'thing: true' to classes in its file, or name them in "
+            "uda.feature_distance.classes (None takes all cells).",
+        )
+    return host.taxonomy.things
+
+
 def _class_id(value: str | int, host: Host) -> int:
     if isinstance(value, int):
         if not 0 <= value < host.num_classes:
             raise UserError(
                 f"uda.feature_distance.classes names class {value}, but there are "
                 f"{host.num_classes}.",
-                fix="Give the ids of your thing classes, or None for all cells.",
+                fix="Give classes='things' for those of the taxonomy, ids, or None for all cells.",
             )
         return value
     if host.taxonomy is None:

@@ -1,5 +1,6 @@
 """Cell labels and the feature distance."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.methods.daformer import FeatureDistance, downscale_label, masked_distance
 from mmseg_uda.methods.daformer.feature_distance import fit_label
 from mmseg_uda.models.views import FeatureView, SegmentorOutput
+from mmseg_uda.taxonomy import load_taxonomy
 
 LABEL = torch.tensor([[[0, 0, 1, 1], [0, 1, 1, 1], [2, 2, 255, 255], [2, 255, 255, 0]]])
 
@@ -125,3 +127,34 @@ def test_labels_are_resized_as_a_plain_transformer_resizes_images():
     assert torch.equal(fitted[0], label[0][rows][:, rows])
     with pytest.raises(UserError, match="3x3 cells"):
         fit_label(model, label, (3, 3))
+
+
+HARBOUR = [("water", "false"), ("ship", "true"), ("quay", "false")]
+CITYSCAPES_THINGS = [6, 7, *range(11, 19)]  # DAFormer, Sec. 3.4
+
+
+def selected(taxonomy, number, **options):
+    """Ids of the classes that count."""
+    component = FeatureDistance(**options)
+    component.bind(SimpleNamespace(**{**vars(host()), "num_classes": number, "taxonomy": taxonomy}))
+    return component._selected.nonzero()[:, 0].tolist()
+
+
+def test_the_taxonomy_says_which_classes_are_things(tmp_path):
+    assert selected(load_taxonomy("cityscapes19"), 19) == CITYSCAPES_THINGS
+    assert selected(None, 19) == CITYSCAPES_THINGS
+    path = tmp_path / "harbour.yaml"
+    rest = "color: [0, 0, 9], group: g, prompts: [p]"
+    rows = [f"  - {{name: {name}, thing: {thing}, {rest}}}" for name, thing in HARBOUR]
+    path.write_text("\n".join(["name: harbour", "classes:", *rows]))
+    assert selected(load_taxonomy(path), 3) == [1]
+    assert selected(load_taxonomy(path), 3, classes=["quay"]) == [2]
+    assert selected(load_taxonomy(path), 3, classes=None) == [0, 1, 2]
+
+
+def test_a_taxonomy_without_things_and_a_lone_word_are_told():
+    without = replace(load_taxonomy("cityscapes19"), things=())
+    with pytest.raises(UserError, match="'cityscapes19' has no things.*\n.*thing: true"):
+        selected(without, 19)
+    with pytest.raises(UserError, match=r"uda\.feature_distance\.classes='car' is not possible"):
+        FeatureDistance(classes="car")

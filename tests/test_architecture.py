@@ -94,3 +94,10 @@ def test_the_page_names_files_and_functions_that_exist():
     stages = set(re.findall(r"components: ([\w, ]+)", PAGE.replace("\n" + " " * 58, " ")))
     named = {name.strip() for stage in stages for name in stage.split(",")}
     assert named and all(callable(getattr(Component, name)) for name in named)
+
+
+def test_files_can_be_read_at_a_sitting():
+    """What grows beyond is split by job."""
+    lengths = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: n for name, n in lengths.items() if n > 350} == {}
+    assert sorted(lengths.values())[len(lengths) // 2] <= 130

@@ -17,7 +17,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.inspection import wrong_names
 from mmseg_uda.labels import LabelIds
 from mmseg_uda.taxonomy import DEPTH_LOADER, DataLocation, load_taxonomy
-from mmseg_uda.taxonomy.data_options import INSTEAD
+from mmseg_uda.taxonomy.further_options import INSTEAD
 
 
 @DATASETS.register_module()

@@ -14,9 +14,10 @@ from typing import Any
 
 from mmseg_uda.errors import UserError
 
-from .data_options import PATHS, check_further, complete
+from .data_options import PATHS, complete
 from .file_lists import choose
 from .folders import Leftovers, same_name, scan, similar
+from .further_options import check_further
 from .layouts import DEPTH_FOLDER, MissingPath
 
 

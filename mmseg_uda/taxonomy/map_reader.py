@@ -9,7 +9,8 @@ from typing import Any
 
 from mmseg_uda.errors import UserError
 
-from .taxonomy import Taxonomy, load_taxonomy
+from .map_sides import are_texts, is_int, other_taxonomy, read_side
+from .taxonomy import Taxonomy
 from .yaml_files import name_in
 
 KEYS = {
@@ -66,8 +67,8 @@ class _MapReader:
         for key in content:
             if key not in KEYS:
                 self.faults.append(f"unknown key '{key}'; there are {', '.join(sorted(KEYS))}")
-        self.source = self.taxonomy("source")
-        self.target = self.taxonomy("target")
+        self.source = read_side(content, path, "source")
+        self.target = read_side(content, path, "target")
         self.alias = {
             str(name): self.target_id(entry, f"alias, entry '{name}'")
             for name, entry in self.mapping("alias").items()
@@ -120,55 +121,9 @@ class _MapReader:
         self.faults.append(f"{key} is not a map of names")
         return {}
 
-    def taxonomy(self, side: str) -> Taxonomy:
-        """A taxonomy by name, by path from the file's folder, or by its classes alone."""
-        if (given := self.content.get(side)) is not None:
-            return self.other(side, given)
-        classes = self.content.get(f"{side}_classes")
-        if classes is None or not _texts(classes):
-            raise UserError(
-                f"{self.path}: no {side} taxonomy.",
-                fix=f"Add '{side}: NAME or PATH', or '{side}_classes: [...]'.",
-            )
-        twice = sorted({name for name in classes if list(classes).count(name) > 1})
-        if twice:
-            raise UserError(f"{self.path}: {side}_classes lists '{twice[0]}' twice.")
-        palette = self.content.get("palette") if side == "target" else None
-        if palette is None:
-            palette = [_colour(k) for k in range(len(classes))]
-        if not _listed(palette) or len(palette) != len(classes) or not all(map(_is_color, palette)):
-            raise UserError(
-                f"{self.path}: palette has to hold one RGB colour per target class.",
-                fix="For example '- [128, 64, 128]', three numbers in 0..255.",
-            )
-        ignore = self.content.get("ignore_index", 255 if len(classes) <= 255 else 65535)
-        if not _is_int(ignore) or not len(classes) <= ignore <= 65535:
-            raise UserError(
-                f"{self.path}: ignore_index {ignore!r} is no id behind those of the "
-                f"{len(classes)} {side} classes.",
-                fix="255, or 65535 for more than 255 classes.",
-            )
-        return Taxonomy(
-            name=f"{self.path.stem}.{side}",
-            classes=tuple(classes),
-            palette=tuple(tuple(color) for color in palette),
-            groups=("class",) * len(classes),
-            prompts=((),) * len(classes),
-            ignore_index=ignore,
-        )
-
-    def other(self, key: str, given: Any) -> Taxonomy:
-        if not isinstance(given, str) or not given.strip():
-            raise UserError(f"{self.path}: {key} {given!r} is no name or path of a taxonomy.")
-        beside = self.path.parent / given
-        try:
-            return load_taxonomy(beside if beside.is_file() else given)
-        except UserError as error:
-            raise UserError(f"{self.path}, {key}: {error.message}", fix=error.fix) from error
-
     def target_id(self, entry: Any, where: str) -> int:
         """Id of a target class given by name or id, or the ignore index."""
-        if _is_int(entry) and (entry == self.target.ignore_index or 0 <= entry < len(self.target)):
+        if is_int(entry) and (entry == self.target.ignore_index or 0 <= entry < len(self.target)):
             return entry
         if isinstance(entry, str) and entry in self.target.classes:
             return self.target.classes.index(entry)
@@ -228,7 +183,7 @@ class _MapReader:
         """Prompt-names of one list, none twice, each with a target id."""
         if not entries:
             return []
-        if not _texts(entries):
+        if not are_texts(entries):
             self.faults.append(f"{where}: {entries!r} is not a list of names")
             return []
         row: list[str] = []
@@ -276,17 +231,17 @@ class _MapReader:
         for name, texts in given.items():
             if name not in contexts:
                 self.faults.append(f"released_context: '{name}' is no prompt-name of the map")
-            elif not _texts(texts):
+            elif not are_texts(texts):
                 self.faults.append(f"released_context '{name}': {texts!r} is not a list of texts")
         return tuple(
-            tuple(given[name]) if _texts(given.get(name)) else texts
+            tuple(given[name]) if are_texts(given.get(name)) else texts
             for name, texts in contexts.items()
         )
 
     def lender(self) -> Taxonomy:
         """The taxonomy whose prompts are taken where the file has no texts."""
         name = self.content.get("context_from")
-        return self.target if name is None else self.other("context_from", name)
+        return self.target if name is None else other_taxonomy(self.path, "context_from", name)
 
     def texts(self, name: str, given: Mapping, lender: Taxonomy) -> tuple[str, ...]:
         entry = given.get(name, name)
@@ -296,7 +251,7 @@ class _MapReader:
             if name in given:
                 self.faults.append(f"context '{name}': '{entry}' is no class of '{lender.name}'")
             return ()
-        if not _texts(entry):
+        if not are_texts(entry):
             self.faults.append(f"context '{name}': {entry!r} is not a list of texts")
             return ()
         unique = tuple(dict.fromkeys(entry))
@@ -312,13 +267,13 @@ class _MapReader:
         entries = self.source_keys("padding")
         rest = self.content.get("default_padding", DEFAULT_PADDING)
         for name, value in [*entries.items(), ("default_padding", rest)]:
-            if not _is_int(value) or value < 0:
+            if not is_int(value) or value < 0:
                 self.faults.append(f"padding, entry '{name}': {value!r} is no number of pixels")
         return tuple(entries.get(name, rest) for name in self.source.classes)
 
     def templates(self) -> tuple[str, ...]:
         templates = self.content.get("templates", DEFAULT_TEMPLATES)
-        if not _texts(templates) or not all(text.count("{}") == 1 for text in templates):
+        if not are_texts(templates) or not all(text.count("{}") == 1 for text in templates):
             self.faults.append(f"templates: {templates!r} is not a list of texts with one '{{}}'")
             return DEFAULT_TEMPLATES
         return tuple(templates)
@@ -337,29 +292,3 @@ class _MapReader:
             )
             return tuple(default)
         return tuple(sorted({self.target_id(entry, key) for entry in entries}))
-
-
-def _listed(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
-
-
-def _texts(value: Any) -> bool:
-    return _listed(value) and all(isinstance(text, str) and text.strip() for text in value)
-
-
-def _is_color(value: Any) -> bool:
-    return _listed(value) and len(value) == 3 and all(_is_int(v) and 0 <= v <= 255 for v in value)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _colour(index: int) -> tuple[int, int, int]:
-    """A colour of PASCAL VOC's palette: bits of the number, spread over the three channels."""
-    channels, rest = [0, 0, 0], index + 1
-    for bit in range(7, -1, -1):
-        for c in range(3):
-            channels[c] |= (rest >> c & 1) << bit
-        rest >>= 3
-    return channels[0], channels[1], channels[2]

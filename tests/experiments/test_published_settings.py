@@ -69,6 +69,8 @@ def test_defaults_are_the_published_values():
         "alpha": "same",
         "pseudo_threshold": "same",
         "weight_main_loss_only": False,
+        "unit": "pixels",
+        "shared_draws": True,
     }
     relabelling = defaults(TaxonomyRelabeling)
     expected = {"nms": "agnostic", "nms_iou": 0.3, "paste": "rect", "clip_score": "max_prompt"}

@@ -1,7 +1,12 @@
 """Settings of every test."""
 
+import ast
+
 import pytest
 from mmengine.registry import DefaultScope, init_default_scope
+from yapf.yapflib import yapf_api
+
+LAY_OUT = yapf_api.FormatCode
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -11,10 +16,25 @@ def _default_scope():
         init_default_scope("mmseg")
 
 
-@pytest.fixture
-def simulated_gpu():
-    """A GPU without values, entered: what is moved to ``cuda`` lies on it, waits are counted."""
-    from mmseg_uda.benchmarks.simulated_gpu import SimulatedGpu
+@pytest.fixture(autouse=True, scope="session")
+def _plain_configs():
+    """Texts of configs are checked and not laid out.
 
-    with SimulatedGpu() as gpu:
-        yield gpu
+    mmengine has yapf lay them out when a config is written, and with every log and checkpoint of a
+    run: as much work as the short trainings of the tests. See ``laid_out`` for the real thing.
+    """
+
+    def plain(text, *_, **__):
+        ast.parse(text)
+        return text, False
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(yapf_api, "FormatCode", plain)
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def laid_out(monkeypatch):
+    """Texts of configs as users get them."""
+    monkeypatch.setattr(yapf_api, "FormatCode", LAY_OUT)

@@ -192,7 +192,7 @@ class TestConfigText:
         with pytest.raises(UserError, match="(?s)MyBackbone.*custom_imports"):
             self.publish(trained, tmp_path, text)
 
-    def test_it_is_the_config(self, trained, config_of):
+    def test_it_is_the_config(self, trained, config_of, laid_out):
         from mmseg_uda.engine.deployed import stored_config
 
         cfg = config_of("hrda")

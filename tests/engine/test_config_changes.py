@@ -32,7 +32,7 @@ def changed(folder, then=None, **now):
     return find_changes(old, wrapped(folder, **now).to_dict())
 
 
-def test_what_a_checkpoint_gives_back_is_unchanged(tmp_path):
+def test_what_a_checkpoint_gives_back_is_unchanged(tmp_path, laid_out):
     cfg = Config.fromfile("configs/mic/gtaHR2csHR_mic_hrda.py")
     assert find_changes(stored(wrap_model(cfg)), wrap_model(cfg).to_dict()) == []
     assert changed(tmp_path) == []

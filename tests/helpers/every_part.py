@@ -3,6 +3,9 @@
 A component that is registered and not listed here fails ``test_every_component.py``.
 """
 
+import ast
+import inspect
+
 import torch
 from depth_tasks import OPEN, car_bank, component, depth_batch
 from mmengine.structures import PixelData
@@ -36,6 +39,19 @@ def options_of(kind, folder):
         "MaskedConsistency": dict(type=kind, mode="separatetrgaug", block_size=16, alpha=0.9),
         "PseudoLabelQuality": dict(type=kind),
     }[kind]
+
+
+def documented_options(options):
+    """Fields of a class of options, and of those above it, that have a docstring."""
+    return {
+        before.target.id
+        for kind in options.__mro__[:-1]
+        for body in ast.parse(inspect.getsource(kind)).body
+        for before, after in zip(body.body, body.body[1:], strict=False)
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(after, ast.Expr)
+        and isinstance(getattr(after.value, "value", None), str)
+    }
 
 
 def prepare(folder):

@@ -1,6 +1,5 @@
 """What every registered component promises: it steps, resumes, accumulates, waits for nothing."""
 
-import ast
 import copy
 import inspect
 import re
@@ -13,6 +12,7 @@ from every_part import (
     WAITING,
     batch,
     build,
+    documented_options,
     options_of,
     prepare,
     train,
@@ -21,6 +21,7 @@ from every_part import (
 from nano import optimizer
 from operations import HostNumbers, Operations
 from processes import together
+from resuming import same, whole_and_resumed
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine.options import NoOptions, Options
@@ -39,10 +40,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
-
-
 def test_no_component_escapes():
     ours = {n for n, c in COMPONENTS.module_dict.items() if c.__module__.startswith("mmseg_uda.")}
     assert ours == set(KINDS)
@@ -52,15 +49,7 @@ def test_no_component_escapes():
 def test_every_option_is_documented_under_its_field(kind):
     options = COMPONENTS.get(kind).Options
     assert options is not NoOptions and issubclass(options, Options)
-    (body,) = ast.parse(inspect.getsource(options)).body
-    documented = {
-        before.target.id
-        for before, after in zip(body.body, body.body[1:], strict=False)
-        if isinstance(before, ast.AnnAssign)
-        and isinstance(after, ast.Expr)
-        and isinstance(getattr(after.value, "value", None), str)
-    }
-    assert documented == {field.name for field in fields(options)}
+    assert documented_options(options) == {field.name for field in fields(options)}
     assert list(inspect.signature(COMPONENTS.get(kind)).parameters) == list(options.names())
 
 
@@ -76,18 +65,8 @@ def test_an_unknown_option_is_answered_with_the_nearest(kind, folder):
 @EVERY
 @pytest.mark.parametrize("hrda", [False, True])
 def test_it_steps_and_resumes_bit_for_bit(kind, hrda, folder):
-    whole = build(folder, kind, hrda)
-    logs, wrapper = train(whole, 3)
+    whole, resumed, logs, _ = whole_and_resumed(lambda: build(folder, kind, hrda), train, optimizer)
     assert all(torch.isfinite(torch.as_tensor(v)) for log in logs for v in log.values())
-    state, steps = copy.deepcopy(whole.state_dict()), copy.deepcopy(wrapper.state_dict())
-    train(whole, 2, wrapper, start=3)
-
-    resumed = build(folder, kind, hrda)
-    torch.manual_seed(99)
-    resumed.load_state_dict(state)
-    wrapper = optimizer(resumed)
-    wrapper.load_state_dict(steps)
-    train(resumed, 2, wrapper, start=3)
     assert same(whole.state_dict(), resumed.state_dict())
 
 

@@ -1,4 +1,4 @@
-"""The step as a whole: order, bookkeeping, components, resume."""
+"""The step as a whole: order, bookkeeping, components."""
 
 import copy
 
@@ -30,11 +30,6 @@ def train(trainer, steps, wrapper=None, start=0, **batch):
         for i in range(steps)
     ]
     return logs, wrapper
-
-
-def same_state(one, other):
-    a, b = one.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.mark.parametrize("hrda", [False, True])
@@ -218,33 +213,6 @@ class QuietRandom(StepRandom):
         return [(0, 1, 2, 3)] * batch_size
 
 
-def test_a_step_is_a_function_of_the_seed():
-    runs = [build(feature_distance=FEATURE_DISTANCE, masking=MASKING, seed=s) for s in (1, 1, 2)]
-    for trainer in runs:
-        train(trainer, 3)
-    assert same_state(runs[0], runs[1])
-    assert not same_state(runs[0], runs[2])
-
-
-@pytest.mark.parametrize("hrda", [False, True])
-def test_resume_equals_an_uninterrupted_run(hrda):
-    options = dict(feature_distance=FEATURE_DISTANCE, masking=dict(MASKING, alpha=0.9))
-    whole = build(hrda, **options)
-    train(whole, 5)
-
-    first = build(hrda, **options)
-    _, wrapper = train(first, 3)
-    state, optimizer_state = copy.deepcopy(first.state_dict()), copy.deepcopy(wrapper.state_dict())
-
-    second = build(hrda, **options)
-    torch.manual_seed(99)
-    second.load_state_dict(state)
-    resumed = optimizer(second)
-    resumed.load_state_dict(optimizer_state)
-    train(second, 2, resumed, start=3)
-    assert same_state(whole, second)
-
-
 def test_the_target_can_start_late():
     trainer = build(target_start=2, masking=MASKING)
     logs, _ = train(trainer, 3)
@@ -335,16 +303,6 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_update(tmp_path, monk
     assert all(torch.equal(after[k], before[k]) for k, _ in trainer.model.named_parameters())
     dump = torch.load(tmp_path / "non_finite_step_1.pth", weights_only=True)
     assert dump["source"]["paths"] == ["1_0.png", "1_1.png"]
-
-
-def test_gradient_accumulation_counts_optimizer_steps():
-    trainer = build(masking=MASKING)
-    wrapper = optimizer(trainer, accumulative_counts=2)
-    steps = []
-    for i in range(4):
-        train(trainer, 1, wrapper, start=i)
-        steps.append(int(trainer.step))
-    assert steps == [0, 1, 1, 2]
 
 
 def test_a_missing_pixel_map_is_named():

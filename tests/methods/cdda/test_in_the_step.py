@@ -8,6 +8,7 @@ from depth_tasks import OPEN, alone_with_depth, car_bank, component, depth_batch
 from nano import nano_config, nano_hrda_config, optimizer
 from process_tasks import main_job, watch_gradients
 from processes import together
+from resuming import same, whole_and_resumed
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.errors import UserError
@@ -53,11 +54,6 @@ def train(trainer, steps, wrapper=None, start=0):
             sample.gt_depth_map.data[:] = 20 + 10 * ((torch.arange(64)[:, None] // 16 + i + j) % 5)
         logs.append(trainer.train_step(batch, wrapper))
     return logs, wrapper
-
-
-def same_state(one, other):
-    a, b = one.state_dict(), other.state_dict()
-    return [k for k in a if not torch.equal(a[k], b[k])] == [] and a.keys() == b.keys()
 
 
 def test_supervised_and_feature_distance_losses_are_those_without_cdda(small_bank):
@@ -167,19 +163,11 @@ def test_resume_equals_an_uninterrupted_run(small_bank, hrda):
             decay_begin=1, decay_end=5, decay_interval=1,
         ),
     )  # fmt: skip
-    whole = build(small_bank, **options)
-    logs, _ = train(whole, 5)
+    whole, resumed, logs, again = whole_and_resumed(
+        lambda: build(small_bank, **options), train, optimizer
+    )
     assert len({log["cdda.reweight_threshold"] for log in logs}) == 5
-    first = build(small_bank, **options)
-    _, wrapper = train(first, 3)
-    state, optimizer_state = copy.deepcopy(first.state_dict()), copy.deepcopy(wrapper.state_dict())
-    second = build(small_bank, **options)
-    torch.manual_seed(99)
-    second.load_state_dict(state)
-    resumed = optimizer(second)
-    resumed.load_state_dict(optimizer_state)
-    again, _ = train(second, 2, resumed, start=3)
-    assert same_state(whole, second)
+    assert same(whole.state_dict(), resumed.state_dict())
     assert [log["cdda.reweight_threshold"] for log in again] == [
         log["cdda.reweight_threshold"] for log in logs[3:]
     ]

@@ -23,5 +23,5 @@ EXPERIMENTS = (
     *SSDA_TABLES,  # 411, 412: dynamic subdomains
     *SRHA_TABLES,  # 500-504: domain generalization
     *DYNALIGN_TABLES,  # 600-605: other taxonomies
-    *VFM_TABLES,  # 700-706: foundation-model backbones
+    *VFM_TABLES,  # 700-706, 713: foundation-model backbones
 )

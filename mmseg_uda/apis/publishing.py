@@ -34,6 +34,7 @@ def publish(
     The file holds ``state_dict`` in mmsegmentation's names and ``meta`` with ``dataset_meta``
     (classes, palette), ``cfg`` (text of a config that stands alone: network and test pipeline, no
     path of this machine), ``part``, ``iter`` and the version. Equal weights give equal files.
+    LoRA's and SoMA's adapters are merged, so that the file holds a plain encoder; Rein's cannot be.
 
     Args:
         checkpoint: Checkpoint of this project, of mmsegmentation, or of a reference repository.
@@ -58,6 +59,9 @@ def publish(
     deployed = deployed_config(cfg)
     if hasattr(model.decode_head, "top_down_levels"):  # which the checkpoint decides
         deployed.model.decode_head.top_down_levels = model.decode_head.top_down_levels
+    if deployed.model.backbone.get("adapter") and model.backbone.merge_adapters():
+        deployed.model.backbone.pop("adapter")
+        deployed.model.backbone.pop("trainable")
     meta = {
         "dataset_meta": dataset_meta(cfg, content, model.num_classes),
         "cfg": deployed.pretty_text,

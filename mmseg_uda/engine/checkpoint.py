@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
@@ -131,8 +132,26 @@ def load_trainer_state(
             fix="Resume with the config that wrote it, or start in a new work directory and give "
             "it as load_from.",
         )
+    for one, other in in_common(own):
+        if not torch.equal(state[one], state[other]):
+            raise UserError(
+                f"{source}: {one} and {other} differ, and are one frozen tensor in the config.",
+                fix="Resume with the config that wrote it.",
+            )
     require_finite(state, source)
     trainer.load_state_dict(state, strict=False)
+
+
+def in_common(state: Mapping[str, Tensor]) -> list[tuple[str, str]]:
+    """Names under which one tensor stands twice: frozen weights of student and teacher."""
+    first: dict[tuple, str] = {}
+    pairs = []
+    for name, value in state.items():
+        if value.numel() and value.device.type != "meta":
+            place = (value.data_ptr(), value.shape, value.stride())
+            if first.setdefault(place, name) != name:
+                pairs.append((first[place], name))
+    return pairs
 
 
 def sync_folder(folder: Path) -> None:

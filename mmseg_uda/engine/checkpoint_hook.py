@@ -8,9 +8,10 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
-from mmseg_uda.engine.checkpoint import checkpoint_bytes, newest_first, step_of
+from mmseg_uda.engine.checkpoint import checkpoint_bytes, in_common, newest_first, step_of
 from mmseg_uda.errors import UserError, no_space
 from mmseg_uda.files import write_text
 
@@ -123,6 +124,13 @@ class SafeCheckpointHook(CheckpointHook):
             for path in Path(self.out_dir).glob(f"best_{self.key_indicators[0]}_iter_*.pth"):
                 if path.name != Path(self.best_ckpt_path).name:
                     path.unlink()
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Store tensors that student and teacher have in common once, also those of a GPU."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        state = checkpoint["state_dict"]
+        for one, other in in_common(model.state_dict()):
+            state[other] = state[one]
 
     def save_now(self, runner: Any, step: int) -> None:
         """Save the state after ``step`` steps, unless that was done."""

@@ -29,12 +29,15 @@ from mmseg.registry import MODELS, TASK_UTILS, TRANSFORMS
 
 from mmseg_uda.engine.deployed import deployed_model, deployed_pipeline, stored_config
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.adapters import ADAPTERS
 from mmseg_uda.models.heads.layers import LAYERS
 
 # What only says where weights and images are fetched from; the checkpoint brings every weight.
 FETCHES = ("init_cfg", "pretrained", "checkpoint_path", "backend_args", "file_client_args")
 # The decoder's layers have their own table of types.
 LAYER_KEYS = ("embed_cfg", "embed_neck_cfg", "fusion_cfg")
+# So have adapters.
+TABLES: dict[str, Mapping[str, Any]] = {**dict.fromkeys(LAYER_KEYS, LAYERS), "adapter": ADAPTERS}
 # Packages whose registries may be imported by a type's or a config's scope.
 KNOWN_PACKAGES = ("mmengine", "mmcv", "mmseg", "mmseg_uda")
 OUR_IMPORTS = ("mmseg_uda.register_all",)
@@ -205,8 +208,9 @@ def _checked(value: Any, place: str, registries: Sequence[Registry]) -> Any:
 
 
 def _checked_type(kind: Any, place: str, registries: Sequence[Registry]) -> Any:
-    if place.rpartition(".")[2] in LAYER_KEYS and kind in LAYERS:
-        return LAYERS[kind]
+    table = TABLES.get(place.rpartition(".")[2], {})
+    if kind in table:
+        return table[kind]
     found = None
     if isinstance(kind, str):
         found = next((c for r in registries if (c := r.get(kind)) is not None), None)

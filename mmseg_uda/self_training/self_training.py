@@ -6,7 +6,6 @@ the published DAFormer runs.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -32,6 +31,7 @@ from mmseg_uda.engine.trainer import Trainer, batch_norm_advice
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.head_outputs import check_class_scores, check_pixel_weights
 from mmseg_uda.models.losses import averaged_over, pixel_losses
+from mmseg_uda.models.sharing import frozen_in_common
 from mmseg_uda.models.views import SegmentorOutput
 from mmseg_uda.self_training.class_mix import choose_half, class_mask, mix, present_ids
 from mmseg_uda.self_training.component import Losses, StepContext
@@ -97,7 +97,7 @@ class SelfTraining(Trainer):
 
     def build_teacher(self, alpha: float) -> tuple[nn.Module, EmaTeacher]:
         """A teacher network for the student, and its averaging."""
-        network = copy.deepcopy(self.model)
+        network = frozen_in_common(self.model)
         options = self.options
         return network, EmaTeacher(network, alpha, options.teacher_norm, options.teacher_flip)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_uda.engine.records import TargetBatch
+from mmseg_uda.models.sharing import own_and_given
 from mmseg_uda.models.views import full_logits
 from mmseg_uda.self_training.records import PseudoLabels
 
@@ -47,8 +48,8 @@ class EmaTeacher:
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
         """Average the student's parameters in; at step 0 copy them."""
-        mine = list(self.network.parameters())
-        theirs = [p.detach() for p in student.parameters()]
+        pairs = list(own_and_given(self.network, student))
+        mine, theirs = [one for one, _ in pairs], [other.detach() for _, other in pairs]
         if step == 0:
             torch._foreach_copy_(mine, theirs)
         else:

@@ -106,6 +106,15 @@ def half(label: str, config: str, changes: dict[str, Any] | None = None, tag: st
     return Row(label, config, {**whole, **(changes or {})}, name=name)
 
 
+def adapter(kind: str) -> dict[str, Any]:
+    """Changes that train an adapter of the encoder instead of the encoder."""
+    return {
+        "model.backbone.trainable": "adapters",
+        "model.backbone.adapter": {"type": kind},
+        "optim_wrapper.paramwise_cfg.layer_decay.multiplier": 1.0,
+    }
+
+
 PYRAMID = {
     "model.neck": {"type": "SimplePyramid", "in_channels": 768},
     "model.decode_head": {
@@ -269,5 +278,23 @@ VFM_TABLES = (
             ),
         ),
         notes=("No paper combines them; the rates are VFM-UDA's.",),
+    ),
+    Experiment(
+        id=713,
+        paper="ours",
+        table="adapters",
+        title="GTA → Cityscapes: VFM-UDA (DINOv2-L) with adapters of a frozen encoder",
+        rows=(
+            row("whole encoder", GTA, reported=Reported({"mIoU": 78.4}, RETRAINED)),
+            row("frozen encoder", GTA, "frozen", {"model.backbone.trainable": "none"}),
+            *(
+                row(label, GTA, label.lower(), adapter(label.lower()))
+                for label in ("LoRA", "SoMA", "Rein")
+            ),
+        ),
+        notes=(
+            "No paper combines them. Adapters are trained at the decoder's rate. A teacher has "
+            "adapters, decoder and mask token of its own.",
+        ),
     ),
 )

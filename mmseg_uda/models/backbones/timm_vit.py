@@ -7,9 +7,9 @@ replaces patches by a mask token and resizes positions as each network's authors
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,17 @@ from torch import Tensor, nn
 
 from mmseg_uda.cfg_options import nearest
 from mmseg_uda.errors import UserError, require_choice
+from mmseg_uda.models.adapters import ADAPTERS, AdaptedLinear, Rein, ReinOptions, adapt_blocks
 from mmseg_uda.models.backbones.positions import (
     PATCH_MODES,
     POSITION_MODES,
     resize_positions,
     split_positions,
 )
+from mmseg_uda.models.backbones.timm_network import build_network
 from mmseg_uda.models.layout import tokens_to_map
 
-TRAINABLE = ("all", "none")
+TRAINABLE = ("all", "none", "adapters")
 # timm's parts that the pass goes through, in this order; the rest belongs to classification
 _LAYERS = ("patch_embed", "pos_drop", "norm_pre", "blocks", "norm", "fc_norm", "rope")
 _TOKENS = ("cls_token", "reg_token", "pos_embed")
@@ -59,7 +61,9 @@ class TimmViT(BaseModule):
             loading.
         patch_resize: ``bicubic`` (Rein, SoMA) or ``flexi`` (FlexiViT's pseudo-inverse).
         trainable: ``all``; ``none`` freezes the encoder: no gradients, eval mode, but for the mask
-            token where tokens are masked.
+            token where tokens are masked; ``adapters`` trains those of ``adapter`` alone.
+        adapter: ``dict(type='lora')``, ``'soma'`` or ``'rein'`` with options; see
+            :mod:`mmseg_uda.models.adapters`.
         arch_options: Further options of timm's network, e.g. ``dict(embed_dim=64, depth=4,
             num_heads=4, img_size=126)`` for a smaller one.
         init_cfg: ``dict(type='BackboneWeights', checkpoint='vit_base_patch14_dinov2.lvd142m')``.
@@ -91,13 +95,14 @@ class TimmViT(BaseModule):
         patch_size: int | None = None,
         patch_resize: str = "bicubic",
         trainable: str = "all",
+        adapter: dict[str, Any] | None = None,
         arch_options: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        _require("pos_embed_mode", pos_embed_mode, POSITION_MODES)
-        _require("patch_resize", patch_resize, PATCH_MODES)
-        _require("trainable", trainable, TRAINABLE)
+        require_choice("backbone.pos_embed_mode", pos_embed_mode, POSITION_MODES)
+        require_choice("backbone.patch_resize", patch_resize, PATCH_MODES)
+        require_choice("backbone.trainable", trainable, TRAINABLE)
         if not input_scale > 0:
             raise UserError(
                 f"backbone.input_scale={input_scale!r} is no factor.", fix="1.0, or 1.1 as VFM-UDA."
@@ -108,7 +113,7 @@ class TimmViT(BaseModule):
                 fix="Set pos_embed_mode='fixed' and fixed_grid=crop/patch together, or neither.",
             )
         options = {**(arch_options or {}), "drop_path_rate": drop_path}
-        network = _build(arch, options, patch_size, fixed_grid)
+        network = build_network(arch, options, patch_size, fixed_grid)
         for name in _LAYERS:
             if (layer := getattr(network, name, None)) is not None:
                 self.add_module(name, layer)
@@ -140,8 +145,10 @@ class TimmViT(BaseModule):
         factors = self.resample or (1,) * len(self.out_indices)
         self.feature_channels = [self.embed_dim] * len(self.out_indices)
         self.feature_strides = [self.patch_size / input_scale / factor for factor in factors]
-        if trainable == "none":
+        if trainable != "all":
             self.requires_grad_(False)
+        self.rein: Rein | None = None
+        self._adapt(adapter)
 
     def _indices(self, wanted: Sequence[int] | int | None) -> tuple[int, ...]:
         if wanted is None:
@@ -157,14 +164,60 @@ class TimmViT(BaseModule):
             )
         return indices
 
+    def _adapt(self, adapter: dict[str, Any] | None) -> None:
+        if (self.trainable == "adapters") != (adapter is not None):
+            raise UserError(
+                f"backbone.trainable={self.trainable!r} with adapter={adapter!r}.",
+                fix="Set trainable='adapters' and adapter=dict(type='lora') together, or neither.",
+            )
+        if adapter is None:
+            return
+        kind: Any = adapter.get("type")
+        require_choice("backbone.adapter.type", kind, ADAPTERS)
+        known = [field.name for field in fields(ADAPTERS[kind])]
+        for key in adapter:
+            if key not in known:
+                raise UserError(
+                    f"backbone.adapter.{key} is no option of type={kind!r}.",
+                    fix=f"{nearest(key, known, 'backbone.adapter')}Known: {', '.join(known)}.",
+                )
+        options = ADAPTERS[kind](**adapter)
+        if isinstance(options, ReinOptions):
+            self.rein = Rein(self.depth, self.embed_dim, self.patch_size, options)
+        else:
+            adapt_blocks(self.blocks, options)
+
     def init_weights(self) -> None:
-        """Fill the encoder from ``init_cfg``; without one it keeps timm's initial values."""
+        """Fill the encoder from ``init_cfg``; without one it keeps timm's initial values.
+
+        Adapters get their first values afterwards, as SoMA takes them from the loaded weights.
+        """
         if self.init_cfg is not None:
             super().init_weights()
+        for layer in self.adapted_layers():
+            layer.start()
+
+    def adapted_layers(self) -> list[AdaptedLinear]:
+        """The layers that LoRA or SoMA have changed."""
+        return [module for module in self.modules() if isinstance(module, AdaptedLinear)]
+
+    def merge_adapters(self) -> bool:
+        """Put LoRA's or SoMA's change into the weights; the network computes what it did.
+
+        Returns:
+            Whether no adapter is left. Rein's change is not linear and stays.
+        """
+        for layer in self.adapted_layers():
+            layer.merge()
+        return self.rein is None
+
+    def is_own(self, name: str) -> bool:
+        """Whether a parameter is none of a pretrained file: the mask token, or an adapter's."""
+        return name == "mask_token" or name.startswith("rein.") or ".lora_" in name
 
     def train(self, mode: bool = True) -> TimmViT:
         """A frozen encoder stays in eval mode."""
-        super().train(mode and self.trainable != "none")
+        super().train(mode and self.trainable == "all")
         return self
 
     def learn_mask_token(self) -> None:
@@ -238,6 +291,8 @@ class TimmViT(BaseModule):
         maps = []
         for index, block in enumerate(self.blocks):
             x = block(x, **options)
+            if self.rein is not None:
+                x = self.rein(x, index, self.num_prefix_tokens)
             if index in self.out_indices:
                 tokens = self.last_norm(x) if self.final_norm else x
                 tokens = tokens[:, self.num_prefix_tokens :]
@@ -263,58 +318,3 @@ class TimmViT(BaseModule):
             x = x + grid.flatten(2).transpose(1, 2)
             prefix = prefix + before if self._embedded else prefix
         return torch.cat([prefix.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
-
-
-def _build(arch: str, options: dict[str, Any], patch: int | None, grid: int | None) -> Any:
-    """timm's network without its classifier.
-
-    Raises:
-        UserError: There is none, or it is no plain vision transformer.
-    """
-    import timm
-    from timm.models.eva import Eva
-    from timm.models.vision_transformer import VisionTransformer
-
-    if not timm.is_model(arch):
-        raise UserError(
-            f"backbone.arch={arch!r} is no network of timm {timm.__version__}.",
-            fix=nearest(arch, timm.list_models()) or "See timm.list_models('vit*').",
-        )
-    if patch is not None or grid is not None:
-        # as many tokens as before, or as many as are asked for
-        with torch.device("meta"):
-            plain = _create(arch, options)
-        patch = patch or plain.patch_embed.patch_size[0]
-        side = grid or plain.patch_embed.grid_size[0]
-        options = {**options, "patch_size": patch, "img_size": side * patch}
-    network = _create(arch, options)
-    mixed = getattr(network, "rope_mixed", False)  # other positions in every block
-    if mixed or not isinstance(network, (VisionTransformer, Eva)):
-        raise _no_plain_vit(arch)
-    return network
-
-
-def _create(arch: str, options: dict[str, Any]) -> Any:
-    import timm
-
-    try:
-        return timm.create_model(arch, num_classes=0, dynamic_img_size=True, **options)
-    except TypeError as error:
-        found = re.search(r"argument '(\w+)'", str(error))
-        if found is None or found[1] == "dynamic_img_size":
-            raise _no_plain_vit(arch) from error
-        raise UserError(
-            f"backbone.arch_options.{found[1]} is no option of {arch}.",
-            fix="Use those of timm's network, e.g. embed_dim, depth, num_heads, img_size.",
-        ) from error
-
-
-def _no_plain_vit(arch: str) -> UserError:
-    return UserError(
-        f"backbone.arch={arch!r} is no plain vision transformer.",
-        fix="Use one of DINOv2, DINOv3, EVA-02, DeiT-III or CLIP in timm.",
-    )
-
-
-def _require(name: str, value: str, choices: Sequence[str]) -> None:
-    require_choice(f"backbone.{name}", value, choices)

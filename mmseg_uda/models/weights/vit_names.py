@@ -80,7 +80,8 @@ def vit_weights(backbone: TimmViT, weights: Mapping[str, Tensor], source: str) -
     found = {name: value for name, value in found.items() if not _COMPUTED.fullmatch(name)}
     found = _registers(found)
     found = _names_of(backbone, found, source)
-    found.setdefault("mask_token", backbone.mask_token.detach())
+    own = {name: value for name, value in backbone.state_dict().items() if backbone.is_own(name)}
+    found = {**own, **found}
     found["mask_token"] = found["mask_token"].reshape(1, -1)
     if "pos_embed" in found and backbone.pos_embed_mode == "fixed":
         side = int((backbone.pos_embed.shape[1] - backbone.embedded_prefix) ** 0.5)

@@ -27,7 +27,7 @@ FOLDER = 0x10
 
 
 def seal(file: BinaryIO) -> None:
-    """Append a check sum of the whole file to an archive that ``torch.save`` has just written.
+    """Appends a check sum of the whole file to an archive that ``torch.save`` has just written.
 
     Args:
         file: Open for reading and writing in binary mode.
@@ -42,7 +42,7 @@ class DamagedError(Exception):
 
 
 def check_archive(path: str | Path) -> None:
-    """Raise if a file is a damaged archive.
+    """Raises if a file is a damaged archive.
 
     Reads the file once, at 2 GB a second and more, in little memory. Files that are no zip
     archives (pickles of old torch versions, safetensors) pass, as do archives without check sums
@@ -96,7 +96,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _check_directory(archive: zipfile.ZipFile, file: BinaryIO) -> None:
-    """Raise ``BadZipFile`` for damage to the list of records that no check sum covers."""
+    """Raises ``BadZipFile`` for damage to the list of records that no check sum covers."""
     file.seek(max(file.seek(0, os.SEEK_END) - END.size - 0xFFFF, 0))
     tail = file.read()
     end = tail.rindex(END_SIGNATURE)

@@ -63,7 +63,7 @@ SILENT_HOOKS = (
 def add_config_flag(
     parser: argparse._ActionsContainer, description: str = "change config values"
 ) -> None:
-    """Add ``--cfg-options`` to a command; given several times, all of it counts."""
+    """Adds ``--cfg-options`` to a command; given several times, all of it counts."""
     parser.add_argument(
         FLAG, nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=description
     )
@@ -110,7 +110,7 @@ def parse_options(
 def merge_options(
     config: Config, values: Mapping[str, Any], path: object, flag: str = FLAG
 ) -> None:
-    """Put parsed ``--cfg-options`` into ``config``.
+    """Puts parsed ``--cfg-options`` into ``config``.
 
     A dict changes the keys that it names, or is put in place of a dict with ``_delete_=True``;
     everything else replaces what was there. A number in a key stands for an entry of a list, and

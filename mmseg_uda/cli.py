@@ -31,7 +31,7 @@ _told: set[str] = set()
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
-    """Run a tool's ``main``; what it cannot help becomes one message, exit status 2.
+    """Runs a tool's ``main``; what it cannot help becomes one message, exit status 2.
 
     That is a user's mistake, and what the machine refuses: files, disks, memory.
     """
@@ -81,7 +81,7 @@ def readable(error: Exception) -> UserError | None:
 
 
 def report_error(error: UserError) -> int:
-    """Print an error's message and return its exit status.
+    """Prints an error's message and returns its exit status.
 
     Of several processes that fail alike, and share the folder of ``MMSEG_UDA_SAID``, one prints,
     and leaves the status there.
@@ -118,7 +118,7 @@ def _others_have_said() -> bool:
 
 
 def _end_workers(status: int) -> None:
-    """End worker processes that are left; Python itself would wait for those that hang."""
+    """Ends worker processes that are left; Python itself would wait for those that hang."""
     workers = [process for process in multiprocessing.active_children() if process.daemon]
     for end in (multiprocessing.Process.terminate, multiprocessing.Process.kill):
         for worker in workers:
@@ -153,7 +153,7 @@ def worker_count(text: str) -> int:
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options``, ``--work-dir``, ``--data-root`` and ``--launcher``."""
+    """Adds ``--cfg-options``, ``--work-dir``, ``--data-root`` and ``--launcher``."""
     add_config_flag(
         parser,
         "change values of the config, e.g. uda.masking.mask_ratio=0.5 uda.relabel=None "
@@ -188,7 +188,7 @@ def run_name(config: str | Path) -> str:
 
 
 def add_inference_options(parser: argparse._ActionsContainer) -> None:
-    """Add ``--inference-mode`` and ``--sequential-slide``."""
+    """Adds ``--inference-mode`` and ``--sequential-slide``."""
     parser.add_argument(
         "--inference-mode",
         choices=["same", "whole", "slide"],
@@ -203,7 +203,7 @@ def add_inference_options(parser: argparse._ActionsContainer) -> None:
 
 
 def add_tta_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--tta``, ``--tta-scales`` and ``--tta-no-flip``."""
+    """Adds ``--tta``, ``--tta-scales`` and ``--tta-no-flip``."""
     parser.add_argument(
         "--tta",
         action="store_true",
@@ -220,6 +220,6 @@ def add_tta_options(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_environment(args: argparse.Namespace) -> None:
-    """Hand ``--data-root`` and the local rank to the process' environment."""
+    """Hands ``--data-root`` and the local rank to the process' environment."""
     use_data_root(args.data_root)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

@@ -100,7 +100,7 @@ def read_patience(options: Mapping[str, Any]) -> float:
 
 
 def watch(loader: DataLoader, patience: float) -> DataLoader:
-    """Make a watched loader of one of torch's own class; other classes stay as they are."""
+    """Makes a watched loader of one of torch's own class; other classes stay as they are."""
     if type(loader) is DataLoader:
         loader.__class__ = WatchedLoader
     if isinstance(loader, WatchedLoader):
@@ -110,7 +110,7 @@ def watch(loader: DataLoader, patience: float) -> DataLoader:
 
 
 def _begin_worker(init: Callable[[int], None] | None, worker: int) -> None:
-    """Start a worker that ends if it cannot hand over a batch.
+    """Starts a worker that ends if it cannot hand over a batch.
 
     multiprocessing would print a traceback and drop the batch, for which the program would wait.
     """
@@ -127,7 +127,7 @@ def _cannot_hand_over(error: Exception, batch: Any) -> None:
 
 
 def kill_workers() -> None:
-    """End all workers of watched loaders, before the program ends out of turn.
+    """Ends all workers of watched loaders, before the program ends out of turn.
 
     One that is stopped, or hangs, obeys no other signal, and Python would wait for it.
     """
@@ -196,7 +196,7 @@ class _Watchman:
         self._thread: threading.Thread | None = None
 
     def take_over(self, batches: Any) -> None:
-        """Stand between SIGCHLD and torch, whose handler raises wherever the program is."""
+        """Stands between SIGCHLD and torch, whose handler raises wherever the program is."""
         self.all.add(batches)
         handler = signal.getsignal(signal.SIGCHLD)
         if callable(handler) and handler != self._on_signal:
@@ -208,7 +208,7 @@ class _Watchman:
 
     @contextlib.contextmanager
     def watching(self, loader: WatchedLoader) -> Iterator[None]:
-        """Region in which the main thread waits for a batch."""
+        """Regions in which the main thread waits for a batch."""
         self._seconds = 0
         try:
             self._loader = loader
@@ -220,7 +220,7 @@ class _Watchman:
 
     @contextlib.contextmanager
     def deaf(self) -> Iterator[None]:
-        """Region in which workers may die."""
+        """Regions in which workers may die."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

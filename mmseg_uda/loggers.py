@@ -46,7 +46,7 @@ LOGGERS = {
 
 
 def add_log_option(parser: argparse._ActionsContainer) -> None:
-    """Add ``--log``."""
+    """Adds ``--log``."""
     parser.add_argument(
         "--log",
         nargs="+",
@@ -58,7 +58,7 @@ def add_log_option(parser: argparse._ActionsContainer) -> None:
 
 
 def require_loggers(names: Sequence[str]) -> None:
-    """Check that trackers are installed, without importing them.
+    """Checks that trackers are installed, without importing them.
 
     Raises:
         UserError: For the first that is not, with the command that installs it.
@@ -72,7 +72,7 @@ def require_loggers(names: Sequence[str]) -> None:
 
 
 def add_loggers(cfg: Any, names: Sequence[str]) -> None:
-    """Switch trackers on in a config, in place.
+    """Switches trackers on in a config, in place.
 
     A run is identified by its work directory. A resumed training continues its runs there
     (``loggers.json`` holds their ids); one that starts anew gets new ones.

@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 def leave_to_parent() -> None:
-    """Begin a worker: Ctrl-C, which reaches all processes of a terminal, is the parent's."""
+    """Begins a worker: Ctrl-C, which reaches all processes of a terminal, is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

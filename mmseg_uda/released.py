@@ -43,7 +43,7 @@ def is_released(cfg: Mapping[str, Any]) -> bool:
 
 
 def refuse_released(cfg: Mapping[str, Any], path: object) -> None:
-    """Raise if a config that is to describe a training is one of mmsegmentation 0.x.
+    """Raises if a config that is to describe a training is one of mmsegmentation 0.x.
 
     Raises:
         UserError: Names the tools that take it.

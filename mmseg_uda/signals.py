@@ -16,7 +16,7 @@ def heeded(signals: Iterable[signal.Signals]) -> list[signal.Signals]:
 
 
 def leave_lost_terminal() -> None:
-    """Write to nowhere from now on where the terminal has been closed: each print would fail."""
+    """Writes to nowhere from now on where the terminal has been closed: each print would fail."""
     for stream in (sys.stdout, sys.stderr):
         try:
             number = stream.fileno()

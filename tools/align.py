@@ -14,7 +14,7 @@ from mmseg_uda.data_root import add_data_root_option, use_data_root
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description="Run the alignment that a config describes.")
     parser.add_argument("config", help="config file with 'alignment', 'source' and 'data'")
     parser.add_argument("--work-dir", metavar="DIR", help="default: work_dirs/NAME_OF_CONFIG")
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Align; 1 if images of the evaluation failed.
+    """Aligns; 1 if images of the evaluation failed.
 
     Labels for training may lack some images: the data set leaves them out.
     """

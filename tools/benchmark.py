@@ -33,7 +33,7 @@ PRESETS = Path(__file__).parents[1] / "configs" / "_base_" / "execution"
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("configs", nargs="+", help="config files to compare")
     parser.add_argument(
@@ -69,7 +69,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def measure_one(args: argparse.Namespace, path: str, variant: str | None, results: Any) -> None:
-    """Measure one config in one way and put the numbers on the queue; in a process of its own."""
+    """Measures one config in one way and puts the numbers on the queue; in a process of its own."""
     use_data_root(args.data_root)
     import torch
     from mmengine.logging import MMLogger
@@ -122,7 +122,7 @@ def read_config(args: argparse.Namespace, path: str, variant: str | None) -> tup
 
 
 def simulate(args: argparse.Namespace, variants: list[str | None]) -> int:
-    """Print the host's waits per step; 1 if a config has more than its components declare."""
+    """Prints the host's waits per step; 1 if a config has more than its components declare."""
     from mmengine.logging import MMLogger
 
     from mmseg_uda.benchmarks.simulation import count_waits
@@ -144,7 +144,7 @@ def simulate(args: argparse.Namespace, variants: list[str | None]) -> int:
 
 
 def measure_loader(args: argparse.Namespace, path: str, _: str | None, results: Any) -> None:
-    """Measure a config's data loader; in a process of its own."""
+    """Measures a config's data loader; in a process of its own."""
     use_data_root(args.data_root)
     from mmseg_uda.benchmarks.step import loader_speed
     from mmseg_uda.engine.config_file import load_config
@@ -159,7 +159,7 @@ def measure_loader(args: argparse.Namespace, path: str, _: str | None, results: 
 
 
 def in_process(target: Any, args: argparse.Namespace, *rest: Any, deadline: float | None) -> dict:
-    """Call ``target(args, *rest, queue)`` in a new process; returns what it puts on the queue."""
+    """Calls ``target(args, *rest, queue)`` in a new process; returns what it puts on the queue."""
     if deadline is not None and time.monotonic() > deadline:
         return dict(error="left out: the time is over")
     context = multiprocessing.get_context("spawn")
@@ -184,7 +184,7 @@ def in_process(target: Any, args: argparse.Namespace, *rest: Any, deadline: floa
 
 
 def show(results: list[dict], title: str) -> None:
-    """Print one table: a column per measurement, a row per phase."""
+    """Prints one table: a column per measurement, a row per phase."""
     from rich.console import Console
     from rich.table import Table
 
@@ -225,7 +225,7 @@ def show(results: list[dict], title: str) -> None:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measures and prints."""
     if sys.argv[1:] and sys.argv[1] in METHODS:
         method = import_module(f"mmseg_uda.benchmarks.{sys.argv[1]}")
         return method.main(sys.argv[2:])

@@ -19,7 +19,7 @@ from mmseg_uda.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description="Draw CDDA's bank of source crops.")
     parser.add_argument("--config", required=True, help="config of the training")
     parser.add_argument("--out", help="folder of the bank (default: uda.depth.bank of the config)")
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Build."""
+    """Builds."""
     args = parse_args()
     use_data_root(args.data_root)
 

@@ -31,7 +31,7 @@ SIGNALS = (
 
 
 def main() -> int:
-    """Run; the processes get stop signals, SIGUSR1 and SIGUSR2 too, and 30 seconds to save."""
+    """Runs; the processes get stop signals, SIGUSR1 and SIGUSR2 too, and 30 seconds to save."""
     parser = get_args_parser()
     if "signals_to_handle" in vars(parser.parse_args(["script"])):
         parser.set_defaults(signals_to_handle=",".join(s.name for s in heeded(SIGNALS)))
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def run_processes(args: argparse.Namespace, said: Path) -> int:
-    """Run; ``said`` is where the processes note what they told. Returns the exit status."""
+    """Runs; ``said`` is where the processes note what they told. Returns the exit status."""
     try:
         run(args)
     except ChildFailedError as error:

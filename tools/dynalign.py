@@ -28,7 +28,7 @@ KINDS = ("labels", "confidence", "json", "images")
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -161,7 +161,7 @@ def adapter(words: list[str] | None, flag: str) -> dict[str, Any] | None:
 
 
 def main() -> int:
-    """Align; 1 if images failed."""
+    """Aligns; 1 if images failed."""
     args = parse_args()
     for name in ("workers", "limit"):
         value = getattr(args, name)

@@ -20,7 +20,7 @@ KINDS = ("color", "ids", "overlay")
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description="Segment images of any size.")
     parser.add_argument("config", help="config file of the training")
     parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
@@ -65,7 +65,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def parse_size(text: str) -> Any:
-    """Read ``--resize``."""
+    """Reads ``--resize``."""
     if text in ("config", "none"):
         return text
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
@@ -75,7 +75,7 @@ def parse_size(text: str) -> Any:
 
 
 def main() -> int:
-    """Predict; 1 if images failed."""
+    """Predicts; 1 if images failed."""
     args = parse_args()
     for name in ("batch_size", "workers"):
         if getattr(args, name) < 1:

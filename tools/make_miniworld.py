@@ -24,7 +24,7 @@ from mmseg_uda.places import require_folder
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description="Render the miniature world in the formats of the real data sets, and train "
         "the miniature networks. What is there already stays; an interrupted call goes on."
@@ -114,7 +114,7 @@ def _counts(*splits: str) -> str:
 
 
 def main() -> None:
-    """Render, convert, write contact sheets."""
+    """Renders, converts, writes contact sheets."""
     args = parse_args()
     wanted = {"train": args.train, "training": args.train}
     wanted |= {"val": args.val, "validation": args.val}

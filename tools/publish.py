@@ -12,7 +12,7 @@ from mmseg_uda.cli import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description="Write the student of a checkpoint alone.")
     parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
     parser.add_argument("out", help="file or folder; digits of the file's SHA-256 join its name")
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Publish."""
+    """Publishes."""
     args = parse_args()
 
     from mmseg_uda.apis import publish

@@ -26,7 +26,7 @@ from mmseg_uda.taxonomy.folders import Leftovers
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description="Render depth files with Depth Anything V2.",
         epilog="The small model is under Apache-2.0, base and large for non-commercial use only.",
@@ -92,7 +92,7 @@ def locations(args: argparse.Namespace) -> Iterator[DataLocation]:
 
 
 def main() -> None:
-    """Render."""
+    """Renders."""
     args = parse_args()
     use_data_root(args.data_root)
     places = list(locations(args))

@@ -15,7 +15,7 @@ from mmseg_uda.cli import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", help="config file, with or without .py, also below configs/")
     parser.add_argument("--diff", metavar="OTHER", help="print what OTHER has instead (-, +)")
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Print the config or the comparison."""
+    """Prints the config or the comparison."""
     args = parse_args()
     from mmseg_uda.apis.config_view import explain_config
 

@@ -20,7 +20,7 @@ from mmseg_uda.places import require_folder
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description="Evaluate a checkpoint.")
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Evaluate."""
+    """Evaluates."""
     args = parse_args()
     apply_environment(args)
 

@@ -15,7 +15,7 @@ from mmseg_uda.places import require_folder
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description="Train a config.")
     parser.add_argument("config", help="config file with 'model' and 'uda'")
     parser.add_argument(
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train."""
+    """Trains."""
     args = parse_args()
     apply_environment(args)
     require_loggers(args.log)

@@ -48,7 +48,7 @@ def predict_files(
     batch_size: int = 1,
     workers: int = 4,
 ) -> list[Failure]:
-    """Predict files and write what ``folder`` asks for, with a progress bar.
+    """Predicts files and writes what ``folder`` asks for, with a progress bar.
 
     Args:
         predictor: Of the network.

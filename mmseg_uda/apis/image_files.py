@@ -34,7 +34,7 @@ class ImageFile:
 
 
 def find_images(inputs: Sequence[str | Path], out: str | Path) -> list[ImageFile]:
-    """Find images in files and, recursively, in folders.
+    """Finds images in files and, recursively, in folders.
 
     Predictions keep the folder structure; if several folders are given, each under its own name.
     Files of one name that differ only in their suffix keep it (``a.jpg`` and ``a.png`` give

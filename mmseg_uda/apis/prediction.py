@@ -107,7 +107,7 @@ class Predictor:
         self.min_side = int(MIN_SIDE / min(getattr(model, "scales", (1.0,))))
 
     def prepare(self, image: np.ndarray, name: str = "") -> dict[str, Any]:
-        """Bring an image into the form that the network takes; may run in any thread.
+        """Brings an image into the form that the network takes; may run in any thread.
 
         Args:
             image: uint8, (H, W, 3) BGR.
@@ -123,7 +123,7 @@ class Predictor:
         return sample
 
     def __call__(self, samples: Sequence[Mapping[str, Any]]) -> list[Prediction]:
-        """Predict prepared images of one shape (see ``shape_of``) together."""
+        """Predicts prepared images of one shape (see ``shape_of``) together."""
         data = pseudo_collate(list(samples))
         with torch.inference_mode(), self._autocast():
             if not self.hrda_outputs:
@@ -178,7 +178,7 @@ class Predictor:
             yield
 
     def _padded(self, image: Tensor, sample: Any) -> Tensor:
-        """Repeat the last row and column of images that are too small for the encoder."""
+        """Repeats the last row and column of images that are too small for the encoder."""
         height, width = image.shape[-2:]
         bottom, right = max(self.min_side - height, 0), max(self.min_side - width, 0)
         if not (bottom or right):
@@ -204,7 +204,7 @@ def predict(
     channel_order: Literal["bgr", "rgb"] = "bgr",
     **options: Any,
 ) -> Prediction | list[Prediction]:
-    """Segment images of any size.
+    """Segments images of any size.
 
     Sliding windows run as batches where the config's ``test_cfg`` has ``mode='slide'``.
 
@@ -241,7 +241,7 @@ def predict(
 
 
 def load_image(image: Image, channel_order: str = "bgr") -> np.ndarray:
-    """Return an image as uint8, (H, W, 3), BGR; files are turned upright as cameras mark them.
+    """Returns an image as uint8, (H, W, 3), BGR; files are turned upright as cameras mark them.
 
     Raises:
         UserError: The file cannot be read, or the array is no 8-bit image.

@@ -65,7 +65,7 @@ class PredictionFolder:
         self.id_table = _id_table(model, ids)
 
     def paths(self, name: str) -> dict[str, Path]:
-        """Return the files of one image's predictions by kind."""
+        """Returns the files of one image's predictions by kind."""
         return {kind: self.root / kind / f"{name}.png" for kind in self.kinds}
 
     def is_finished(self, name: str) -> bool:
@@ -73,7 +73,7 @@ class PredictionFolder:
         return all(path.is_file() for path in self.paths(name).values())
 
     def write(self, name: str, image: np.ndarray, prediction: Prediction) -> None:
-        """Write one image's predictions.
+        """Writes one image's predictions.
 
         Args:
             name: Place below each kind's folder, without suffix.
@@ -86,7 +86,7 @@ class PredictionFolder:
                 picture.save(temporary, format="PNG", compress_level=3)
 
     def start(self, settings: dict[str, Any], overwrite: bool) -> None:
-        """Write the legend, and what the predictions are made with.
+        """Writes the legend, and what the predictions are made with.
 
         Args:
             settings: Plain values that change the predictions.
@@ -129,7 +129,7 @@ class PredictionFolder:
 
 
 def weights_digest(model: Any) -> str:
-    """Return a value that tells a model's weights from others."""
+    """Returns a value that tells a model's weights from others."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())

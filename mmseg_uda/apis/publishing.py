@@ -29,7 +29,7 @@ def publish(
     config: str | Path | Config | None = None,
     write_config: bool = False,
 ) -> Path:
-    """Write the segmentor of a checkpoint alone, loadable by ``mmseg.apis.init_model``.
+    """Writes the segmentor of a checkpoint alone, loadable by ``mmseg.apis.init_model``.
 
     The file holds ``state_dict`` in mmsegmentation's names and ``meta`` with ``dataset_meta``
     (classes, palette), ``cfg`` (text of a config that stands alone: network and test pipeline, no

@@ -28,7 +28,7 @@ def init_segmentor(
     device: str | torch.device | None = None,
     part: str = "model",
 ) -> Any:
-    """Build the segmentor of a config and fill it from a checkpoint.
+    """Builds the segmentor of a config and fills it from a checkpoint.
 
     The trainer around it (``uda``), data sets and pretrained encoders are not touched.
 
@@ -64,7 +64,7 @@ def init_segmentor(
 def network_of(
     config: str | Path | Config | None, content: dict[str, Any] | None, source: Any
 ) -> tuple[Config, Any]:
-    """Return the config of a network, and the plain segmentor with random weights.
+    """Returns the config of a network, and the plain segmentor with random weights.
 
     Args:
         config: Config file or config; None takes the one that the checkpoint carries, in which
@@ -91,7 +91,7 @@ def network_of(
 
 
 def build_segmentor(cfg: Config, source: str = "The config") -> Any:
-    """Build the plain segmentor of a config, with random weights.
+    """Builds the plain segmentor of a config, with random weights.
 
     Args:
         cfg: The config.
@@ -118,7 +118,7 @@ def build_segmentor(cfg: Config, source: str = "The config") -> Any:
 
 
 def checked_device(device: str | torch.device | None = None) -> torch.device:
-    """Return a device that this machine has; None is its GPU, or the CPU where there is none.
+    """Returns a device that this machine has; None is its GPU, or the CPU where there is none.
 
     Raises:
         UserError: No such device, or torch cannot use it.
@@ -146,7 +146,7 @@ def checked_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def taxonomy_of(model: Any) -> Taxonomy | None:
-    """Return the taxonomy that a segmentor predicts in; None where nothing names it.
+    """Returns the taxonomy that a segmentor predicts in; None where nothing names it.
 
     The config's metrics or data sets name it; else a taxonomy of the package with the same classes
     is taken.
@@ -160,7 +160,7 @@ def taxonomy_of(model: Any) -> Taxonomy | None:
 
 
 def dataset_meta(cfg: Config, checkpoint: dict[str, Any] | None, num_classes: int) -> dict:
-    """Return ``classes`` and ``palette`` of a segmentor.
+    """Returns ``classes`` and ``palette`` of a segmentor.
 
     They come from the taxonomy of the config's metrics and data sets, else from the checkpoint,
     else from a taxonomy of the package with as many classes; the rest are numbered.
@@ -209,7 +209,7 @@ def _stored_classes(meta: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list
 
 
 def numbered_palette(count: int) -> list[list[int]]:
-    """Return distinct colours for classes without one, as PASCAL VOC numbers them."""
+    """Returns distinct colours for classes without one, as PASCAL VOC numbers them."""
     colors = []
     for number in range(count):
         color = [0, 0, 0]

@@ -30,7 +30,7 @@ class PeakMemory:
         self.restart()
 
     def restart(self) -> None:
-        """Forget earlier peaks."""
+        """Forgets earlier peaks."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             return
@@ -38,7 +38,7 @@ class PeakMemory:
             CLEAR.write_text("5")  # resets the peak resident size
 
     def peak_bytes(self) -> int:
-        """Peak in bytes."""
+        """Peaks in bytes."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         return _kibibytes("VmHWM") * 1024 - self._before

@@ -35,7 +35,7 @@ class Waits:
 
 
 def count_waits(cfg: Config, batch_size: int) -> Waits:
-    """Run a config's training step on a simulated GPU.
+    """Runs a config's training step on a simulated GPU.
 
     Args:
         cfg: Config with ``model``, ``uda``, ``optim_wrapper`` and perhaps ``execution``.

@@ -119,7 +119,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=4, help="images, without their copies")
     parser.add_argument("--side", type=int, default=192, help="of the stem's maps")

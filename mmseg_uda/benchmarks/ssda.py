@@ -62,7 +62,7 @@ def unfolded_loss(
 
 
 def measure(name: str, args: argparse.Namespace, results: Any) -> None:
-    """Measure one formulation; in a process of its own."""
+    """Measures one formulation; in a process of its own."""
     if args.threads:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -111,7 +111,7 @@ def measure(name: str, args: argparse.Namespace, results: Any) -> None:
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--shape", type=int, nargs=4, metavar=("N", "C", "H", "W"), default=[2, 19, 256, 256]
@@ -125,7 +125,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def show(slices: dict, unfold: dict, args: argparse.Namespace) -> None:
-    """Print the comparison; the wins that are asked for stand in the last column."""
+    """Prints the comparison; the wins that are asked for stand in the last column."""
     from rich.console import Console
     from rich.table import Table
 

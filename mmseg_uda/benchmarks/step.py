@@ -84,7 +84,7 @@ def apply_variant(cfg: Config, variant: str, presets: Path) -> Config:
 
 
 def scale_config(cfg: Config, crop: tuple[int, int] | None, encoder: str | None) -> Config:
-    """Change a paper config's crop and MiT encoder, for machines that are no data centre.
+    """Changes a paper config's crop and MiT encoder, for machines that are no data centre.
 
     HRDA's detail crop becomes half of the crop. Weights are left out: speed needs none.
 
@@ -158,7 +158,7 @@ class TrainingStep:
 
 
 def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str) -> StepCost:
-    """Build a config's trainer and time its steps.
+    """Builds a config's trainer and times its steps.
 
     Args:
         cfg: Config with ``model``, ``uda``, ``optim_wrapper`` and perhaps ``execution``.

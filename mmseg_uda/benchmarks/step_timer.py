@@ -92,7 +92,7 @@ class StepTimer:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge the time inside to ``name``, less what inner phases take."""
+        """Charges the time inside to ``name``, less what inner phases take."""
         self._charge()
         self._stack.append(name)
         try:

@@ -10,7 +10,7 @@ import torch
 
 
 def wait(device: torch.device) -> None:
-    """Return when a GPU has done all that it was given; a CPU has."""
+    """Returns when a GPU has done all that it was given; a CPU has."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 

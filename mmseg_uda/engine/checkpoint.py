@@ -89,7 +89,7 @@ def damaged_part(checkpoint: Mapping[str, Any]) -> str | None:
 def load_trainer_state(
     trainer: nn.Module, checkpoint: dict[str, Any], source: str | Path, whole: bool = True
 ) -> None:
-    """Load a checkpoint into a trainer.
+    """Loads a checkpoint into a trainer.
 
     A checkpoint of the same trainer (student, teacher, buffers) must cover it exactly. Any
     other checkpoint, such as one of a segmentor or of a reference repository, gives its
@@ -155,7 +155,7 @@ def in_common(state: Mapping[str, Tensor]) -> list[tuple[str, str]]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename survives a power cut."""
+    """Flushes a folder's entries to disk, so that a rename survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

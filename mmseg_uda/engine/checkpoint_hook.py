@@ -63,7 +63,7 @@ class SafeCheckpointHook(CheckpointHook):
         self._ready = False
 
     def before_train(self, runner: Any) -> None:
-        """Prepare, once: a validation made up for on resume comes before the training.
+        """Prepares, once: a validation made up for on resume comes before the training.
 
         Raises:
             UserError: The disk is too small for a single checkpoint.
@@ -85,7 +85,7 @@ class SafeCheckpointHook(CheckpointHook):
             raise no_space(folder / NAMES.format("N"), needed)
 
     def after_val_epoch(self, runner: Any, metrics: dict) -> None:
-        """Save the best checkpoint, if this is it."""
+        """Saves the best checkpoint, if this is it."""
         self.before_train(runner)
         super().after_val_epoch(runner, metrics)
 
@@ -126,14 +126,14 @@ class SafeCheckpointHook(CheckpointHook):
                     path.unlink()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Store tensors that student and teacher have in common once, also those of a GPU."""
+        """Stores tensors that student and teacher have in common once, also those of a GPU."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         state = checkpoint["state_dict"]
         for one, other in in_common(model.state_dict()):
             state[other] = state[one]
 
     def save_now(self, runner: Any, step: int) -> None:
-        """Save the state after ``step`` steps, unless that was done."""
+        """Saves the state after ``step`` steps, unless that was done."""
         path = Path(self.out_dir) / self.filename_tmpl.format(step)
         if self.last_ckpt != str(path):
             self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=step))

@@ -15,7 +15,7 @@ from mmseg_uda.models.recompute import decoders
 
 
 def check_compile_options(options: Mapping[str, Any]) -> None:
-    """Raise unless ``torch.compile`` takes the options.
+    """Raises unless ``torch.compile`` takes the options.
 
     Raises:
         UserError: For an unknown option or backend.
@@ -32,7 +32,7 @@ def check_compile_options(options: Mapping[str, Any]) -> None:
 
 
 def compile_network(segmentor: Any, options: Mapping[str, Any]) -> bool:
-    """Compile encoder and decoders of a segmentor in place; names in the state dict stay.
+    """Compiles encoder and decoders of a segmentor in place; names in the state dict stay.
 
     These parts have the same input sizes in every step. What lies between them, such as HRDA's
     random crop, is left to the interpreter, which would compile anew for each position.
@@ -62,7 +62,7 @@ def compile_network(segmentor: Any, options: Mapping[str, Any]) -> bool:
 
 
 def compiler_problem(device: torch.device, options: Mapping[str, Any]) -> str | None:
-    """Compile one addition; None if that works, else in one line what went wrong."""
+    """Compiles one addition; None if that works, else in one line what went wrong."""
     program = torch.compile(lambda x: x + 1, **options)
     try:
         program(torch.ones(8, device=device))

@@ -105,7 +105,7 @@ class Change:
 
 
 def find_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """Compare the config of a checkpoint with the one of today.
+    """Compares the config of a checkpoint with the one of today.
 
     Equal are lists and tuples, a default and its absence, what ``wrap_model`` fills in, and paths
     of files that have moved.
@@ -137,7 +137,7 @@ def find_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change
 
 
 def decide(changes: Sequence[Change], checkpoint: str, allow_changes: bool) -> str:
-    """Let a training go on with these changes, or not.
+    """Lets a training go on with these changes, or not.
 
     Args:
         changes: See :func:`find_changes`.

@@ -15,7 +15,7 @@ from mmseg_uda.released import JSON, is_released, refuse_released
 
 
 def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
-    """Load a config file of a training and apply ``key=value`` options.
+    """Loads a config file of a training and applies ``key=value`` options.
 
     Args:
         path: Python config file, with or without ``.py``, also below ``configs/``.
@@ -32,7 +32,7 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
 
 
 def load_network_config(path: str | Path, options: Sequence[str] = ()) -> Config:
-    """Load a config for inference or evaluation, also one of mmsegmentation 0.x.
+    """Loads a config for inference or evaluation, also one of mmsegmentation 0.x.
 
     Such configs lie beside the checkpoints of DAFormer, HRDA and MIC, as Python or as JSON, and are
     translated (see :mod:`mmseg_uda.engine.released_config`). JSON is data: it may name registered

@@ -68,7 +68,7 @@ def registered_types_only() -> Iterator[None]:
 
 
 def carried_config(checkpoint: Mapping[str, Any], source: str | Path) -> Config | None:
-    """Return what inference needs of the config in a checkpoint; None where it carries none.
+    """Returns what inference needs of the config in a checkpoint; None where it carries none.
 
     Args:
         checkpoint: As ``read_checkpoint`` returns.
@@ -237,7 +237,7 @@ def _is_code(value: str) -> bool:
 
 
 def tell_imports(imports: Any, source: str | Path) -> None:
-    """Warn of a config's imports that are left out, as the config is data."""
+    """Warns of a config's imports that are left out, as the config is data."""
     names = imports.get("imports") if isinstance(imports, Mapping) else imports
     names = [names] if isinstance(names, str) or not isinstance(names, Sequence) else names
     foreign = [name for name in names if name is not None and name not in OUR_IMPORTS]
@@ -256,7 +256,7 @@ def _shown(value: Any) -> str:
 
 
 def _guard_registries() -> None:
-    """Let mmengine's registries ask :func:`registered_types_only` before they import."""
+    """Lets mmengine's registries ask :func:`registered_types_only` before they import."""
     module: Any = importlib.import_module("mmengine.registry.registry")
     import_module, find_object = module.import_module, module.get_object_from_string
 

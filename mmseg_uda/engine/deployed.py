@@ -17,7 +17,7 @@ CONFIG_IN_META = "cfg"
 
 
 def deployed_model(cfg: Config) -> ConfigDict:
-    """Return the config of the plain segmentor, without its initial weights.
+    """Returns the config of the plain segmentor, without its initial weights.
 
     Args:
         cfg: Config of a training, wrapped or not (see ``wrap_model``), or of a segmentor. It is
@@ -40,7 +40,7 @@ def deployed_model(cfg: Config) -> ConfigDict:
 
 
 def deployed_pipeline(cfg: Config) -> list[dict[str, Any]]:
-    """Return the transforms that an image passes in testing: ``test_dataloader``'s.
+    """Returns the transforms that an image passes in testing: ``test_dataloader``'s.
 
     Of several targets the first one's: their networks see images as they are, or resized to what
     that target's benchmark prescribes.
@@ -61,7 +61,7 @@ def deployed_pipeline(cfg: Config) -> list[dict[str, Any]]:
 
 
 def deployed_config(cfg: Config) -> Config:
-    """Return a config that stands alone and holds what inference needs, nothing else.
+    """Returns a config that stands alone and holds what inference needs, nothing else.
 
     ``mmseg.apis.init_model`` and ``inference_model`` take it; no path of the training's machine
     is left in it.
@@ -80,7 +80,7 @@ def deployed_config(cfg: Config) -> Config:
 def stored_config(
     checkpoint: Mapping[str, Any], source: str | Path = "the checkpoint"
 ) -> Config | None:
-    """Read the config that a checkpoint carries as text; None where it carries none.
+    """Reads the config that a checkpoint carries as text; None where it carries none.
 
     The text is parsed, never executed: a checkpoint may come from anywhere. What it says may still
     name anything: what is to be built comes from

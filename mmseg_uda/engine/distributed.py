@@ -16,7 +16,7 @@ from mmseg_uda.errors import UserError
 
 
 def choose_sync_bn(cfg: Config, model: nn.Module) -> None:
-    """Bring ``cfg.sync_bn`` into the form that mmengine reads, in place.
+    """Brings ``cfg.sync_bn`` into the form that mmengine reads, in place.
 
     Args:
         cfg: The run's config; ``sync_bn`` is True, ``"torch"``, or False or None for none.
@@ -88,9 +88,9 @@ class StepDataParallel(nn.Module):
         return self.module(*args, **kwargs)
 
     def val_step(self, data: Any) -> list:
-        """Predict this process's share of a validation batch."""
+        """Predicts this process's share of a validation batch."""
         return self.module.val_step(data)
 
     def test_step(self, data: Any) -> list:
-        """Predict this process's share of a test batch."""
+        """Predicts this process's share of a test batch."""
         return self.module.test_step(data)

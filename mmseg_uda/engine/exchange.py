@@ -108,7 +108,7 @@ class StepExchange:
         return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
     def _take(self, bucket: list[int], flat: Tensor, work: Any, filled: dict[int, Tensor]) -> None:
-        """Put a bucket's means in place of the gradients, or into ``filled`` where there is none.
+        """Puts a bucket's means in place of the gradients, or into ``filled`` where there is none.
 
         Args:
             bucket: Indices of the parameters.

@@ -42,12 +42,12 @@ class Execution(Options):
     feature distance's ImageNet network)."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         self.require_choice("frozen_dtype", ("fp32", *AMP_DTYPES))
 
     @classmethod
     def read(cls, config: Mapping[str, Any] | None) -> Execution:
-        """Check a config.
+        """Checks a config.
 
         Raises:
             UserError: For an unknown key or value.
@@ -69,13 +69,13 @@ class Execution(Options):
         return AMP_DTYPES.get(self.frozen_dtype, torch.float32)
 
     def prepare(self, segmentor: Any) -> None:
-        """Change a newly built segmentor; teachers become copies of it."""
+        """Changes a newly built segmentor; teachers become copies of it."""
         recompute_activations(segmentor, self.recompute)
         if self.channels_last:
             set_map_layout(segmentor, torch.channels_last)
 
     def start(self, trainer: Any) -> None:
-        """Change layouts and compile; called before the first step, on the final device.
+        """Changes layouts and compiles; called before the first step, on the final device.
 
         Not earlier: initialisation draws weights in the order in which they lie in memory.
         """
@@ -92,7 +92,7 @@ class Execution(Options):
 
 
 def spread_execution(cfg: Config) -> None:
-    """Hand each entry of ``cfg.execution`` to the part that it concerns.
+    """Hands each entry of ``cfg.execution`` to the part that it concerns.
 
     ``cfg`` changes, the dicts inside it are exchanged. ``amp`` goes to the optimizer wrapper
     unless that has one, ``batch_pixels`` to the segmentor's ``test_cfg``, the rest to

@@ -109,7 +109,7 @@ class FiniteCheck:
         return self.found
 
     def settle(self) -> None:
-        """Wait for all verdicts, before a checkpoint is written.
+        """Waits for all verdicts, before a checkpoint is written.
 
         Raises:
             NonFiniteError: As :meth:`decide`.

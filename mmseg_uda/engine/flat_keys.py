@@ -38,7 +38,7 @@ REPLACED = {
 
 
 def reject_flat_keys(uda: Mapping[str, Any]) -> None:
-    """Raise if ``uda`` uses a key of the DAFormer family's flat layout.
+    """Raises if ``uda`` uses a key of the DAFormer family's flat layout.
 
     Raises:
         UserError: Names each such key and what replaces it.

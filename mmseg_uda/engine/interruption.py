@@ -48,12 +48,12 @@ class StopRequest:
         self._previous: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
-        """Take over the signals; Python allows that in the main thread alone."""
+        """Takes over the signals; Python allows that in the main thread alone."""
         if threading.current_thread() is threading.main_thread():
             self._previous = {s: signal.signal(s, self._note) for s in heeded(STOP_SIGNALS)}
 
     def close(self) -> None:
-        """Give the signals back."""
+        """Gives the signals back."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -98,7 +98,7 @@ class Agreement:
         return agreed
 
     def wait(self) -> None:
-        """Return when all processes have come here."""
+        """Returns when all processes have come here."""
         if self._group is not None:
             dist.barrier(self._group)
 
@@ -123,7 +123,7 @@ class InterruptionHook(Hook):
         self._waited = 0
 
     def before_train(self, runner: Any) -> None:
-        """Start to listen: before the first step there is nothing to save."""
+        """Starts to listen: before the first step there is nothing to save."""
         self._agreement = Agreement(limit_waits(runner.cfg.env_cfg.get("dist_cfg", {})))
         self._begun = runner.iter
         if get_world_size() > 1 and threading.current_thread() is threading.main_thread():
@@ -146,7 +146,7 @@ class InterruptionHook(Hook):
         return self._waited > (0 if get_world_size() == 1 else GRACE_SECONDS)
 
     def stop_waiting(self, runner: Any) -> NoReturn:
-        """End a run that was asked to end while it waited for a batch.
+        """Ends a run that was asked to end while it waited for a batch.
 
         Raises:
             Interrupted: The state is saved.
@@ -159,7 +159,7 @@ class InterruptionHook(Hook):
         raise Interrupted
 
     def lost_worker(self, runner: Any, error: MachineError) -> NoReturn:
-        """End a run whose data-loading workers have failed; what has been trained is saved.
+        """Ends a run whose data-loading workers have failed; what has been trained is saved.
 
         Raises:
             MachineError: ``error``, with what there is to go on from.
@@ -170,7 +170,7 @@ class InterruptionHook(Hook):
         raise told from None
 
     def _save_between_steps(self, runner: Any) -> bool:
-        """Save the state where a run waits for a batch; False if it is none to go on from."""
+        """Saves the state where a run waits for a batch; False if it is none to go on from."""
         alone = self._agreement is not None and get_world_size() == 1
         if not alone or runner.iter == 0 or not runner.optim_wrapper.should_update():
             return False
@@ -179,14 +179,14 @@ class InterruptionHook(Hook):
         return True
 
     def after_train_iter(self, runner: Any, batch_idx: int, *_: Any, **__: Any) -> None:
-        """End the run if that was asked for."""
+        """Ends the run if that was asked for."""
         # With gradient accumulation, the gradients between two optimizer steps are in no
         # checkpoint.
         if runner.optim_wrapper.should_update():
             self._stop_if_asked(runner, batch_idx + 1)
 
     def after_val_iter(self, runner: Any, batch_idx: int, *_: Any, **__: Any) -> None:
-        """End the run if that was asked for."""
+        """Ends the run if that was asked for."""
         loader = runner.val_dataloader
         common = len(loader.dataset) // (loader.batch_size * get_world_size())
         # Some processes have one batch more than others; all have to vote equally often.
@@ -232,7 +232,7 @@ def _not_saved(runner: Any, number: signal.Signals) -> NotSavedError:
 
 
 def quiet_worker(init: Callable[[int], None] | None, worker: int) -> None:
-    """Start a data-loading worker that leaves stop signals to the training process.
+    """Starts a data-loading worker that leaves stop signals to the training process.
 
     Schedulers and terminals signal every process of a job, and a worker that dies takes the
     step with it that the training is about to finish. SIGTERM of the training process itself

@@ -40,7 +40,7 @@ class JobFilesHook(Hook):
         self._seconds = 0.0
 
     def before_train(self, runner: Any) -> None:
-        """Drop evaluations of steps that a resumed run has yet to reach."""
+        """Drops evaluations of steps that a resumed run has yet to reach."""
         self._since = (runner.iter, time.time())
         if not is_main_process():
             return
@@ -50,7 +50,7 @@ class JobFilesHook(Hook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Update the progress file at the interval."""
+        """Updates the progress file at the interval."""
         step = batch_idx + 1
         if is_main_process() and (step % self.interval == 0 or step == runner.max_iters):
             start, since = self._since
@@ -68,7 +68,7 @@ class JobFilesHook(Hook):
                 write_json(Path(runner.work_dir) / PROGRESS, progress)
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
-        """Append the evaluation; the time it took does not count as training."""
+        """Appends the evaluation; the time it took does not count as training."""
         self._since = (runner.iter, time.time())
         if not is_main_process() or not metrics:
             return
@@ -104,7 +104,7 @@ class DeferredScalarsHook(RuntimeInfoHook):
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Add up; hand the means over at the logger's interval."""
+        """Adds up; hands the means over at the logger's interval."""
         for name, value in (outputs or {}).items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1

@@ -24,7 +24,7 @@ class Moves:
 
     @classmethod
     def between(cls, then: Mapping[str, Any], now: Mapping[str, Any]) -> Moves:
-        """Find the folders of two configs that have moved: working and data directories."""
+        """Finds the folders of two configs that have moved: working and data directories."""
         pairs = []
         for old, new in _roots(then, now):
             before, after = list(PurePath(old).parts), list(PurePath(new).parts)

@@ -33,7 +33,7 @@ class LayerDecay(Options):
     """Factor from each block to the one before (VFM-UDA++: 0.9)."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for negative factors."""
+        """Raises a ``UserError`` for negative factors."""
         for name in self.names():
             self.require(name, getattr(self, name) >= 0, "a factor of at least 0")
 
@@ -89,7 +89,7 @@ class ReferenceNameConstructor:
         self._keys = sorted(sorted(self.custom_keys), key=len, reverse=True)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper for a trainer (or a bare segmentor)."""
+        """Builds the wrapper for a trainer (or a bare segmentor)."""
         module = model.module if is_model_wrapper(model) else model
         segmentor = getattr(module, "model", module)
         groups = parameter_groups(

@@ -18,7 +18,7 @@ KERNEL_OPTIONS = ("fused", "foreach")
 
 
 def check_amp(amp: str, device: torch.device) -> None:
-    """Raise unless ``device`` can train in ``amp``.
+    """Raises unless ``device`` can train in ``amp``.
 
     Raises:
         UserError: fp16 on a CPU, or bf16 on a GPU without bf16 arithmetic (before Ampere).
@@ -83,7 +83,7 @@ class StepOptimWrapper(OptimWrapper):
             yield
 
     def backward(self, loss: Tensor, **kwargs) -> None:
-        """Add the gradient of ``loss``, divided by the accumulation count, to the step's."""
+        """Adds the gradient of ``loss``, divided by the accumulation count, to the step's."""
         loss = self.scale_loss(loss)
         if self._scaler is not None:
             loss = self._scaler.scale(loss)
@@ -162,7 +162,7 @@ class StepOptimWrapper(OptimWrapper):
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Restore optimizer and loss scaler.
+        """Restores optimizer and loss scaler.
 
         Which kernels run stays as configured here, so that a run may move between devices.
         """

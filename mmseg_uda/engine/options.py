@@ -14,7 +14,7 @@ from mmseg_uda.errors import UserError, require_choice
 
 
 def check_options(cls: type, config: Mapping[str, Any], where: str) -> None:
-    """Raise unless every key of ``config`` is an argument of ``cls``.
+    """Raises unless every key of ``config`` is an argument of ``cls``.
 
     Args:
         cls: Class to be built.
@@ -71,10 +71,10 @@ class Options:
         self.check()
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work, alone or together."""
+        """Raises a ``UserError`` for values that cannot work, alone or together."""
 
     def require(self, name: str, right: bool, expected: str) -> None:
-        """Raise unless the option ``name`` is right.
+        """Raises unless the option ``name`` is right.
 
         Raises:
             UserError: Names the option, its value and what is expected.
@@ -86,7 +86,7 @@ class Options:
             )
 
     def require_choice(self, name: str, choices: Iterable[Any]) -> None:
-        """Raise a ``UserError`` unless the option ``name`` is one of the choices."""
+        """Raises a ``UserError`` unless the option ``name`` is one of the choices."""
         require_choice(f"{self.KEY}.{name}", getattr(self, name), choices)
 
     @classmethod
@@ -101,7 +101,7 @@ class NoOptions(Options):
 
 
 def sign(cls: type, base: type, options: type[Options], more: bool = False) -> None:
-    """Give a class whose constructor takes ``**options`` the signature of its options.
+    """Gives a class whose constructor takes ``**options`` the signature of its options.
 
     Whoever looks for the arguments of a class (:func:`check_options`, ``help``) finds them.
 
@@ -131,7 +131,7 @@ def sign(cls: type, base: type, options: type[Options], more: bool = False) -> N
 
 
 def read_group(cls: type[Any], config: Mapping[str, Any] | None) -> Any:
-    """Build a group of options that stands inside others.
+    """Builds a group of options that stands inside others.
 
     Args:
         cls: Its class, an ``Options`` with its own ``KEY``.

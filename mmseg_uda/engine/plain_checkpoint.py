@@ -44,7 +44,7 @@ class PlainCheckpointHook(Hook):
     priority = "VERY_LOW"
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Make every entry plain."""
+        """Makes every entry plain."""
         hub = checkpoint["message_hub"]
         checkpoint["message_hub"] = {
             "log_scalars": {},

@@ -33,7 +33,7 @@ STARTED_BY = {
 
 
 def check_launcher(launcher: str) -> None:
-    """Raise unless this process was started as ``--launcher`` says.
+    """Raises unless this process was started as ``--launcher`` says.
 
     Raises:
         UserError: The launcher's variables are missing, or torchrun started several processes
@@ -57,7 +57,7 @@ def check_launcher(launcher: str) -> None:
 
 
 def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
-    """Connect this process with the others of the training.
+    """Connects this process with the others of the training.
 
     On machines without a GPU the backend is gloo, whatever the options say.
 
@@ -94,7 +94,7 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
 
 
 def limit_waits(options: Mapping[str, Any]) -> float:
-    """Let the processes wait for each other no longer than a step may take, from now on.
+    """Lets the processes wait for each other no longer than a step may take, from now on.
 
     At the start they wait longer: the first process may count classes or build banks.
 
@@ -112,12 +112,12 @@ def limit_waits(options: Mapping[str, Any]) -> float:
 
 
 def wait_for(work: Any) -> None:
-    """Wait for an exchange that was begun; the others' part of it may be long in coming."""
+    """Waits for an exchange that was begun; the others' part of it may be long in coming."""
     work.wait()
 
 
 def leave_processes() -> None:
-    """Close the connections at the end of a run that went well; nothing in one process."""
+    """Closes the connections at the end of a run that went well; nothing in one process."""
     if processes_joined():
         distributed.destroy_process_group()
 
@@ -158,7 +158,7 @@ def from_main_process(compute: Callable[[], T]) -> T:
 
 
 def copy_from_main(tensors: Iterable[Tensor]) -> None:
-    """Overwrite tensors with those of the main process; nothing in one process."""
+    """Overwrites tensors with those of the main process; nothing in one process."""
     if get_world_size() == 1:
         return
     with torch.no_grad():

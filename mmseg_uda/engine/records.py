@@ -89,7 +89,7 @@ VALID_FIELD = "valid_mask"
 
 
 def read_batch(raw: Mapping[str, Any], preprocessor: nn.Module) -> tuple[Tensor, dict, list]:
-    """Run one domain's collated batch through the data preprocessor.
+    """Runs one domain's collated batch through the data preprocessor.
 
     Args:
         raw: ``inputs`` (uint8 images) and ``data_samples`` as the data loader gives them.

@@ -34,7 +34,7 @@ _NEW_CONFIG = "Give the config of this project that builds the same network."
 
 
 def from_released_config(cfg: Mapping[str, Any], source: str | Path) -> Config:
-    """Translate what inference and evaluation need; see the module.
+    """Translates what inference and evaluation need; see the module.
 
     Args:
         cfg: Content of the config.

@@ -38,7 +38,7 @@ def notes(runner: Any) -> dict[str, Any]:
 
 
 def restore(runner: Any, checkpoint: Mapping[str, Any]) -> None:
-    """Bring a runner, whose networks are loaded, to the step of a checkpoint.
+    """Brings a runner, whose networks are loaded, to the step of a checkpoint.
 
     What the run has found out by itself, such as where it writes, is not overwritten.
 
@@ -81,7 +81,7 @@ def restore_optimizer(
     schedulers: Any,
     checkpoint: Mapping[str, Any],
 ) -> None:
-    """Load the optimizer's state, and bring rates and schedule to the checkpoint's step.
+    """Loads the optimizer's state, and brings rates and schedule to the checkpoint's step.
 
     A schedule that depends on past validations cannot be gone through again: there, and with
     several optimizers, settings and schedule are the checkpoint's.
@@ -148,7 +148,7 @@ def _samples(runner: Any) -> int | None:
 def check_groups(
     model: nn.Module, optim_wrapper: OptimWrapper, checkpoint: Mapping[str, Any]
 ) -> None:
-    """Compare the optimizer with the state in a checkpoint.
+    """Compares the optimizer with the state in a checkpoint.
 
     Raises:
         UserError: They are of different kinds, or group the parameters in different ways.

@@ -49,7 +49,7 @@ OF_WORKERS = ("persistent_workers", "prefetch_factor")
 
 
 def wrap_model(cfg: Config) -> Config:
-    """Put ``cfg.model`` inside the trainer that ``cfg.uda`` describes.
+    """Puts ``cfg.model`` inside the trainer that ``cfg.uda`` describes.
 
     A config has two keys: ``model``, the plain segmentor that is deployed, and ``uda``, the
     trainer around it; a third, ``execution``, says how both are run on the machine. mmengine's
@@ -94,7 +94,7 @@ def wrap_model(cfg: Config) -> Config:
 
 
 def build_runner(cfg: Config, start: Start | None = None) -> AdaptationRunner:
-    """Build the runner of a config with ``model`` and ``uda``; see :func:`wrap_model`.
+    """Builds the runner of a config with ``model`` and ``uda``; see :func:`wrap_model`.
 
     Args:
         cfg: Full config. It is not changed.
@@ -128,7 +128,7 @@ class AdaptationRunner(mmengine.runner.Runner):
     allow_changes = False
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Connect the processes, then as mmengine."""
+        """Connects the processes, then as mmengine."""
         if self.distributed and not is_distributed():
             join_processes(self.launcher, env_cfg.get("dist_cfg", {}))
         super().setup_env(env_cfg)
@@ -140,7 +140,7 @@ class AdaptationRunner(mmengine.runner.Runner):
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Move the model to the device; with several processes, wrap a trainer as ours.
+        """Moves the model to the device; with several processes, wraps a trainer as ours.
 
         Raises:
             UserError: ``sync_bn`` or ``model_wrapper_cfg`` cannot be used here.
@@ -154,7 +154,7 @@ class AdaptationRunner(mmengine.runner.Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def train(self) -> nn.Module:
-        """Train; see mmengine.
+        """Trains; see mmengine.
 
         Raises:
             UserError: If another process trains in the work directory, the disk is full, or
@@ -182,7 +182,7 @@ class AdaptationRunner(mmengine.runner.Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
-        """Build a loader that watches its workers, which leave stop signals to the training.
+        """Builds a loader that watches its workers, which leave stop signals to the training.
 
         Raises:
             UserError: The config has a key that a loader does not know, or a wrong ``timeout``.
@@ -204,7 +204,7 @@ class AdaptationRunner(mmengine.runner.Runner):
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, meta: dict | None = None, **kwargs: Any
     ) -> None:
-        """Write under a temporary name, add a check sum, flush to disk, rename.
+        """Writes under a temporary name, adds a check sum, flushes to disk, renames.
 
         A reader sees the old file or the whole new one, whenever the process is killed.
 
@@ -248,7 +248,7 @@ class AdaptationRunner(mmengine.runner.Runner):
         strict: bool = False,
         revise_keys: Sequence = (),
     ) -> dict:
-        """Load trainer or segmentor weights; see :func:`load_trainer_state`."""
+        """Loads trainer or segmentor weights; see :func:`load_trainer_state`."""
         checkpoint = read_checkpoint(filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
@@ -258,7 +258,7 @@ class AdaptationRunner(mmengine.runner.Runner):
         return checkpoint
 
     def load_or_resume(self) -> None:
-        """Resume, or load initial weights, as ``start`` says; then record the config.
+        """Resumes, or loads initial weights, as ``start`` says; then record the config.
 
         An evaluation, which has no start, takes ``load_from``.
         """
@@ -281,7 +281,7 @@ class AdaptationRunner(mmengine.runner.Runner):
         """Nothing yet: a training that is refused leaves the recorded config as it is."""
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Restore the state of a training.
+        """Restores the state of a training.
 
         Rates and schedule are the config's (``mmseg_uda.engine.resume``); where the run writes,
         and all else that it has found out by itself, is not overwritten.
@@ -307,7 +307,7 @@ class TrainLoop(IterBasedTrainLoop):
     """
 
     def run(self) -> Any:
-        """Train, with the pending validation first."""
+        """Trains, with the pending validation first."""
         due = (
             self._iter > 0
             and self._iter >= self.val_begin
@@ -332,7 +332,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def configure_threads() -> None:
-    """Keep torch to the threads that the environment grants (OMP_NUM_THREADS)."""
+    """Keeps torch to the threads that the environment grants (OMP_NUM_THREADS)."""
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads:
         torch.set_num_threads(int(threads))

@@ -50,7 +50,7 @@ class Start:
 
 @contextmanager
 def begin_training(cfg: Config, allow_changes: bool = False) -> Iterator[Start]:
-    """Hold the work directory of a training while the block runs, and say where it starts.
+    """Holds the work directory of a training while the block runs, and says where it starts.
 
     Before the decision nothing in the folder is touched, so that a refused training leaves all
     as it was. To be called in all processes of the training, when they are connected.
@@ -71,7 +71,7 @@ def begin_training(cfg: Config, allow_changes: bool = False) -> Iterator[Start]:
 
 
 def find_start(cfg: Config, processes: int, allow_changes: bool) -> Start:
-    """Decide where a training starts, by the files of its folder.
+    """Decides where a training starts, by the files of its folder.
 
     With ``resume`` it goes on from the newest checkpoint that can be read; without it, the folder
     must hold none. ``load_from`` together with ``resume`` names a state to go on from where the
@@ -149,7 +149,7 @@ def checkpoint_folder(cfg: Config) -> Path:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint from which a training can go on.
+    """Reads a checkpoint from which a training can go on.
 
     Raises:
         UserError: It cannot be read, holds weights alone, or numbers that are not finite.
@@ -173,7 +173,7 @@ def read_state(path: Path) -> dict[str, Any]:
 def compare(
     cfg: Config, state: Mapping[str, Any], path: Path, processes: int, allow_changes: bool
 ) -> list[str]:
-    """Compare a checkpoint's config with the present one.
+    """Compares a checkpoint's config with the present one.
 
     Returns:
         What to tell the user.
@@ -194,7 +194,7 @@ def compare(
 
 
 def check_length(cfg: Config, step: int, path: Path) -> list[str]:
-    """Compare a checkpoint's step with the length of the training.
+    """Compares a checkpoint's step with the length of the training.
 
     Returns:
         What to tell the user.
@@ -214,7 +214,7 @@ def check_length(cfg: Config, step: int, path: Path) -> list[str]:
 
 
 def _clean(folders: set[Path]) -> None:
-    """Remove what killed trainings have left half-written; nobody else trains here."""
+    """Removes what killed trainings have left half-written; nobody else trains here."""
     for folder in folders:
         remove_leftovers(folder)
         for pattern in (f"*{PARTIAL}", *EARLIER_TEMPORARIES):

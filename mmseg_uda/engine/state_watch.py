@@ -96,7 +96,7 @@ class _Slot:
 def require_finite_state(
     model: nn.Module, optimizer: torch.optim.Optimizer | None, step: int
 ) -> None:
-    """Judge everything that a checkpoint is about to hold; to be called in all processes.
+    """Judges everything that a checkpoint is about to hold; to be called in all processes.
 
     Waits for the device.
 

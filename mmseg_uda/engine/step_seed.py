@@ -10,7 +10,7 @@ import torch
 
 
 def seed_step(seed: int, rank: int, step: int, part: int = 0) -> int:
-    """Seed torch's global generators (dropout, drop path) for one batch.
+    """Seeds torch's global generators (dropout, drop path) for one batch.
 
     Args:
         seed: Seed of the run.

@@ -46,7 +46,7 @@ class StopWatch:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def close(self) -> None:
-        """Stop watching: the signal is obeyed, or the run is over."""
+        """Stops watching: the signal is obeyed, or the run is over."""
         if self._open:
             self._open = False
             signal.set_wakeup_fd(self._previous)

@@ -59,7 +59,7 @@ def test_checkpoint(
     hrda_output: str | None = None,
     augmentations: Augmentations | None = None,
 ) -> dict[str, float]:
-    """Evaluate ``checkpoint`` on ``cfg.test_dataloader``.
+    """Evaluates ``checkpoint`` on ``cfg.test_dataloader``.
 
     Args:
         cfg: Config of a training or of a segmentor.
@@ -109,7 +109,7 @@ def test_checkpoint(
 
 
 def set_inference(cfg: Config, mode: str = "same", sequential: bool = False) -> None:
-    """Change how ``cfg.model`` covers an image, in place.
+    """Changes how ``cfg.model`` covers an image, in place.
 
     Args:
         cfg: Config of a training or of a segmentor.
@@ -138,7 +138,7 @@ def set_inference(cfg: Config, mode: str = "same", sequential: bool = False) -> 
 
 
 def select_targets(dataset: Any, names: Sequence[str]) -> None:
-    """Keep the named targets of a ``MultiTargetDataset``'s config, in place and in its order.
+    """Keeps the named targets of a ``MultiTargetDataset``'s config, in place and in its order.
 
     Raises:
         UserError: The config has no such target.
@@ -154,7 +154,7 @@ def select_targets(dataset: Any, names: Sequence[str]) -> None:
 
 
 def _use_test_split(dataset: Any) -> None:
-    """Point a data set at the published layout's test images, which have no labels."""
+    """Points a data set at the published layout's test images, which have no labels."""
     if dataset.get("targets"):
         raise UserError(
             "--test-set needs a config with a single target.",

@@ -208,10 +208,10 @@ class Trainer(BaseModel):
 
     @abstractmethod
     def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
-        """Compute losses and back-propagate them; the caller does the optimizer step."""
+        """Computes losses and back-propagates them; the caller does the optimizer step."""
 
     def init_student(self) -> None:
-        """Initialise the segmentor, alike in all processes."""
+        """Initialises the segmentor, alike in all processes."""
         self.model.init_weights()
         copy_from_main(self.model.state_dict().values())
 
@@ -224,22 +224,22 @@ class Trainer(BaseModel):
         self._finite.settle()
 
     def restart(self) -> None:
-        """Count the steps from 0: the weights of another training begin a new one."""
+        """Counts the steps from 0: the weights of another training begin a new one."""
         self.step.zero_()
         self._step = 0
 
     def check_sync_bn(self) -> None:
-        """Raise a ``UserError`` if forward passes may happen in some processes only."""
+        """Raises a ``UserError`` if forward passes may happen in some processes only."""
 
     def before_training(self, data: Dataset) -> None:
         """Called once before the first step of a run, with the training data set."""
 
     def log(self, name: str, value: Tensor | float) -> None:
-        """Record a scalar of this step."""
+        """Records a scalar of this step."""
         self._scalars[name] = value.detach() if isinstance(value, Tensor) else value
 
     def backward(self, losses: Mapping[str, Tensor], optim_wrapper: StepOptimWrapper) -> None:
-        """Log ``losses`` and add their gradient to the step's."""
+        """Logs ``losses`` and adds their gradient to the step's."""
         for name, value in losses.items():
             self.log(name, value)
         optim_wrapper.backward(total_loss(losses))
@@ -267,11 +267,11 @@ class Trainer(BaseModel):
         return self.model(inputs, data_samples, mode=mode)
 
     def val_step(self, data: Any) -> list:
-        """Predict a validation batch with the segmentor."""
+        """Predicts a validation batch with the segmentor."""
         with self.execution.prediction():
             return self.model.val_step(data)
 
     def test_step(self, data: Any) -> list:
-        """Predict a test batch with the segmentor."""
+        """Predicts a test batch with the segmentor."""
         with self.execution.prediction():
             return self.model.test_step(data)

@@ -51,7 +51,7 @@ class Augmentations:
 
 
 def augmentations_from(args: argparse.Namespace) -> Augmentations | None:
-    """Read the options of ``cli.add_tta_options``; None without test-time augmentation."""
+    """Reads the options of ``cli.add_tta_options``; None without test-time augmentation."""
     if not (args.tta or args.tta_scales or args.tta_no_flip):
         return None
     default = Augmentations()
@@ -62,7 +62,7 @@ def augmentations_from(args: argparse.Namespace) -> Augmentations | None:
 def augmented_pipeline(
     pipeline: Sequence[Mapping[str, Any]], augmentations: Augmentations
 ) -> list[dict[str, Any]]:
-    """Return a test pipeline that makes every view of an image.
+    """Returns a test pipeline that makes every view of an image.
 
     Labels are loaded after the views are made, so that none is mirrored: predictions are mirrored
     back before they are compared.
@@ -96,7 +96,7 @@ def augmented_pipeline(
 
 
 def with_augmentations(cfg: Config, augmentations: Augmentations) -> Config:
-    """Return a test config whose model and data average over the views.
+    """Returns a test config whose model and data average over the views.
 
     Args:
         cfg: As ``test_config`` returns. It is not changed.
@@ -126,7 +126,7 @@ class StreamingTTAModel(SegTTAModel):
     """
 
     def test_step(self, data: Mapping[str, Sequence[Any]]) -> list[Any]:
-        """Predict every view and average.
+        """Predicts every view and averages.
 
         Args:
             data: ``inputs`` and ``data_samples``, each a list over views of lists over images.

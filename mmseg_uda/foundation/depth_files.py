@@ -69,7 +69,7 @@ def render_depth(
     bits: int = 8,
     overwrite: bool = False,
 ) -> int:
-    """Write one depth file per image, at the place and under the name that trainings expect.
+    """Writes one depth file per image, at the place and under the name that trainings expect.
 
     A file holds one channel of relative inverse depth, scaled per image (near = largest). Files
     appear whole or not at all; an interrupted call goes on with those that are missing. Images that

@@ -19,7 +19,7 @@ MASK_PROPOSERS = Registry("mask_proposer", scope="mmseg", locations=["mmseg_uda.
 
 
 def build_adapter(registry: Registry, role: str, config: Mapping[str, Any], **defaults: Any) -> Any:
-    """Build a registered adapter.
+    """Builds a registered adapter.
 
     Args:
         registry: Where its type is looked up.

@@ -33,7 +33,7 @@ def linear_classifiers(head: Any) -> list[nn.Conv2d]:
 
 @contextmanager
 def watched_features(head: Any) -> Iterator[list[Tensor]]:
-    """Region in which a decoder's passes leave what enters the last layer.
+    """Regions in which a decoder's passes leave what enters the last layer.
 
     Yields:
         One tensor (B, D, h, w) per pass, before the dropout that precedes the last layer.
@@ -48,7 +48,7 @@ def watched_features(head: Any) -> Iterator[list[Tensor]]:
 
 
 def decode_with_features(head: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Decode, and keep the features that the last layer reads.
+    """Decodes, and keeps the features that the last layer reads.
 
     Args:
         head: A decode head.

@@ -67,7 +67,7 @@ def decode_heads(segmentor: Any, features: Sequence[Tensor]) -> dict[str, Any]:
 
 @contextmanager
 def _decoding(head: nn.Module, features: Sequence[Tensor]) -> Iterator[None]:
-    """Region in which a head that does not fit the encoder is told in one message."""
+    """Regions in which a head that does not fit the encoder is told in one message."""
     try:
         yield
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
@@ -85,7 +85,7 @@ def _decoding(head: nn.Module, features: Sequence[Tensor]) -> Iterator[None]:
 
 
 def check_class_scores(segmentor: Any, trainer: str) -> None:
-    """Raise unless a segmentor scores every class.
+    """Raises unless a segmentor scores every class.
 
     Raises:
         UserError: It scores one of two classes alone.
@@ -99,7 +99,7 @@ def check_class_scores(segmentor: Any, trainer: str) -> None:
 
 
 def check_pixel_weights(segmentor: Any) -> None:
-    """Raise unless every head of a segmentor can weight pixels, as far as its parts are known.
+    """Raises unless every head of a segmentor can weight pixels, as far as its parts are known.
 
     Raises:
         UserError: A head or one of its losses cannot.
@@ -140,7 +140,7 @@ def main_logits(head: nn.Module, output: Any) -> Tensor:
 
 
 def check_head(head: nn.Module) -> None:
-    """Raise if a head of mmseg has no logits of all pixels.
+    """Raises if a head of mmseg has no logits of all pixels.
 
     Raises:
         UserError: It is one of those.
@@ -257,7 +257,7 @@ class _WeightedSampler:
 
 @contextmanager
 def _weighting(head: nn.Module, weight: Tensor | None) -> Iterator[list[_WeightedSampler]]:
-    """Region in which a head's losses are weighted; yields who weights them."""
+    """Regions in which a head's losses are weighted; yields who weights them."""
     heads = [m for m in head.modules() if isinstance(m, BaseDecodeHead)]
     samplers = [] if weight is None else [_WeightedSampler(one, weight) for one in heads]
     for sampler in samplers:

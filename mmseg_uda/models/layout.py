@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def set_map_layout(network: nn.Module, layout: torch.memory_format) -> None:
-    """Choose the layout of all maps that tokens become in a network; copies of it keep the choice.
+    """Chooses the layout of all maps that tokens become in a network; copies of it keep the choice.
 
     Args:
         network: A segmentor.
@@ -32,7 +32,7 @@ def with_layout(owner: Any, x: Tensor) -> Tensor:
 
 
 def tokens_to_map(owner: Any, tokens: Tensor, size: Sequence[int]) -> Tensor:
-    """Turn tokens (B, H·W, C) into a map (B, C, H, W) in the layout chosen for ``owner``."""
+    """Turns tokens (B, H·W, C) into a map (B, C, H, W) in the layout chosen for ``owner``."""
     return with_layout(owner, tokens.transpose(1, 2).unflatten(2, tuple(size)))
 
 

@@ -56,7 +56,7 @@ class PixelCrossEntropy(nn.Module):
         ignore_index: int = 255,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """Compute the loss.
+        """Computes the loss.
 
         Args:
             logits: (B, C, H, W), any float type.
@@ -88,7 +88,7 @@ class PixelCrossEntropy(nn.Module):
 
 @contextmanager
 def averaged_over(network: nn.Module, pixels: str | None) -> Iterator[None]:
-    """Region in which a network's cross-entropies are averaged over other pixels.
+    """Regions in which a network's cross-entropies are averaged over other pixels.
 
     Args:
         network: A segmentor.

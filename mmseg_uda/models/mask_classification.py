@@ -36,7 +36,7 @@ def mask2former_library() -> Any:
 
 
 def semantic_scores(classes: Tensor, masks: Tensor, size: Sequence[int] | None = None) -> Tensor:
-    """Sum the masks of all queries, weighted by their classes: ``Σ_q softmax(c)_qk σ(m)_q``.
+    """Sums the masks of all queries, weighted by their classes: ``Σ_q softmax(c)_qk σ(m)_q``.
 
     Args:
         classes: Logits (B, Q, K + 1), the last column for "no object".
@@ -175,7 +175,7 @@ class MaskClassificationLoss(nn.Module):
     def forward(
         self, predictions: MaskPredictions, label: Tensor, ignore_index: int = 255
     ) -> dict[str, Tensor]:
-        """Compute the losses, in float32.
+        """Computes the losses, in float32.
 
         Args:
             predictions: The output of every decoder layer.

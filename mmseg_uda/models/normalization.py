@@ -9,7 +9,7 @@ from mmseg_uda.errors import UserError
 
 
 def check_normalization(segmentor: Any) -> None:
-    """Raise unless images are normalised as the encoder's pretrained weights expect.
+    """Raises unless images are normalised as the encoder's pretrained weights expect.
 
     Only encoders that are told which weights to load, and that know (``TimmViT``), are judged.
 

@@ -25,7 +25,7 @@ _made: dict[type, type] = {}
 
 
 def recompute_activations(segmentor: Any, parts: Sequence[str]) -> None:
-    """Recompute parts of a segmentor in the backward pass.
+    """Recomputes parts of a segmentor in the backward pass.
 
     Forward results, gradients, random draws and running statistics stay the same; a training
     step gets slower by about one more forward pass of the parts. Names in the state dict stay.
@@ -52,7 +52,7 @@ def recompute_activations(segmentor: Any, parts: Sequence[str]) -> None:
 
 
 def recompute_modules(modules: Iterable[nn.Module]) -> None:
-    """Recompute each module's forward as a whole; a second call changes nothing."""
+    """Recomputes each module's forward as a whole; a second call changes nothing."""
     for module in modules:
         if hasattr(module, "with_cp"):
             module.with_cp = False  # mmseg's own way counts batches twice
@@ -142,7 +142,7 @@ def _batch_norms(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _scratch_statistics(module: nn.Module) -> AbstractContextManager[None]:
-    """Region in which BatchNorm layers update copies of their running statistics."""
+    """Regions in which BatchNorm layers update copies of their running statistics."""
 
     @contextmanager
     def region() -> Iterator[None]:

@@ -48,7 +48,7 @@ _LAYERS = ("embed_cfg", "embed_neck_cfg", "fusion_cfg")
 
 
 def from_reference_config(model: Mapping[str, Any]) -> ConfigDict:
-    """Translate a released ``model`` config, old class names included.
+    """Translates a released ``model`` config, old class names included.
 
     ``pretrained`` becomes the backbone's ``init_cfg``; ``mit_b5`` becomes ``MiT``; the plain
     cross-entropy becomes ours, which reports the same numbers under the same key.
@@ -108,7 +108,7 @@ def _check_keys(cfg: Mapping[str, Any], known: Iterable[str], where: str) -> Non
 
 
 def _check_options(cfg: Mapping[str, Any], where: str) -> None:
-    """Raise unless a type is registered and has all the options that it is given."""
+    """Raises unless a type is registered and has all the options that it is given."""
     cls = MODELS.get(str(cfg.get("type")))
     if cls is None:
         raise UserError(

@@ -12,7 +12,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def frozen_in_common(network: Network) -> Network:
-    """Copy a network; parameters without gradient are the same tensors in both.
+    """Copies a network; parameters without gradient are the same tensors in both.
 
     A teacher of a large frozen encoder then costs what is trained. The mask token of a plain
     transformer is copied in any case: components that mask tokens train it later on.

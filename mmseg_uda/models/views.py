@@ -54,7 +54,7 @@ class Box:
         )
 
     def crop(self, x: Tensor) -> Tensor:
-        """Cut the box out of the last two dimensions."""
+        """Cuts the box out of the last two dimensions."""
         rows, columns = self.slices
         return x[..., rows, columns]
 
@@ -128,7 +128,7 @@ def training_forward(
     choose_offset: ChooseOffset | None = None,
     token_mask: Tensor | None = None,
 ) -> SegmentorOutput:
-    """Run a segmentor for training.
+    """Runs a segmentor for training.
 
     Args:
         segmentor: An mmseg ``EncoderDecoder``.
@@ -188,7 +188,7 @@ def full_prediction(
 def segmentation_loss(
     segmentor: Any, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Compute the loss and the accuracy of every prediction.
+    """Computes the loss and the accuracy of every prediction.
 
     Args:
         segmentor: The segmentor that made the output; its heads bring the loss functions.
@@ -253,7 +253,7 @@ def _mask_losses(
 
 
 def resize_nearest(values: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize labels or weights (B, H, W) to ``size``, pixel ``floor(i · H/h)``; keeps the type."""
+    """Resizes labels or weights (B, H, W) to ``size``, pixel ``floor(i · H/h)``; keeps the type."""
     if tuple(values.shape[-2:]) == tuple(size):
         return values
     # interpolation knows no int64; float32 holds ids exactly
@@ -262,7 +262,7 @@ def resize_nearest(values: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def upsample(logits: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
-    """Resize logits (B, C, h, w) bilinearly to ``size``; float32 even under mixed precision."""
+    """Resizes logits (B, C, h, w) bilinearly to ``size``; float32 even under mixed precision."""
     logits = logits.float()
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
@@ -270,7 +270,7 @@ def upsample(logits: Tensor, size: Sequence[int], align_corners: bool = False) -
 
 
 def full_logits(segmentor: Any, image: Tensor) -> Tensor:
-    """Predict logits at image resolution, leaving every module in the mode it is in.
+    """Predicts logits at image resolution, leaving every module in the mode it is in.
 
     This is the teacher's forward pass: no sliding window over the image, no random crop.
 
@@ -324,7 +324,7 @@ def single_scale_head(segmentor: Any) -> Any:
 def backbone_features(
     segmentor: Any, image: Tensor, scale: float = 1.0, box: Box | None = None
 ) -> Sequence[Tensor]:
-    """Encode the region and scale that a :class:`FeatureView` names.
+    """Encodes the region and scale that a :class:`FeatureView` names.
 
     Args:
         segmentor: An mmseg ``EncoderDecoder``; its decoder is not used.
@@ -339,7 +339,7 @@ def backbone_features(
 
 
 def view_image(image: Tensor, scale: float = 1.0, box: Box | None = None) -> Tensor:
-    """Crop to ``box`` (full-resolution pixels), then resize bilinearly without antialiasing."""
+    """Crops to ``box`` (full-resolution pixels), then resizes bilinearly without antialiasing."""
     image = image if box is None else box.crop(image)
     if scale == 1.0:
         return image

@@ -105,7 +105,7 @@ STYLES = {
 def color_jitter(
     rgb: Tensor, factors: Tensor, orders: list[tuple[int, ...]], style: str = "kornia"
 ) -> Tensor:
-    """Jitter colours of (B, 3, H, W) RGB in [0, 1].
+    """Jitters colours of (B, 3, H, W) RGB in [0, 1].
 
     Args:
         rgb: Images.
@@ -145,7 +145,7 @@ def blur_weights(sigma: Tensor, size: int) -> Tensor:
 
 
 def gaussian_blur(image: Tensor, sigma: Tensor) -> Tensor:
-    """Blur (B, 3, H, W) with one standard deviation per image, borders reflected.
+    """Blurs (B, 3, H, W) with one standard deviation per image, borders reflected.
 
     A separable filter of at most 15 taps per axis, equal to the reference's dense kernel of a
     tenth of the image (103 × 103 at 1024²) within float32 rounding.

@@ -33,7 +33,7 @@ def present_ids(ids: Tensor, num_ids: int, pool: str) -> Tensor:
 
 
 def choose_half(present: Tensor, ranks: Tensor) -> Tensor:
-    """Take ⌈n / 2⌉ of the n present ids of each row, those of smallest rank.
+    """Takes ⌈n / 2⌉ of the n present ids of each row, those of smallest rank.
 
     Args:
         present: (B, num_ids) bool.
@@ -56,7 +56,7 @@ def class_mask(ids: Tensor, chosen: Tensor) -> Tensor:
 def mix(
     source: SourceBatch, target: TargetBatch, pseudo: PseudoLabels, pasted: Tensor
 ) -> MixedBatch:
-    """Paste source image i on target image i where ``pasted`` (B, H, W) bool."""
+    """Pastes source image i on target image i where ``pasted`` (B, H, W) bool."""
     return MixedBatch(
         image=torch.where(pasted.unsqueeze(1), source.image, target.image),
         label=torch.where(pasted, source.label, pseudo.label),

@@ -107,7 +107,7 @@ class StepContext:
     notes: dict[Component, Any] = field(default_factory=dict)
 
     def show(self, *panels: Panel) -> None:
-        """Add panels to the debug picture, in a step with ``draws``::
+        """Adds panels to the debug picture, in a step with ``draws``::
 
             if ctx.draws:
                 ctx.show(MapPanel("uncertainty", uncertainty, limits=None))
@@ -169,7 +169,7 @@ class Component(nn.Module):
         module._agreed = {name: module.get_buffer(name).clone() for name in module.summed}
 
     def reduce(self) -> None:
-        """Bring the counters of all processes together; nothing in one process.
+        """Brings the counters of all processes together; nothing in one process.
 
         All processes must call it at the same step. The trainer does before each checkpoint; a
         component does itself before it decides by its counters.
@@ -222,13 +222,13 @@ class Component(nn.Module):
     def refine_labels(
         self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
     ) -> PseudoLabels:
-        """Edit labels; applied to every teacher's labels (``pseudo.primary`` tells which)."""
+        """Edits labels; applied to every teacher's labels (``pseudo.primary`` tells which)."""
         return pseudo
 
     def refine_weights(
         self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
     ) -> PseudoLabels:
-        """Edit weights; applied to the host's own labels only."""
+        """Edits weights; applied to the host's own labels only."""
         return pseudo
 
     def choose_source(

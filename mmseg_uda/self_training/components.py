@@ -40,7 +40,7 @@ class Components(nn.ModuleDict):
         return next(own, None)
 
     def bind(self, host: Host) -> None:
-        """Show the host, once it is built."""
+        """Shows the host, once it is built."""
         for component in self._all():
             component.bind(host)
 
@@ -50,17 +50,17 @@ class Components(nn.ModuleDict):
             component.after_weights(host)
 
     def before_training(self, host: Host, data: Dataset) -> None:
-        """Show the training data set."""
+        """Shows the training data set."""
         for component in self._all():
             component.before_training(host, data)
 
     def reduce(self) -> None:
-        """Bring the counters of all processes together."""
+        """Brings the counters of all processes together."""
         for component in self._all():
             component.reduce()
 
     def check_fields(self, domain: str, fields: Mapping[str, Tensor]) -> None:
-        """Raise unless a batch has the per-pixel maps that the components need.
+        """Raises unless a batch has the per-pixel maps that the components need.
 
         Args:
             domain: ``source`` or ``target``.
@@ -80,7 +80,7 @@ class Components(nn.ModuleDict):
                     )
 
     def check_sync_bn(self) -> None:
-        """Raise a ``UserError`` if a component runs a network in some processes only."""
+        """Raises a ``UserError`` if a component runs a network in some processes only."""
         for role, component in self.items():
             if component.runs_alone:
                 raise UserError(
@@ -136,7 +136,7 @@ class Components(nn.ModuleDict):
         return source
 
     def after_mixing(self, ctx: StepContext, mixed: MixedBatch) -> None:
-        """Show the mixed batch."""
+        """Shows the mixed batch."""
         for component in self._all():
             component.after_mixing(ctx, mixed)
 
@@ -158,5 +158,5 @@ class Components(nn.ModuleDict):
 
 
 def add_prefix(prefix: str, losses: Losses) -> dict[str, Tensor]:
-    """Put ``prefix.`` before every key."""
+    """Puts ``prefix.`` before every key."""
     return {f"{prefix}.{name}": value for name, value in losses.items()}

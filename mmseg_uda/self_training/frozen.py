@@ -38,7 +38,7 @@ class FrozenNetwork(nn.Module):
         return super()._apply(fn, recurse)
 
     def store(self, dtype: torch.dtype) -> None:
-        """Keep the weights in ``dtype``, all but norms and biases, which are small."""
+        """Keeps the weights in ``dtype``, all but norms and biases, which are small."""
         self._dtype = dtype
         for parameter in self.network.parameters():
             if parameter.dim() > 1:
@@ -59,7 +59,7 @@ class FrozenNetwork(nn.Module):
 
 
 def guard_weights(owner: nn.Module, consequence: str) -> None:
-    """Give ``owner`` a buffer ``fingerprint``, and refuse checkpoints that hold another one.
+    """Gives ``owner`` a buffer ``fingerprint``, and refuses checkpoints that hold another one.
 
     Args:
         owner: Module whose state is saved.
@@ -70,7 +70,7 @@ def guard_weights(owner: nn.Module, consequence: str) -> None:
 
 
 def remember_weights(owner: nn.Module, network: FrozenNetwork) -> None:
-    """Put the fingerprint of ``network`` into the buffer that :func:`guard_weights` made."""
+    """Puts the fingerprint of ``network`` into the buffer that :func:`guard_weights` made."""
     digest = list(bytes.fromhex(network.digest()))
     before = owner.get_buffer("fingerprint")
     owner.fingerprint = torch.tensor(digest, dtype=torch.uint8, device=before.device)

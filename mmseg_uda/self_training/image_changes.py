@@ -41,7 +41,7 @@ class ImageChanges:
             self._weak = read_group(WeakJitterOptions, options.weak_jitter)
 
     def decide(self, random: StepRandom, batch_size: int) -> Decisions:
-        """Draw whom the strong augmentation concerns."""
+        """Draws whom the strong augmentation concerns."""
         jitter, blur = self._options.jitter_probability, self._options.blur_probability
         if self._how.per_image:
             return Decisions(
@@ -58,7 +58,7 @@ class ImageChanges:
         decisions: Decisions | None = None,
         shared_draws: bool = False,
     ) -> Tensor:
-        """Strongly augment normalised images (B, 3, H, W).
+        """Strongly augments normalised images (B, 3, H, W).
 
         Args:
             image: The images.
@@ -81,7 +81,7 @@ class ImageChanges:
 
     @torch.no_grad()
     def weak(self, image: Tensor, normalization: Normalization, random: StepRandom) -> Tensor:
-        """Weakly jitter normalised images (B, 3, H, W), where the host does; each by itself."""
+        """Weakly jitters normalised images (B, 3, H, W), where the host does; each by itself."""
         weak = self._weak
         if weak is None:
             return image

@@ -24,7 +24,7 @@ class AugmentationOptions(Options):
     """Decide about jitter and blur for each image by itself (VFM-UDA) instead of for the batch."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for an unknown style."""
+        """Raises a ``UserError`` for an unknown style."""
         self.require_choice("style", STYLES)
 
 
@@ -46,7 +46,7 @@ class WeakJitterOptions(Options):
     """Half width of the range of hue shifts, in turns."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for numbers outside their range."""
+        """Raises a ``UserError`` for numbers outside their range."""
         for name in ("probability", "brightness", "contrast", "saturation"):
             self.require(name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
         self.require("hue", 0 <= self.hue <= 0.5, "a number of turns in [0, 0.5]")
@@ -103,7 +103,7 @@ class SelfTrainingOptions(Options):
     """``student`` (published numbers) or ``teacher``."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         self.require_choice("pseudo_share", SHARES)
         self.require_choice("class_pool", ("batch", "per_image"))
         self.require_choice("teacher_norm", ("batch", "running"))

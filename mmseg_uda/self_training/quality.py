@@ -56,7 +56,7 @@ class PseudoLabelQuality(Component):
     names: tuple[str, ...] = ()
 
     def bind(self, host: Host) -> None:
-        """Take the class names, and allocate the counts, which no checkpoint keeps."""
+        """Takes the class names, and allocates the counts, which no checkpoint keeps."""
         known = host.taxonomy.classes if host.taxonomy else ()
         count = host.num_classes
         self.names = tuple(known) if len(known) == count else tuple(map(str, range(count)))
@@ -73,7 +73,7 @@ class PseudoLabelQuality(Component):
     def refine_weights(
         self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
     ) -> PseudoLabels:
-        """Log, and hand the labels on as they are."""
+        """Logs, and hands the labels on as they are."""
         shares = class_shares(pseudo.label, len(self.names))
         ctx.log("pseudo.confident", pseudo.confident.float().mean())
         ctx.log("pseudo.weight", pseudo.weight.mean())

@@ -57,7 +57,7 @@ class StepRandom:
         self.begin_step(0)
 
     def begin_step(self, step: int, part: int = 0) -> None:
-        """Reseed for ``step``, torch's global generator included (dropout, drop path).
+        """Reseeds for ``step``, torch's global generator included (dropout, drop path).
 
         Args:
             step: Completed optimizer steps.

@@ -102,23 +102,23 @@ class SelfTraining(Trainer):
         return network, EmaTeacher(network, alpha, options.teacher_norm, options.teacher_flip)
 
     def init_weights(self) -> None:
-        """Initialise the student once; every other network starts as its copy."""
+        """Initialises the student once; every other network starts as its copy."""
         self.init_student()
         if self.teacher is not None:
             self.ema_model.load_state_dict(self.model.state_dict())
         self.components.after_weights(self)
 
     def before_save(self) -> None:
-        """Bring the components' counters of all processes together."""
+        """Brings the components' counters of all processes together."""
         super().before_save()
         self.components.reduce()
 
     def check_sync_bn(self) -> None:
-        """Raise a ``UserError`` if a component runs a network in some processes only."""
+        """Raises a ``UserError`` if a component runs a network in some processes only."""
         self.components.check_sync_bn()
 
     def before_training(self, data: Dataset) -> None:
-        """Show the training data set to the components."""
+        """Shows the training data set to the components."""
         self.components.before_training(self, data)
 
     def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
@@ -156,7 +156,7 @@ class SelfTraining(Trainer):
                 learn(losses)
 
     def learn(self, optim_wrapper: StepOptimWrapper, compute: ComputeLosses) -> None:
-        """Compute losses in the run's precision and add their gradient to the step's."""
+        """Computes losses in the run's precision and adds their gradient to the step's."""
         with optim_wrapper.optim_context(self):
             losses = compute()
         if losses:
@@ -262,11 +262,11 @@ class SelfTraining(Trainer):
         return self.ema_model if self.options.inference == "teacher" else self.model
 
     def val_step(self, data: Any) -> list:
-        """Predict with the student, or with the teacher where the option says so."""
+        """Predicts with the student, or with the teacher where the option says so."""
         with self.execution.prediction():
             return self._predictor().val_step(data)
 
     def test_step(self, data: Any) -> list:
-        """Predict with the student, or with the teacher where the option says so."""
+        """Predicts with the student, or with the teacher where the option says so."""
         with self.execution.prediction():
             return self._predictor().test_step(data)

@@ -47,7 +47,7 @@ class EmaTeacher:
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
-        """Average the student's parameters in; at step 0 copy them."""
+        """Averages the student's parameters in; at step 0 copy them."""
         pairs = list(own_and_given(self.network, student))
         mine, theirs = [one for one, _ in pairs], [other.detach() for _, other in pairs]
         if step == 0:

@@ -80,19 +80,19 @@ class DebugPanelsHook(Hook):
         self.worker = BackgroundWorker("Debug panels", waiting)
 
     def before_train(self, runner: Any) -> None:
-        """Check that the model can show anything."""
+        """Checks that the model can show anything."""
         if self.interval:
             _trainer(runner)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Ask the trainer to keep what it does in this step."""
+        """Asks the trainer to keep what it does in this step."""
         if self.interval and (batch_idx + 1) % self.interval == 0 and is_main_process():
             _trainer(runner).draws = True
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Copy the panels and have them drawn."""
+        """Copies the panels and has them drawn."""
         if not self.interval:
             return
         trainer = _trainer(runner)
@@ -104,7 +104,7 @@ class DebugPanelsHook(Hook):
         self.worker.submit(lambda: self._draw(runner, trainer, snapshot, batch_idx + 1))
 
     def after_train(self, runner: Any) -> None:
-        """Finish the pictures that wait."""
+        """Finishes the pictures that wait."""
         self.worker.close()
 
     def _draw(self, runner: Any, trainer: Trainer, snapshot: Snapshot, step: int) -> None:

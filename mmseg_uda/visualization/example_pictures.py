@@ -53,7 +53,7 @@ class ExamplePicturesHook(Hook):
         self._written: dict[int, dict[str, Any]] = {}
 
     def before_val_epoch(self, runner: Any) -> None:
-        """Choose the images, once."""
+        """Chooses the images, once."""
         self._written = {}
         if self._chosen or not self.count:
             return
@@ -69,7 +69,7 @@ class ExamplePicturesHook(Hook):
     def after_val_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Write what belongs to the chosen images."""
+        """Writes what belongs to the chosen images."""
         for position, sample in enumerate(outputs or ()):
             number = self._chosen.get(str(sample.metainfo.get("img_path")))
             if number is not None:
@@ -77,7 +77,7 @@ class ExamplePicturesHook(Hook):
                 self._written[number] = self._write(runner, sample, number, image)
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
-        """List them. On several GPUs each process lists its own share."""
+        """Lists them. On several GPUs each process lists its own share."""
         if not self._written:
             return
         classes = self._classes(runner)

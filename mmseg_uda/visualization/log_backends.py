@@ -50,7 +50,7 @@ class _RunBackend(BaseVisBackend):
         self.group = group
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Log one number."""
+        """Logs one number."""
         self.add_scalars({name: value}, step)
 
     def add_graph(self, model: Any, data_batch: Any, **kwargs: Any) -> None:
@@ -90,21 +90,21 @@ class WandbBackend(_RunBackend):
         return self._run
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Log the whole config."""
+        """Logs the whole config."""
         self.experiment.config.update(config.to_dict(), allow_val_change=True)
 
     def add_scalars(
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Log numbers of an iteration."""
+        """Logs numbers of an iteration."""
         self.experiment.log({**scalar_dict, "iteration": step})
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Log an RGB picture (H, W, 3) uint8."""
+        """Logs an RGB picture (H, W, 3) uint8."""
         self.experiment.log({name: self._image(image), "iteration": step})
 
     def close(self) -> None:
-        """Finish the run."""
+        """Finishes the run."""
         if self._env_initialized:
             self._run.finish()
 
@@ -170,7 +170,7 @@ class MlflowBackend(_RunBackend):
         self.experiment.submit(send)
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Log the config as a file, and what describes the training as parameters."""
+        """Logs the config as a file, and what describes the training as parameters."""
         text = config.pretty_text
         shown = {key: config[key] for key in SHOWN_KEYS if config.get(key)}
         # The runner's config has the trainer's options beside the segmentor's.
@@ -192,7 +192,7 @@ class MlflowBackend(_RunBackend):
     def add_scalars(
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Log numbers of an iteration."""
+        """Logs numbers of an iteration."""
         now = int(time.time() * 1000)
         values = {name: float(value) for name, value in scalar_dict.items()}
 
@@ -209,12 +209,12 @@ class MlflowBackend(_RunBackend):
         self._send(request)
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Log an RGB picture (H, W, 3) uint8."""
+        """Logs an RGB picture (H, W, 3) uint8."""
         key = _metric_name(name)
         self._send(lambda client, run: client.log_image(run, image, key=key, step=step))
 
     def close(self) -> None:
-        """Send what waits and end the run."""
+        """Sends what waits and ends the run."""
         if self._env_initialized:
             self._send(lambda client, run: client.set_terminated(run))
             self._worker.close(seconds=300)

@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def save_colored(label: np.ndarray, palette: Sequence[Sequence[int]], path: Path) -> None:
-    """Write an id map as a palette PNG: looks coloured, holds the ids.
+    """Writes an id map as a palette PNG: looks coloured, holds the ids.
 
     Args:
         label: (H, W) integers below 256.
@@ -43,23 +43,23 @@ class PredictionPicturesHook(Hook):
         self._seen = 0
 
     def before_val_epoch(self, runner: Any) -> None:
-        """Start counting anew."""
+        """Starts counting anew."""
         self._seen = 0
 
     def before_test_epoch(self, runner: Any) -> None:
-        """Start counting anew."""
+        """Starts counting anew."""
         self._seen = 0
 
     def after_val_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Write the batch's share of pictures."""
+        """Writes the batch's share of pictures."""
         self._write(runner, outputs, "val_")
 
     def after_test_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Write the batch's share of pictures."""
+        """Writes the batch's share of pictures."""
         self._write(runner, outputs, "test_")
 
     def _write(self, runner: Any, outputs: Sequence[Any] | None, prefix: str) -> None:

@@ -33,7 +33,7 @@ class Aligner:
     def __call__(
         self, image: Image, source: Source, channel_order: str = "bgr", name: str | None = None
     ) -> SegDataSample:
-        """Align one image; see :func:`align`.
+        """Aligns one image; see :func:`align`.
 
         Args:
             image: File or array.
@@ -82,7 +82,7 @@ def align(
     channel_order: str = "bgr",
     **options: Any,
 ) -> SegDataSample:
-    """Bring a segmenter's prediction of one image into another taxonomy (DynAlign).
+    """Brings a segmenter's prediction of one image into another taxonomy (DynAlign).
 
     Networks are built anew in every call; :class:`Aligner` keeps them.
 

@@ -19,7 +19,7 @@ def device_of(local_rank: int, world: int) -> str | None:
 
 
 def report(summary: dict[str, Any], out: Path) -> int:
-    """Print what was done; 1 if images failed.
+    """Prints what was done; 1 if images failed.
 
     Args:
         summary: As :func:`~mmseg_uda.apis.alignment.align_folder` returns.

@@ -67,7 +67,7 @@ class Visualize(RecordStage):
         return view, masks, self.run.stages["relabel"].read(item)
 
     def work(self, item: Item, loaded: tuple) -> None:
-        """Draw."""
+        """Draws."""
         view, masks, record = loaded
         files = self.files(item)
         self._save(alignment_picture(view, self.width), files[0])

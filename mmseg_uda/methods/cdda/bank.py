@@ -139,7 +139,7 @@ class DepthBank:
 
     @classmethod
     def open(cls, path: str | Path) -> DepthBank:
-        """Open a bank's folder, or a ``.pth`` matrix of CDDA's own tool, and check its content.
+        """Opens a bank's folder, or a ``.pth`` matrix of CDDA's own tool, and checks its content.
 
         Raises:
             UserError: There is no bank, it is not complete, or a file is damaged.

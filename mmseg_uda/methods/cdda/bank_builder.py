@@ -52,7 +52,7 @@ def build_bank(
     force: bool = False,
     strict: bool = True,
 ) -> Path:
-    """Draw a bank, or finish one that was begun, or find that it is there.
+    """Draws a bank, or finishes one that was begun, or finds that it is there.
 
     Everything is written under ``<out>.partial`` in shards; a shard that is whole is not drawn
     again. The folder gets its name when the bank is complete. Several processes may call this at
@@ -270,7 +270,7 @@ def _seal(meta: BankMeta, folder: Path, counts: np.memmap) -> None:
 
 
 def count_bank(folder: str | Path, meta: BankMeta) -> Path:
-    """Count the crops of a folder that has none of our histograms.
+    """Counts the crops of a folder that has none of our histograms.
 
     Crops may be those of CDDA's own tool (label and depth with three equal channels, more crops
     than entries).

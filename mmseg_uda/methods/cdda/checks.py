@@ -21,7 +21,7 @@ def check_bank(
     needs_crops: bool,
     needs_exact_depth: bool,
 ) -> None:
-    """Raise if a bank does not fit the training.
+    """Raises if a bank does not fit the training.
 
     Args:
         bank: The bank.

@@ -40,7 +40,7 @@ class CropReader:
         )
 
     def request(self, index: int) -> Future[LoadedCrop]:
-        """Start reading; the future's ``result()`` raises a UserError for a damaged file."""
+        """Starts reading; the future's ``result()`` raises a UserError for a damaged file."""
         if self._pool is not None:
             return self._pool.submit(self.read, index)
         done: Future[LoadedCrop] = Future()
@@ -48,7 +48,7 @@ class CropReader:
         return done
 
     def read(self, index: int) -> LoadedCrop:
-        """Read an entry now."""
+        """Reads an entry now."""
         image, label = self.bank.read_crop(index)
         loaded = LoadedCrop(torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(label))
         if not self.pinned:
@@ -60,7 +60,7 @@ class CropReader:
 def place(
     source: SourceBatch, crops: dict[int, LoadedCrop], ignore_index: int, where: str
 ) -> SourceBatch:
-    """Replace images of a batch, with their labels, by crops.
+    """Replaces images of a batch, with their labels, by crops.
 
     A crop that is smaller than the batch is padded as the data preprocessor does: the mean colour
     and the ignore index at the right and bottom.

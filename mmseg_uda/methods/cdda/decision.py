@@ -63,7 +63,7 @@ def decide(
     max_prob: float = 0.99999,
     exact_pixels: Tensor | None = None,
 ) -> Decision:
-    """Apply the thresholds, which a score must exceed, and find the missing classes.
+    """Applies the thresholds, which a score must exceed, and finds the missing classes.
 
     Args:
         match: Of B images.
@@ -84,7 +84,7 @@ def decide(
 
 
 def read_decision(match: Match, decision: Decision) -> HostDecision:
-    """Copy to the host what it acts on, at once: the one wait for the device."""
+    """Copies to the host what it acts on, at once: the one wait for the device."""
     union = decision.missing.any(0)
     parts = (match.index, match.score, decision.similar, union, decision.guided[None])
     packed = torch.cat([part.double() for part in parts]).tolist()

@@ -86,7 +86,7 @@ class DepthSimilarity(Component):
         return self.options.guidance
 
     def bind(self, host: Host) -> None:
-        """Check the host and resolve the skipped classes."""
+        """Checks the host and resolves the skipped classes."""
         if host.options.source_only:
             raise UserError(
                 "uda.source_only=True leaves uda.depth without pseudo-labels.",
@@ -97,7 +97,7 @@ class DepthSimilarity(Component):
             self._skipped_ids = class_ids(self.options.skip_classes, host)
 
     def before_training(self, host: Host, data: Dataset | None) -> None:
-        """Build the bank if there is none, and check that it fits."""
+        """Builds the bank if there is none, and checks that it fits."""
         self.bank = open_bank(self.options.bank_path, self.options.build, data)
         exact_depth = self.options.guidance and self.options.guidance_trigger == "last"
         check_bank(
@@ -140,7 +140,7 @@ class DepthSimilarity(Component):
     def refine_weights(
         self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels
     ) -> PseudoLabels:
-        """Search the bank, decide, start reading, and edit the weights."""
+        """Searches the bank, decides, starts reading, and edits the weights."""
         options, label, depth = self.options, pseudo.label, target.fields[FIELD].squeeze(1)
         search = self._searcher(ctx.host, label.device)
         valid = unpadded(target.image, target.metas)
@@ -175,7 +175,7 @@ class DepthSimilarity(Component):
         return replace(pseudo, weight=weight)
 
     def _start(self, ctx: StepContext, match: Match, decision: Decision, bins: Tensor) -> _Step:
-        """Tell the host, which starts to read the crops that it will need."""
+        """Tells the host, which starts to read the crops that it will need."""
         device = bins.device
         table, flagged = (
             to_device(decision.table.float(), device),

@@ -31,7 +31,7 @@ def bank_exists(path: Path) -> bool:
 
 
 def open_bank(path: Path, build: Mapping[str, Any] | None, data: Dataset | None) -> DepthBank:
-    """Open a bank; build it first if there is none.
+    """Opens a bank; builds it first if there is none.
 
     Args:
         path: Folder or ``.pth`` file.

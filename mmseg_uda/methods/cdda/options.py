@@ -77,7 +77,7 @@ class DepthOptions(Options):
     ``workers``; see ``BankDraws``). None: a missing bank is an error."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         self.require_choice("reweight_mask", MASKS)
         self.require_choice("guidance_trigger", TRIGGERS)
         self.require_choice("guidance_scope", SCOPES)

@@ -43,7 +43,7 @@ class BankSearch(ABC):
 
     @abstractmethod
     def __call__(self, target: Tensor, floor: float = 0.0) -> Match:
-        """Search for the entry of highest ``total`` (see ``image_similarity``).
+        """Searches for the entry of highest ``total`` (see ``image_similarity``).
 
         Args:
             target: (B, C, K) counts.

@@ -67,7 +67,7 @@ class RelabelOptions(Options):
     """Relabelled patches of each new class to keep for debug pictures."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         read_phases(self.collect, self.relabel)
         self.require_choice("nms", NMS_MODES)
         self.require("nms_iou", 0 <= self.nms_iou <= 1, "a number in [0, 1]")

@@ -37,7 +37,7 @@ class PatchBank(nn.Module):
 
     @torch.no_grad()
     def add(self, images: Tensor, regions: Sequence[Region], accepted: Tensor) -> None:
-        """Keep the confirmed boxes of a batch.
+        """Keeps the confirmed boxes of a batch.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1].

@@ -79,7 +79,7 @@ class TaxonomyRelabeling(Component):
             self.detector = build_detector(detector, self._crops, **shared)
 
     def bind(self, host: Host) -> None:
-        """Check the map against the label space and allocate what a checkpoint keeps."""
+        """Checks the map against the label space and allocates what a checkpoint keeps."""
         taxonomy = self.options.taxonomy or host.taxonomy
         if taxonomy is None:
             raise UserError(
@@ -119,7 +119,7 @@ class TaxonomyRelabeling(Component):
         module.sources = [s if e.source is None else e.source for e, s in pairs]
 
     def begin_step(self, ctx: StepContext) -> None:
-        """Close the collection once it is over."""
+        """Closes the collection once it is over."""
         if not self.phases.off and UNKNOWN in self.sources and self.phases.collected(ctx.step):
             self.reduce()
             self._resolve_sources()

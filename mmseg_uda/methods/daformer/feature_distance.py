@@ -117,7 +117,7 @@ class FeatureDistanceOptions(Options):
     """Share of a cell that its class must cover."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         right = not isinstance(self.classes, str) or self.classes == THINGS
         self.require("classes", right, "'things', or a list of names or ids")
 
@@ -142,7 +142,7 @@ class FeatureDistance(Component):
         self.reference: FrozenNetwork
 
     def bind(self, host: Host) -> None:
-        """Resolve the classes and make room for the ImageNet network."""
+        """Resolves the classes and makes room for the ImageNet network."""
         selected = torch.ones(host.num_classes, dtype=torch.bool)
         if self.options.classes is not None:
             selected[:] = False
@@ -155,7 +155,7 @@ class FeatureDistance(Component):
         self.reference = FrozenNetwork(network)
 
     def after_weights(self, host: Host) -> None:
-        """Copy the backbone as initialised."""
+        """Copies the backbone as initialised."""
         weights = host.model.state_dict()
         self.reference.store(torch.float32)
         self.reference.network.load_state_dict(

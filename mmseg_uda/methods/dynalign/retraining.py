@@ -46,7 +46,7 @@ class RetrainingOptions(Options):
     """Keep the classifiers of the known classes as they are in the source model."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         useless = self.freeze_known and self.source_checkpoint is None
         self.require("freeze_known", not useless, "False, or the source model: source_checkpoint")
         self.require("default_weight", 0 <= self.default_weight <= 1, "a number in 0..1")
@@ -82,7 +82,7 @@ class Retraining(Supervised):
         self._per_class: list[str] = []
 
     def init_weights(self) -> None:
-        """Initialise the segmentor, then take over what the source model has learnt."""
+        """Initialises the segmentor, then takes over what the source model has learnt."""
         self.init_student()
         if self.options.source_checkpoint is None:
             return

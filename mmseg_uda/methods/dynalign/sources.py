@@ -49,7 +49,7 @@ class SourcePredictor(ABC):
         resize: str = "logits",
         probabilities: bool = False,
     ) -> SourcePrediction:
-        """Predict one image.
+        """Predicts one image.
 
         Args:
             image: (H, W, 3) uint8 BGR at its own size.

@@ -140,7 +140,7 @@ class Propose(RecordStage):
         )
 
     def prepare(self) -> None:
-        """Load the proposer's weights, if it has any."""
+        """Loads the proposer's weights, if it has any."""
         self._proposer.load()
 
     def load(self, item: Item) -> tuple:
@@ -148,7 +148,7 @@ class Propose(RecordStage):
         return self.view(item), self.predicted(item) if self._proposer.needs_labels else None
 
     def work(self, item: Item, loaded: tuple) -> None:
-        """Find regions."""
+        """Finds regions."""
         view, predicted = loaded
         masks = propose(view, self._proposer, predicted)
         self.images, self.regions = self.images + 1, self.regions + len(masks)
@@ -188,7 +188,7 @@ class Predict(RecordStage):
         )
 
     def prepare(self) -> None:
-        """Load the segmenter."""
+        """Loads the segmenter."""
         self._source.prepare()
 
     def load(self, item: Item) -> tuple:
@@ -196,7 +196,7 @@ class Predict(RecordStage):
         return self.view(item), self.masks(item) if self.options.vote == "soft" else None
 
     def work(self, item: Item, loaded: tuple) -> None:
-        """Predict."""
+        """Predicts."""
         view, masks = loaded
         self._write(item, predict(view, self._source, self.options, masks).to_arrays())
 
@@ -229,7 +229,7 @@ class Score(RecordStage):
         )
 
     def prepare(self) -> None:
-        """Load the image encoder."""
+        """Loads the image encoder."""
         self.run.engine.scorer.load()
 
     def load(self, item: Item) -> tuple:
@@ -237,7 +237,7 @@ class Score(RecordStage):
         return self.view(item), self.masks(item), self.predicted(item)
 
     def work(self, item: Item, loaded: tuple) -> None:
-        """Encode the regions of one image."""
+        """Encodes the regions of one image."""
         view, masks, predicted = loaded
         self._write(item, score(view, self.run.engine, masks, predicted).to_arrays())
 
@@ -273,7 +273,7 @@ class Relabel(RecordStage):
         return self.masks(item), self.predicted(item), scored
 
     def work(self, item: Item, loaded: tuple) -> None:
-        """Decide, paint and write."""
+        """Decides, paints and writes."""
         masks, predicted, scored = loaded
         result = decide(self.run.engine, masks, predicted, scored)
         painted = self.run.outputs.write(item, masks, result, predicted.size)

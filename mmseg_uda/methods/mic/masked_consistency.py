@@ -34,7 +34,7 @@ MODES = tuple(mode + suffix for mode in DOMAINS for suffix in ("", "aug"))
 
 
 def mask_image(image: Tensor, block_size: int, mask_ratio: float, random: StepRandom) -> Tensor:
-    """Blank random square patches, independently per image.
+    """Blanks random square patches, independently per image.
 
     Args:
         image: (B, 3, H, W), normalised: a blank pixel is 0, the mean colour.
@@ -50,7 +50,7 @@ def mask_image(image: Tensor, block_size: int, mask_ratio: float, random: StepRa
 
 
 def require_token_mask(segmentor: Any) -> None:
-    """Raise unless a segmentor can leave out tokens of its encoder.
+    """Raises unless a segmentor can leave out tokens of its encoder.
 
     Raises:
         UserError: Its encoder has no mask token, or it makes more than one pass (HRDA).
@@ -100,7 +100,7 @@ class MaskingOptions(Options):
     does. Irrelevant at loss weight 1."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for an unknown mode or impossible numbers."""
+        """Raises a ``UserError`` for an unknown mode or impossible numbers."""
         self.require_choice("mode", MODES)
         self.require_choice("unit", UNITS)
         self.require("mask_ratio", 0 <= self.mask_ratio < 1, "a share in [0, 1)")
@@ -126,7 +126,7 @@ class MaskedConsistency(Component):
     teacher: EmaTeacher | None = None
 
     def bind(self, host: Host) -> None:
-        """Check the unit, and build an own teacher when its settings differ from the host's."""
+        """Checks the unit, and builds an own teacher when its settings differ from the host's."""
         if self.options.unit == "tokens":
             require_token_mask(host.model)
             host.model.backbone.learn_mask_token()
@@ -145,12 +145,12 @@ class MaskedConsistency(Component):
         self.ema_model, self.teacher = host.build_teacher(alpha)
 
     def after_weights(self, host: Host) -> None:
-        """Start an own teacher from the student."""
+        """Starts an own teacher from the student."""
         if self.teacher is not None:
             self.ema_model.load_state_dict(host.model.state_dict())
 
     def begin_step(self, ctx: StepContext) -> None:
-        """Average the student into an own teacher."""
+        """Averages the student into an own teacher."""
         if self.teacher is not None and ctx.part == 0:
             self.teacher.update(ctx.host.model, ctx.step)
 

@@ -40,7 +40,7 @@ class SrhaOptions(Options):
     first step; 1 (published) keeps the ImageNet network."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work; levels are checked by their loss."""
+        """Raises a ``UserError`` for values that cannot work; levels are checked by their loss."""
         self.require_choice("teacher_inputs", ("shared", "independent", "original"))
         self.require_choice("teacher_bn", ("batch", "running"))
         self.require("concentration", self.concentration > 0, "a concentration above 0")

@@ -18,7 +18,7 @@ EPS = 1e-7
 
 
 def normalize_log_weights(log_gamma: Tensor, present: Tensor) -> Tensor:
-    """Turn gamma variates into Dirichlet weights, in log space: nothing can underflow.
+    """Turns gamma variates into Dirichlet weights, in log space: nothing can underflow.
 
     Args:
         log_gamma: (B, R, R) logarithms of gamma variates, one row per receiving region.
@@ -38,7 +38,7 @@ def normalize_log_weights(log_gamma: Tensor, present: Tensor) -> Tensor:
 def dirichlet_weights(
     present: Tensor, concentration: float = 0.0156, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw symmetric Dirichlet weights over the present regions of each image.
+    """Draws symmetric Dirichlet weights over the present regions of each image.
 
     Args:
         present: (B, R) bool, or numbers that are not 0.
@@ -56,7 +56,7 @@ def dirichlet_weights(
 
 @torch.no_grad()
 def rearrange(h: Tensor, regions: Regions, weights: Tensor) -> Tensor:
-    """Give every region of every image a mixture of its image's styles.
+    """Gives every region of every image a mixture of its image's styles.
 
     Args:
         h: (B, C, h, w), any type; computed in float32, float64 in its own.
@@ -112,7 +112,7 @@ class SemanticRearrangement(nn.Module):
     def forward(
         self, h: Tensor, label: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rearrange the styles of feature maps.
+        """Rearranges the styles of feature maps.
 
         Args:
             h: (B, C, h, w), any type.

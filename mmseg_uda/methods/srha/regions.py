@@ -58,7 +58,7 @@ class Regions:
             return sums / counts[:, None]
 
     def spread(self, values: Tensor) -> Tensor:
-        """Give every pixel its region's values: (B, C, R) to (B, C, h, w)."""
+        """Gives every pixel its region's values: (B, C, R) to (B, C, h, w)."""
         batch, channels, _ = values.shape
         height, width = self.ids.shape[-2:]
         index = self.ids.flatten(1)[:, None].expand(-1, channels, -1)
@@ -68,7 +68,7 @@ class Regions:
 def find_regions(
     label: Tensor, size: Sequence[int], num_classes: int, ignore_as_region: bool = True
 ) -> Regions:
-    """Find the regions of label maps.
+    """Finds the regions of label maps.
 
     Args:
         label: (B, H, W), any integer type; what is no class in [0, num_classes) is unlabelled.

@@ -79,7 +79,7 @@ class SRHA(Trainer):
                 self.ema_backbone = self.teacher.network  # what was averaged must survive a resume
 
     def init_weights(self) -> None:
-        """Initialise the student; the teacher is its encoder as initialised, in a resume too."""
+        """Initialises the student; the teacher is its encoder as initialised, in a resume too."""
         self.init_student()
         if self.teacher is not None:
             self.teacher.take_weights(self.model.backbone, self.execution.frozen_type)
@@ -174,7 +174,7 @@ class SRHA(Trainer):
         regions: RegionsBySize,
         losses: dict[str, Tensor],
     ) -> dict[str, dict[int, Tensor]]:
-        """Add ``srha.loss_<level>`` to ``losses`` and log ``srha.<level>.layer<l>``.
+        """Adds ``srha.loss_<level>`` to ``losses`` and logs ``srha.<level>.layer<l>``.
 
         Returns:
             The distances without factors, by level and stage.

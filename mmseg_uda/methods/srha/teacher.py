@@ -38,7 +38,7 @@ class FrozenTeacher(FrozenNetwork):
         guard_weights(self, "the alignment")
 
     def take_weights(self, backbone: StagedBackbone, dtype: torch.dtype) -> None:
-        """Copy the encoder as initialised.
+        """Copies the encoder as initialised.
 
         Args:
             backbone: The student's encoder.
@@ -56,7 +56,7 @@ class FrozenTeacher(FrozenNetwork):
             self._average.update(backbone, step)
 
     def set_modes(self, backbone: StagedBackbone) -> None:
-        """Bring the layers into the modes of a pass; synchronise BatchNorm if the student does."""
+        """Brings the layers into the modes of a pass; synchronises BatchNorm as the student."""
         if not self._fitted:
             if _synchronised(backbone) and not _synchronised(self.network):
                 # Hidden from the conversion of the whole model.

@@ -44,7 +44,7 @@ class Kernel:
 
 
 def pool_gate(gate: Tensor, size: Sequence[int], rule: str = "full_block") -> Tensor:
-    """Reduce a gate to a coarser grid.
+    """Reduces a gate to a coarser grid.
 
     Args:
         gate: (N, H, W) or (N, 1, H, W) of any type, values in [0, 1]; it is not changed.
@@ -71,7 +71,7 @@ def pool_gate(gate: Tensor, size: Sequence[int], rule: str = "full_block") -> Te
 
 
 def pool(values: Tensor, size: Sequence[int], name: str = "map") -> Tensor:
-    """Average (N, D, H, W) over blocks to (N, D, h, w); maps of that size stay as they are.
+    """Averages (N, D, H, W) over blocks to (N, D, h, w); maps of that size stay as they are.
 
     Raises:
         ValueError: If the map is smaller than the grid.

@@ -40,7 +40,7 @@ class CrfInputs:
         seeds: Tensor,
         valid: Tensor | None,
     ) -> CrfInputs:
-        """Bring everything to the loss' grid.
+        """Brings everything to the loss' grid.
 
         Args:
             options: Grid, colour space, rule for gates.

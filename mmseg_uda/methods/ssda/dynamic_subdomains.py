@@ -70,7 +70,7 @@ class DynamicSubdomains(Component):
         self.register_buffer("quota_by_class", torch.zeros(0), persistent=False)
 
     def bind(self, host: Host) -> None:
-        """Choose the uncertainty for the network and compute the quotas."""
+        """Chooses the uncertainty for the network and computes the quotas."""
         if host.options.source_only:
             raise UserError(
                 "uda.source_only=True leaves subdomains without target images.",
@@ -105,7 +105,7 @@ class DynamicSubdomains(Component):
             )
 
     def before_training(self, host: Host, data: Dataset) -> None:
-        """Count the source's classes, where the prior comes from them."""
+        """Counts the source's classes, where the prior comes from them."""
         if self.options.class_prior == "source_stats":
             self._use_prior(host, source_prior(data))
         if host.taxonomy is None:
@@ -125,7 +125,7 @@ class DynamicSubdomains(Component):
         return opinion.logits
 
     def after_mixing(self, ctx: StepContext, mixed: MixedBatch) -> None:
-        """Keep where source pixels were pasted, if the weights depend on it."""
+        """Keeps where source pixels were pasted, if the weights depend on it."""
         if self.options.weight_map == "mixed_alias":
             self._notes(ctx).pasted = mixed.pasted
 

@@ -106,7 +106,7 @@ class OpinionPass:
 
     @torch.no_grad()
     def __call__(self, teacher: EmaTeacher, image: Tensor, random: StepRandom) -> Opinion:
-        """Predict normalised images (N, 3, H, W)."""
+        """Predicts normalised images (N, 3, H, W)."""
         teacher.set_modes()
         if self.source == "none":
             logits = teacher.logits(image)

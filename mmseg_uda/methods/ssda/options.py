@@ -47,7 +47,7 @@ class UncertaintyOptions(Options):
     """Stochastic depth of the network is active in repeat."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         self.require_choice("source", SOURCES)
         self.require("passes", self.passes >= 2, "at least 2")
         rate = self.dropout
@@ -84,7 +84,7 @@ class CrfOptions(Options):
     pixels)."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         self.require("radius", self.radius >= 1, "at least 1 cell")
         self.require("sigma_xy", self.sigma_xy > 0, "a number above 0")
         self.require("sigma_rgb", self.sigma_rgb > 0, "a number above 0")
@@ -168,7 +168,7 @@ class SubdomainOptions(Options):
     """Steps between logs of the seed ratio of each class; 0 for never."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for values that cannot work."""
+        """Raises a ``UserError`` for values that cannot work."""
         self.require_choice("pseudo_from", PSEUDO_FROM)
         self.require_choice("absent_class", ABSENT)
         self.require_choice("scope", SCOPES)

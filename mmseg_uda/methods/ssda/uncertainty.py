@@ -40,7 +40,7 @@ class Disagreement:
         self._count = 0
 
     def add(self, probability: Tensor) -> None:
-        """Count one more map."""
+        """Counts one more map."""
         probability = full_precision(probability)
         own = entropy(probability)
         self._count += 1

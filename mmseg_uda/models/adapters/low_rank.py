@@ -90,7 +90,7 @@ class AdaptedLinear(nn.Linear):
     def adapt(
         layer: nn.Linear, options: LowRankOptions, parts: int = 1, adapted: Sequence[int] = (0,)
     ) -> AdaptedLinear:
-        """Turn a layer into an adapted one, in place; what it computes stays the same.
+        """Turns a layer into an adapted one, in place; what it computes stays the same.
 
         Args:
             layer: The layer.
@@ -141,7 +141,7 @@ class AdaptedLinear(nn.Linear):
 
     @torch.no_grad()
     def start(self) -> None:
-        """Give A and B their first values, once W has been loaded."""
+        """Gives A and B their first values, once W has been loaded."""
         nn.init.zeros_(self.lora_B)
         for part in self.lora_A:
             nn.init.kaiming_uniform_(part, a=math.sqrt(5))
@@ -195,7 +195,7 @@ def singular_components(
 
 
 def adapt_blocks(blocks: Sequence[nn.Module], options: LowRankOptions) -> None:
-    """Adapt the layers of timm's transformer blocks that the options name, in place.
+    """Adapts the layers of timm's transformer blocks that the options name, in place.
 
     All parameters but A, B and, where asked, the layers' biases lose their gradient.
 

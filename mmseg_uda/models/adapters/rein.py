@@ -66,7 +66,7 @@ class Rein(nn.Module):
 
     @torch.no_grad()
     def start(self) -> None:
-        """Draw the first values."""
+        """Draws the first values."""
         bound = math.sqrt(6 / (3 * self.patch**2 + math.sqrt(self.width * (self.rank or 1))))
         for name, parameter in self.named_parameters():
             if name.startswith("learnable_tokens"):

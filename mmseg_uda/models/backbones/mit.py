@@ -63,7 +63,7 @@ class FusedAttention(BaseModule):
     def forward(
         self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None
     ) -> Tensor:
-        """Attend from every token to the spatially reduced tokens.
+        """Attends from every token to the spatially reduced tokens.
 
         Args:
             x: Tokens, (B, H·W, C).
@@ -109,7 +109,7 @@ class PlacedMixFFN(MixFFN):
     def forward(
         self, x: Tensor, hw_shape: tuple[int, int], identity: Tensor | None = None
     ) -> Tensor:
-        """Mix (B, H·W, C) tokens of a map of (H, W); ``identity``, else ``x``, is added."""
+        """Mixes (B, H·W, C) tokens of a map of (H, W); ``identity``, else ``x``, is added."""
         out = nchw_to_nlc(self.layers(tokens_to_map(self, x, hw_shape)))
         return (x if identity is None else identity) + self.dropout_layer(out)
 
@@ -215,7 +215,7 @@ class MiT(MixVisionTransformer):
             in_channels = dims
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Encode images (B, 3, H, W); the maps have the layout that was chosen."""
+        """Encodes images (B, 3, H, W); the maps have the layout that was chosen."""
         maps = []
         for embed, blocks, norm in self.layers:
             tokens, size = embed(x)
@@ -226,7 +226,7 @@ class MiT(MixVisionTransformer):
         return maps
 
     def init_weights(self) -> None:
-        """Initialise from ``init_cfg``, or as SegFormer does: truncated normals of 0.02.
+        """Initialises from ``init_cfg``, or as SegFormer does: truncated normals of 0.02.
 
         Convolutions get a normal of √(2 / fan-out), except the Mix-FFN's 1×1 ones, which are
         linear layers in disguise.

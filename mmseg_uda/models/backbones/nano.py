@@ -32,7 +32,7 @@ class NanoStage(nn.Module):
         self.conv2 = ConvModule(channels, channels, 3, **wide, act_cfg=None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C_in, H, W) to (B, C, H/stride, W/stride)."""
+        """Maps (B, C_in, H, W) to (B, C, H/stride, W/stride)."""
         x = self.down(x)
         return F.relu(x + self.conv2(self.conv1(x)))
 
@@ -76,7 +76,7 @@ class NanoBackbone(BaseModule):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Encode an image (B, 3, H, W) into four maps (B, C_i, H_i, W_i), finest first."""
+        """Encodes an image (B, 3, H, W) into four maps (B, C_i, H_i, W_i), finest first."""
         x = self.stem(x)
         outs = []
         for stage in self.stages:

@@ -13,7 +13,7 @@ PATCH_MODES = ("bicubic", "flexi")
 
 
 def resize_positions(grid: Tensor, size: tuple[int, int], *, antialias: bool) -> Tensor:
-    """Resize a grid of positions bicubically.
+    """Resizes a grid of positions bicubically.
 
     DINOv2 resizes without antialiasing and adds a tenth of a token to the sizes, so that the
     quotient cannot be rounded below the number of tokens. Its networks with registers, and timm
@@ -42,14 +42,14 @@ def resize_positions(grid: Tensor, size: tuple[int, int], *, antialias: bool) ->
 
 
 def split_positions(positions: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
-    """Split stored positions (1, prefix + n², D) into (1, prefix, D) and (1, D, n, n)."""
+    """Splits stored positions (1, prefix + n², D) into (1, prefix, D) and (1, D, n, n)."""
     before, after = positions[:, :prefix], positions[:, prefix:]
     side = math.isqrt(after.shape[1])
     return before, after.transpose(1, 2).reshape(1, -1, side, side)
 
 
 def fix_positions(positions: Tensor, prefix: int, side: int) -> Tensor:
-    """Resize stored positions once to ``side``² tokens, bicubically without antialiasing.
+    """Resizes stored positions once to ``side``² tokens, bicubically without antialiasing.
 
     Rein (https://arxiv.org/abs/2312.04265) and SoMA (https://arxiv.org/abs/2412.04077) do so
     while loading, and train at that size.
@@ -67,7 +67,7 @@ def fix_positions(positions: Tensor, prefix: int, side: int) -> Tensor:
 
 
 def resize_kernel(kernel: Tensor, size: int, mode: str) -> Tensor:
-    """Resize the kernel (D, 3, p, p) of a patch embedding to (D, 3, size, size).
+    """Resizes the kernel (D, 3, p, p) of a patch embedding to (D, 3, size, size).
 
     ``bicubic`` resizes the kernel like an image, as Rein and SoMA do; what it answers grows with
     about (size / p)². ``flexi`` is the pseudo-inverse of FlexiViT

@@ -17,7 +17,7 @@ PARTS = ("stem", *(f"layer{i}" for i in range(1, STAGES)))
 
 
 def instance_standardize(x: Tensor, eps: float = 1e-7, unbiased: bool = True) -> Tensor:
-    """Standardise each channel of each image: ``(x − mean) / (std + eps)`` (SRHA).
+    """Standardises each channel of each image: ``(x − mean) / (std + eps)`` (SRHA).
 
     Args:
         x: (B, C, H, W), any type; statistics are at least float32, also inside autocast.
@@ -56,7 +56,7 @@ class InstanceStandardize(nn.Module):
         return f"eps={self.eps}, unbiased={self.unbiased}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Standardise (B, C, H, W)."""
+        """Standardises (B, C, H, W)."""
         return instance_standardize(x, self.eps, self.unbiased)
 
 
@@ -130,12 +130,12 @@ class StagedBackbone(BaseModule):
         return self.layer1, self.layer2, self.layer3, self.layer4
 
     def forward_stem(self, x: Tensor) -> Tensor:
-        """Encode images (B, 3, H, W) to (B, stem_channels, H/stem_stride, W/stem_stride)."""
+        """Encodes images (B, 3, H, W) to (B, stem_channels, H/stem_stride, W/stem_stride)."""
         # through the module's call, which may be compiled
         return self(x, part="stem")
 
     def forward_stages(self, h: Tensor, outs: Sequence[int] = (1, 2, 3, 4)) -> list[Tensor]:
-        """Run the stages on the (standardised) output of the stem.
+        """Runs the stages on the (standardised) output of the stem.
 
         Args:
             h: (B, stem_channels, h, w).
@@ -149,7 +149,7 @@ class StagedBackbone(BaseModule):
     def forward(
         self, x: Tensor, part: str = "all", outs: Sequence[int] = (1, 2, 3, 4)
     ) -> list[Tensor] | Tensor:
-        """Encode images (B, 3, H, W) into the maps (B, C_l, H_l, W_l) of stages 1–4.
+        """Encodes images (B, 3, H, W) into the maps (B, C_l, H_l, W_l) of stages 1–4.
 
         Args:
             x: The images; with ``part='stages'`` the standardised output of the stem.
@@ -169,7 +169,7 @@ class StagedBackbone(BaseModule):
         return maps
 
     def train(self, mode: bool = True) -> StagedBackbone:
-        """Switch the mode; frozen stages stay in eval mode."""
+        """Switches the mode; frozen stages stay in eval mode."""
         super().train(mode)
         for stage in self._frozen():
             stage.eval()
@@ -180,7 +180,7 @@ class StagedBackbone(BaseModule):
         return [parts[name] for name in self.frozen_stages]
 
     def from_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename a torchvision state dict of this network to ours.
+        """Renames a torchvision state dict of this network to ours.
 
         Args:
             state_dict: Weights; names that torchvision's network does not have are kept.
@@ -199,7 +199,7 @@ class StagedBackbone(BaseModule):
         return name if source is None else ours[source] + name[len(source) :]
 
     def to_torchvision_names(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename our state dict to torchvision's names; see :meth:`from_torchvision_names`."""
+        """Renames our state dict to torchvision's names; see :meth:`from_torchvision_names`."""
         result = {}
         for name, value in state_dict.items():
             stage, index, rest = name.removeprefix("layer").split(".", 2)

@@ -166,7 +166,7 @@ ARCHITECTURES = tuple(_BUILDERS)
 
 
 def build_stages(arch: str, output_stride: int, width: float, depth: float) -> Cut:
-    """Build a network in five parts, with torchvision's initial values.
+    """Builds a network in five parts, with torchvision's initial values.
 
     Args:
         arch: One of ``ARCHITECTURES``.

@@ -32,7 +32,7 @@ def build_network(
     if not timm.is_model(arch):
         raise UserError(
             f"backbone.arch={arch!r} is no network of timm {timm.__version__}.",
-            fix=nearest(arch, timm.list_models()) or "See timm.list_models('vit*')",
+            fix=nearest(arch, timm.list_models()) or "See timm.list_models('vit*').",
         )
     if patch is not None or grid is not None:
         # as many tokens as before, or as many as are asked for

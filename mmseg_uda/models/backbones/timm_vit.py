@@ -188,7 +188,7 @@ class TimmViT(BaseModule):
             adapt_blocks(self.blocks, options)
 
     def init_weights(self) -> None:
-        """Fill the encoder from ``init_cfg``; without one it keeps timm's initial values.
+        """Fills the encoder from ``init_cfg``; without one it keeps timm's initial values.
 
         Adapters get their first values afterwards, as SoMA takes them from the loaded weights.
         """
@@ -202,7 +202,7 @@ class TimmViT(BaseModule):
         return [module for module in self.modules() if isinstance(module, AdaptedLinear)]
 
     def merge_adapters(self) -> bool:
-        """Put LoRA's or SoMA's change into the weights; the network computes what it did.
+        """Puts LoRA's or SoMA's change into the weights; the network computes what it did.
 
         Returns:
             Whether no adapter is left. Rein's change is not linear and stays.
@@ -221,7 +221,7 @@ class TimmViT(BaseModule):
         return self
 
     def learn_mask_token(self) -> None:
-        """Train the mask token also where the encoder is frozen: tokens will be masked."""
+        """Trains the mask token also where the encoder is frozen: tokens will be masked."""
         self.mask_token.requires_grad_(True)
 
     @property
@@ -263,7 +263,7 @@ class TimmViT(BaseModule):
         return max(1, int(side * self.input_scale) // self.patch_size)
 
     def forward(self, image: Tensor, token_mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Encode images.
+        """Encodes images.
 
         Args:
             image: Normalised images (B, 3, H, W).
@@ -308,7 +308,7 @@ class TimmViT(BaseModule):
         return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
     def _with_positions(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Put class and register tokens before patches (B, h·w, D), and add positions."""
+        """Puts class and register tokens before patches (B, h·w, D), and adds positions."""
         tokens = [t for t in (self.cls_token, self.reg_token) if t is not None]
         prefix = torch.cat(tokens, dim=1) if tokens else x.new_zeros(1, 0, self.embed_dim)
         if self.pos_embed is not None:

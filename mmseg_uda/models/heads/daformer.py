@@ -61,7 +61,7 @@ class DAFormerHead(BaseDecodeHead):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Decode backbone features.
+        """Decodes backbone features.
 
         Args:
             inputs: Maps (B, C_i, H_i, W_i), finest first.

@@ -105,7 +105,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Decode backbone features.
+        """Decodes backbone features.
 
         Args:
             inputs: Maps (B, C_l, H_l, W_l), of which ``in_index`` names the first and the last.
@@ -157,5 +157,5 @@ class AuxiliaryFCNHead(BaseDecodeHead):
         self.conv = conv_norm_relu(in_channels, channels, 3, dict(self.norm_cfg), bias=True)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Classify the stage ``in_index`` of (B, C_l, H_l, W_l): logits (B, K, H_l, W_l)."""
+        """Classifies the stage ``in_index`` of (B, C_l, H_l, W_l): logits (B, K, H_l, W_l)."""
         return self.cls_seg(self.conv(self._transform_inputs(inputs)))

@@ -58,7 +58,7 @@ class DLV2Head(BaseDecodeHead):
         return [module.conv for module in self.aspp_modules]
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Classify features.
+        """Classifies features.
 
         Args:
             inputs: Backbone maps, of which ``in_index`` is used, (B, C, H, W).

@@ -104,7 +104,7 @@ class HRDAHead(BaseDecodeHead):
     def attention(
         self, lr_features: Sequence[Tensor], lr: Tensor, fixed: float | None = None
     ) -> Tensor:
-        """Predict the weight of the detail scale from the context features.
+        """Predicts the weight of the detail scale from the context features.
 
         Float32 under mixed precision, too: both predictions are scaled with it before the loss.
 
@@ -129,7 +129,7 @@ class HRDAHead(BaseDecodeHead):
         size: Sequence[int],
         box: Box | None = None,
     ) -> ScaleLogits:
-        """Blend both predictions (HRDA, Eq. 8-10), also several of each along the channels.
+        """Blends both predictions (HRDA, Eq. 8-10), also several of each along the channels.
 
         Where a box limits the detail prediction, the attention is masked on the coarse grid and
         upsampled after that, so a ring of one fine pixel around the box is attenuated. This
@@ -164,7 +164,7 @@ class HRDAHead(BaseDecodeHead):
         size: Sequence[int],
         box: Box | None = None,
     ) -> ScaleLogits:
-        """Decode both scales and fuse them.
+        """Decodes both scales and fuses them.
 
         Args:
             lr_features: Backbone maps of the resized image.

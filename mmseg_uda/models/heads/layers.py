@@ -31,7 +31,7 @@ class TokenLinear(nn.Module):
         self.proj = nn.Linear(in_channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Project each pixel."""
+        """Projects each pixel."""
         return F.conv2d(x, self.proj.weight[:, :, None, None], self.proj.bias)
 
 
@@ -77,7 +77,7 @@ class ASPPFusion(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C_in, H, W) to (B, C, H, W)."""
+        """Maps (B, C_in, H, W) to (B, C, H, W)."""
         outs = list(self.aspp_modules(x))
         if self.image_pool is not None:
             mean = F.interpolate(
@@ -127,7 +127,7 @@ class GroupAttention(SelfAttentionBlock):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
+        """Maps (B, C, H, W) to the same shape."""
         query, key, value = (
             project(x).flatten(2).transpose(1, 2)
             for project in (self.query_project, self.key_project, self.value_project)
@@ -171,7 +171,7 @@ class InterlacedAttention(nn.Module):
         self.local_relation = GroupAttention(*attention)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C_in, H, W) to (B, C, H, W)."""
+        """Maps (B, C_in, H, W) to (B, C, H, W)."""
         x = self.in_conv(x)
         batch, channels, height, width = x.shape
         cell_h, cell_w = self.cell_height, self.cell_width
@@ -256,7 +256,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_layer(in_channels: int, channels: int, cfg: dict[str, Any], where: str) -> nn.Module:
-    """Build an embedding or fusion layer.
+    """Builds an embedding or fusion layer.
 
     Args:
         in_channels: Channels of its input.

@@ -38,5 +38,5 @@ class LightHead(BaseDecodeHead):
         self.conv_seg = nn.Conv2d(quarter, self.out_channels, 1, bias=False)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Decode a map (B, D, h, w) to logits (B, num_classes, 4h, 4w)."""
+        """Decodes a map (B, D, h, w) to logits (B, num_classes, 4h, 4w)."""
         return self.cls_seg(self.upscale(self._transform_inputs(inputs)))

@@ -44,7 +44,7 @@ class LinearHead(BaseDecodeHead):
         self.norm = nn.BatchNorm2d(sum(widths)) if batch_norm else nn.Identity()
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Classify every pixel of the first map: (B, num_classes, h, w)."""
+        """Classifies every pixel of the first map: (B, num_classes, h, w)."""
         x = self._transform_inputs(inputs)
         x = x if self.dropout is None else self.dropout(x)
         return self.conv_seg(self.norm(x))

@@ -92,7 +92,7 @@ class TorchMask2FormerHead(BaseDecodeHead):
         initialise_decoders(self.pixel_decoder, self.transformer)
 
     def set_top_down_levels(self, levels: int) -> None:
-        """Replace the pixel decoder by an uninitialised one with other top-down levels.
+        """Replaces the pixel decoder by an uninitialised one with other top-down levels.
 
         Raises:
             UserError: There are not so many finer maps.
@@ -116,7 +116,7 @@ class TorchMask2FormerHead(BaseDecodeHead):
         self.top_down_levels = levels
 
     def predict_masks(self, inputs: Sequence[Tensor]) -> MaskPredictions:
-        """Decode backbone features.
+        """Decodes backbone features.
 
         Args:
             inputs: Maps (B, C_l, H_l, W_l), finest first.
@@ -138,7 +138,7 @@ class TorchMask2FormerHead(BaseDecodeHead):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Score classes at the resolution of the first map: (B, K, H_1, W_1), of 0 to about 1."""
+        """Scores classes at the resolution of the first map: (B, K, H_1, W_1), of 0 to about 1."""
         return self.predict_masks(inputs).scores()
 
 

@@ -30,7 +30,7 @@ def multiple_select(options: dict[str, Any], head: str) -> dict[str, Any]:
 
 
 def check_keys(options: dict[str, Any], known: Sequence[str], where: str) -> None:
-    """Raise unless every key of a head's options is known.
+    """Raises unless every key of a head's options is known.
 
     Raises:
         UserError: Names the unknown key and the nearest known one.

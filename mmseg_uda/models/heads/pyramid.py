@@ -66,5 +66,5 @@ class PyramidHead(BaseDecodeHead):
         return self.smooth_conv4(x)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Decode maps (B, D, H_i, W_i), finest first, to logits (B, num_classes, H_0, W_0)."""
+        """Decodes maps (B, D, H_i, W_i), finest first, to logits (B, num_classes, H_0, W_0)."""
         return self.cls_seg(self.decode(inputs))

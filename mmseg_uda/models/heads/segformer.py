@@ -71,7 +71,7 @@ class SegFormerHead(BaseDecodeHead):
         return [self.linear_pred]
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Decode backbone features.
+        """Decodes backbone features.
 
         Args:
             inputs: Maps (B, C_i, H_i, W_i), finest first.

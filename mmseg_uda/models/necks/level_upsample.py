@@ -33,7 +33,7 @@ class LevelUpsample(nn.Module):
         self.factors = dict(zip(out_layers, scales, strict=True))
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Resize the chosen maps (B, C, H, W)."""
+        """Resizes the chosen maps (B, C, H, W)."""
         return [
             F.interpolate(x, scale_factor=self.factors[level], mode="bilinear", align_corners=False)
             if self.factors.get(level, 1) != 1

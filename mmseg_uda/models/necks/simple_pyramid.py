@@ -93,7 +93,7 @@ class SimplePyramid(nn.Module):
             )
 
     def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Make four maps (B, C, h, w), finest first, of one; with ``resize`` of four.
+        """Makes four maps (B, C, h, w), finest first, of one; with ``resize`` of four.
 
         Raises:
             UserError: There is another number of maps.

@@ -127,7 +127,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
     def choose_box(
         self, size: Sequence[int], choose_offset: ChooseOffset | None = None
     ) -> Box | None:
-        """Draw the detail crop of a batch.
+        """Draws the detail crop of a batch.
 
         Args:
             size: Height and width of the image.
@@ -158,7 +158,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
     def training_forward(
         self, image: Tensor, choose_offset: ChooseOffset | None = None
     ) -> SegmentorOutput:
-        """Encode and decode both scales of a batch (B, 3, H, W); see ``views.training_forward``.
+        """Encodes and decodes both scales of a batch (B, 3, H, W); see ``views.training_forward``.
 
         Raises:
             UserError: The image does not divide into the logits' grid.
@@ -189,7 +189,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         return SegmentorOutput(tuple(logits), features, detail)
 
     def full_logits(self, image: Tensor) -> Tensor:
-        """Predict logits (B, C, H, W) with sliding detail crops, modes left as they are."""
+        """Predicts logits (B, C, H, W) with sliding detail crops, modes left as they are."""
         return self._at_image_size(self._predict(image).fused, image)
 
     def decoded_views(
@@ -211,7 +211,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         return self._at_image_size(_mean_attention(self._predict(image)), image)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
-        """Predict logits (B, C, H, W) of a window; ``ATT`` appends the attention."""
+        """Predicts logits (B, C, H, W) of a window; ``ATT`` appends the attention."""
         out = self._predict(inputs, HRDA_OUTPUTS[self.output_mode])
         maps = out.fused
         if self.output_mode == "ATT":
@@ -219,7 +219,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         return self._at_image_size(maps, inputs)
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Any = None) -> Any:
-        """Resize to the original images and take the arg-max; see mmseg."""
+        """Resizes to the original images and takes the arg-max; see mmseg."""
         samples = super().postprocess_result(seg_logits, data_samples)
         if self.output_mode != "ATT":
             return samples
@@ -250,7 +250,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
     def _predict(
         self, image: Tensor, fixed: float | None = None, decode: Decode | None = None
     ) -> ScaleLogits:
-        """Decode both scales of whole images, padded with the mean colour where needed."""
+        """Decodes both scales of whole images, padded with the mean colour where needed."""
         rows, columns = self._padding(image.shape[-2:])
         if rows or columns:
             image = F.pad(image, (0, columns, 0, rows))
@@ -268,7 +268,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         return head.fuse(lr, hr, attention, self._logit_size(image.shape[-2:]))
 
     def _sliding_logits(self, image: Tensor, decode: Decode) -> Tensor:
-        """Average the logits of detail crops over the image, (B, C, H/os, W/os)."""
+        """Averages the logits of detail crops over the image, (B, C, H/os, W/os)."""
         assert self.hr_crop_size is not None
         divisor = 2 if self.hr_slide_overlapping else 1
         stride = [side // divisor for side in self.hr_crop_size]

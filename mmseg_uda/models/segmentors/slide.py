@@ -59,7 +59,7 @@ class SlideEncoderDecoder(EncoderDecoder):
         return (self.test_cfg or {}).get("batch_pixels", DEFAULT_BATCH_PIXELS)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """Compute the losses of a supervised step, for mmseg's stock training.
+        """Computes the losses of a supervised step, for mmseg's stock training.
 
         Args:
             inputs: Normalised images (B, 3, H, W).
@@ -69,11 +69,11 @@ class SlideEncoderDecoder(EncoderDecoder):
         return segmentation_loss(self, training_forward(self, inputs), label)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
-        """Predict logits (B, C, H, W) of the whole input (B, 3, H, W), without windows."""
+        """Predicts logits (B, C, H, W) of the whole input (B, 3, H, W), without windows."""
         return full_logits(self, inputs)
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
-        """Average the logits, or the probabilities, of overlapping windows.
+        """Averages the logits, or the probabilities, of overlapping windows.
 
         Args:
             inputs: Normalised images (B, 3, H, W); windows longer than a side shrink to it.

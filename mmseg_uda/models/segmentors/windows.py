@@ -45,7 +45,7 @@ def uses_batch_statistics(module: nn.Module) -> bool:
 def run_in_chunks(
     function: Callable[[Tensor], Any], batch: Tensor, max_pixels: int | None
 ) -> list[Any]:
-    """Apply ``function`` to slices of ``batch`` (N, C, H, W) of at most ``max_pixels`` pixels.
+    """Applies ``function`` to slices of ``batch`` (N, C, H, W) of at most ``max_pixels`` pixels.
 
     A slice holds at least one image. ``None`` means one slice.
     """
@@ -58,7 +58,7 @@ def run_in_chunks(
 def merge_windows(
     windows: Tensor, boxes: Sequence[Box], size: Sequence[int], stride: int = 1
 ) -> Tensor:
-    """Average overlapping window predictions.
+    """Averages overlapping window predictions.
 
     Args:
         windows: Predictions in box-major order, (len(boxes)·B, C, h, w).

@@ -34,7 +34,7 @@ def load_segmentor_weights(
     source: str | Path = "the checkpoint",
     adapt: bool = True,
 ) -> None:
-    """Fill a segmentor completely, or raise.
+    """Fills a segmentor completely, or raises.
 
     Takes our checkpoints and the lineage's (student under ``model.``, teacher under
     ``ema_model.``), in mmseg's or in the published encoder names, SRHA's, RobustNet's, VFM-UDA's
@@ -104,7 +104,7 @@ def segmentor_weights(
 def fill_segmentor(
     segmentor: nn.Module, weights: Mapping[str, torch.Tensor], source: str | Path
 ) -> None:
-    """Load weights that cover a segmentor exactly, or raise.
+    """Loads weights that cover a segmentor exactly, or raises.
 
     Raises:
         UserError: They belong to another network, or some are NaN or infinite.
@@ -144,7 +144,7 @@ def _fit_top_down_levels(
 def write_reference_checkpoint(
     path: str | Path, student: nn.Module, teacher: nn.Module | None = None
 ) -> None:
-    """Save networks in the published layout, readable by the original repositories.
+    """Saves networks in the published layout, readable by the original repositories.
 
     Args:
         path: File to write, atomically.

@@ -20,7 +20,7 @@ from mmseg_uda.regular_files import require_file
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Load a checkpoint or bare weights onto the CPU, as data only.
+    """Loads a checkpoint or bare weights onto the CPU, as data only.
 
     The check sums of the file are compared first; ``torch.load`` takes wrong numbers as they are.
 
@@ -110,7 +110,7 @@ def _harmless_globals() -> list[Any]:
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """Find the weights in a checkpoint, without wrappers' ``module.`` prefix.
+    """Finds the weights in a checkpoint, without wrappers' ``module.`` prefix.
 
     Args:
         checkpoint: A checkpoint with ``state_dict`` or ``model``, or a bare state dict.
@@ -151,7 +151,7 @@ def atomic_save(content: Any, path: str | Path) -> None:
 def coverage_problems(
     expected: Mapping[str, Tensor], given: Mapping[str, Tensor]
 ) -> dict[str, list[str]]:
-    """Compare names and shapes.
+    """Compares names and shapes.
 
     Returns:
         Lists ``missing``, ``unexpected`` and ``shape``; batch counters of norm layers, which

@@ -15,7 +15,7 @@ NAMED = 3
 
 
 def require_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Refuse a file's weights if they are NaN or infinite.
+    """Refuses a file's weights if they are NaN or infinite.
 
     Args:
         tensors: Those that are to be used, by name.

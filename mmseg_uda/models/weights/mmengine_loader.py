@@ -24,14 +24,14 @@ WEIGHTS_ONLY, ANYTHING = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHT
 
 
 def read_weights_as_data() -> None:
-    """Replace mmengine's loaders of files, addresses and named weights."""
+    """Replaces mmengine's loaders of files, addresses and named weights."""
     for prefix, loader in list(CheckpointLoader._schemes.items()):
         ours = load_from_local if prefix == "" else _data_only(loader)
         CheckpointLoader.register_scheme(prefix, ours, force=True)
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Read a file onto the CPU; who asks for it copies it to where it belongs."""
+    """Reads a file onto the CPU; who asks for it copies it to where it belongs."""
     content = read_checkpoint(Path(filename).expanduser())
     require_finite(tensors_in(content), filename)
     return content

@@ -105,7 +105,7 @@ _HUB_LAYERS = {
 
 
 def from_hub_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a SegFormer encoder of the transformers library to its published names.
+    """Renames a SegFormer encoder of the transformers library to its published names.
 
     Args:
         state_dict: Weights of a ``Segformer…`` model, from old or new library versions. Other
@@ -139,7 +139,7 @@ def _hub_name(name: str) -> str | None:
 
 
 def find_weights(name: str) -> Path | None:
-    """Find weights by path, or by name in the pretrained folders; ``None`` if absent.
+    """Finds weights by path, or by name in the pretrained folders; ``None`` if absent.
 
     A file that was downloaded by hand may keep its published name.
     """
@@ -157,7 +157,7 @@ def find_weights(name: str) -> Path | None:
 
 
 def fetch_weights(name: str) -> Path:
-    """Download weights that have a public home.
+    """Downloads weights that have a public home.
 
     Raises:
         UserError: The name is unknown or the network does not answer.
@@ -202,7 +202,7 @@ def _fetch_from_hub(repository: str) -> Path:
 def load_backbone_weights(
     backbone: nn.Module, checkpoint: str, allow_partial: bool = False
 ) -> Path:
-    """Fill an encoder from a file found by path or name.
+    """Fills an encoder from a file found by path or name.
 
     Reads the layouts of SegFormer, DINOv2 and DINOv3, mmseg, transformers, timm and torchvision;
     classifiers in the file are ignored.
@@ -268,7 +268,7 @@ class BackboneWeights:
         self.allow_partial = allow_partial
 
     def __call__(self, module: nn.Module) -> None:
-        """Fill ``module``."""
+        """Fills ``module``."""
         path = load_backbone_weights(module, self.checkpoint, self.allow_partial)
         for child in module.children():
             # mmengine initialises children after this; convolution blocks would start anew

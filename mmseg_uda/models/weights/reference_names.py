@@ -84,7 +84,7 @@ def _split_prefix(name: str, prefixes: list[str]) -> tuple[str, str] | None:
 
 
 def reference_parameter_names(segmentor: nn.Module) -> dict[str, str]:
-    """Map each of our parameter and buffer names to its published name.
+    """Maps each of our parameter and buffer names to its published name.
 
     The joint query-key-value projection, which is split in published checkpoints, is named
     ``….attn.qkv.weight``. Learning-rate and weight-decay groups are chosen by these names.
@@ -101,7 +101,7 @@ def reference_parameter_names(segmentor: nn.Module) -> dict[str, str]:
 
 
 def to_reference_names(segmentor: nn.Module, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Write our weights with published names and shapes.
+    """Writes our weights with published names and shapes.
 
     Args:
         segmentor: The network the weights belong to, or its backbone alone.
@@ -130,7 +130,7 @@ def to_reference_names(segmentor: nn.Module, state_dict: Mapping[str, Tensor]) -
 def from_reference_names(
     segmentor: nn.Module, state_dict: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Read published weights into our names and shapes.
+    """Reads published weights into our names and shapes.
 
     Args:
         segmentor: The network that shall load them, or its backbone alone.

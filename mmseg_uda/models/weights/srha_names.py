@@ -110,7 +110,7 @@ _LOADABLE = (
 def from_srha_names(
     segmentor: nn.Module, state_dict: Mapping[str, Tensor], source: str = "the checkpoint"
 ) -> dict[str, Tensor]:
-    """Rename a published SRHA state dict, without its ``module.`` prefix, to our names.
+    """Renames a published SRHA state dict, without its ``module.`` prefix, to our names.
 
     Args:
         segmentor: The network that shall load them; without a staged encoder nothing changes.
@@ -148,7 +148,7 @@ def from_srha_names(
 
 
 def check_srha_command(segmentor: nn.Module, checkpoint: Mapping[str, Any], source: str) -> None:
-    """Compare a network with the command line that SRHA's and RobustNet's checkpoints carry.
+    """Compares a network with the command line that SRHA's and RobustNet's checkpoints carry.
 
     It tells what no parameter shows: normalisation without weights, and dilations.
 
@@ -190,7 +190,7 @@ def check_srha_command(segmentor: nn.Module, checkpoint: Mapping[str, Any], sour
 
 
 def _counted_from_zero(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renumber the blocks of stages that are slices of torchvision's ``features``."""
+    """Renumbers the blocks of stages that are slices of torchvision's ``features``."""
     numbers: dict[str, set[int]] = {}
     for name in state_dict:
         match = _BLOCK.match(name)

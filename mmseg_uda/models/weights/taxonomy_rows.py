@@ -22,7 +22,7 @@ def load_with_rows(
     source_classes: int,
     part: str = "model",
 ) -> list[str]:
-    """Fill a segmentor from a network with other classes.
+    """Fills a segmentor from a network with other classes.
 
     Every tensor with one row per class (classifiers, class-wise attention) takes its rows from
     those of the source classes; all others are taken as they are.

@@ -56,7 +56,7 @@ _HUB_INNER = {
 
 
 def vit_weights(backbone: TimmViT, weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Bring an encoder's weights into its names and sizes, from any of the layouts.
+    """Brings an encoder's weights into its names and sizes, from any of the layouts.
 
     Positions and patch kernels are resized where the encoder asks for other sizes than the file's
     (``fixed_grid``, ``patch_size``). A mask token that the file lacks stays as it is.

@@ -250,7 +250,7 @@ class Trainer(BaseModel):
         choose_offset: ChooseOffset | None = None,
         token_mask: Tensor | None = None,
     ) -> SegmentorOutput:
-        """The student's training forward; the one place through which every one goes.
+        """The student's training forward of (B, 3, H, W); every one goes through this place.
 
         Raises:
             UserError: If a BatchNorm layer gets one value per channel.

@@ -86,14 +86,14 @@ def raw_table(
 
 
 def count_classes(label: np.ndarray, ignore_index: int) -> Counts:
-    """Counts the pixels of each class that occurs in a trainId label."""
+    """Counts the pixels of each class that occurs in a trainId label (H, W) uint8."""
     counts = np.bincount(label.ravel(), minlength=256)
     counts[ignore_index] = 0
     return {int(i): int(counts[i]) for i in np.flatnonzero(counts)}
 
 
 def write_label(path: Path, label: np.ndarray) -> None:
-    """Writes a trainId label as an 8-bit grey PNG."""
+    """Writes a trainId label (H, W) uint8 as a grey PNG."""
     with replacing(path) as temporary:
         Image.fromarray(label).save(temporary)
 

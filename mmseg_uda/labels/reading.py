@@ -60,7 +60,7 @@ def read_whole(path: str | Path) -> bytes:
 
 
 def decode(data: bytes, path: str | Path, flags: int) -> np.ndarray:
-    """Decodes the content of an image file as OpenCV does.
+    """Decodes the content of an image file as OpenCV does: (H, W) or (H, W, 3), its own dtype.
 
     Raises:
         UserError: It is truncated or no image, or has more pixels than OpenCV or the memory takes.

@@ -51,7 +51,7 @@ def further_heads(segmentor: Any) -> dict[str, nn.Module]:
 
 
 def decode_heads(segmentor: Any, features: Sequence[Tensor]) -> dict[str, Any]:
-    """What the decode heads return, the main one's under ``''`` and first."""
+    """What the decode heads return for maps (B, C_l, H_l, W_l); under ``''``, first, the main's."""
     heads = segmentor.decode_head
     stages = list(heads) if isinstance(heads, nn.ModuleList) else [heads]
     outputs: dict[str, Any] = {}

@@ -20,7 +20,7 @@ class ChannelNorm(nn.LayerNorm):
         super().__init__(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises each pixel."""
+        """Normalises each pixel of (B, C, H, W)."""
         x = x.permute(0, 2, 3, 1)
         x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
         return with_layout(self, x.permute(0, 3, 1, 2))

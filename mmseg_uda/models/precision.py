@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """float32; float64 stays as it is."""
+    """The values (any shape) in float32; float64 stays as it is."""
     return x if x.dtype == torch.float64 else x.float()
 
 

@@ -54,7 +54,7 @@ class Box:
         )
 
     def crop(self, x: Tensor) -> Tensor:
-        """Cuts the box out of the last two dimensions."""
+        """Cuts the box out of (..., H, W), as a view."""
         rows, columns = self.slices
         return x[..., rows, columns]
 
@@ -339,7 +339,7 @@ def backbone_features(
 
 
 def view_image(image: Tensor, scale: float = 1.0, box: Box | None = None) -> Tensor:
-    """Crops to ``box`` (full-resolution pixels), then resizes bilinearly without antialiasing."""
+    """Crops (B, C, H, W) to ``box`` (full resolution), then resizes bilinearly, no antialias."""
     image = image if box is None else box.crop(image)
     if scale == 1.0:
         return image

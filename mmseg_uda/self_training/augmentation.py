@@ -40,7 +40,7 @@ def rgb_to_hsv(rgb: Tensor, eps: float = 1e-6) -> Tensor:
 
 
 def hsv_to_rgb(hsv: Tensor) -> Tensor:
-    """Inverse of :func:`rgb_to_hsv`; the hue wraps around."""
+    """(B, 3, H, W) back to RGB in [0, 1]: inverse of :func:`rgb_to_hsv`; the hue wraps around."""
     hue, saturation, value = hsv.unbind(dim=1)
     # The channel n of a hue in sixths: value - value * saturation * ramp, with a ramp that is
     # 0 on two sectors, 1 on two and linear between.

@@ -126,7 +126,7 @@ class StepRandom:
         return to_device((self._rand(passes, channels) >= rate).float() / (1 - rate), device)
 
     def log_gamma(self, concentration: float, shape: Sequence[int], device: torch.device) -> Tensor:
-        """Logarithms of gamma variates; see :func:`log_gamma_variates`."""
+        """Logarithms of gamma variates, ``shape`` float32; see :func:`log_gamma_variates`."""
         return to_device(log_gamma_variates(concentration, shape, self._generator), device)
 
     def _uniform(self) -> float:

@@ -203,7 +203,7 @@ class SelfTraining(Trainer):
     def forward_student(
         self, image: Tensor, choose_offset: Any = None, token_mask: Tensor | None = None
     ) -> SegmentorOutput:
-        """The student's training forward; a detail crop's position comes from ``random``."""
+        """The training forward of (B, 3, H, W); a detail crop's position is from ``random``."""
         choose_offset = choose_offset or self.random.crop_offset
         return super().forward_student(image, choose_offset, token_mask)
 

@@ -117,12 +117,12 @@ def pseudo_labels(
 
 
 def batch_share(confident: Tensor) -> Tensor:
-    """Share of confident pixels in the whole batch, repeated per image: DAFormer's code."""
+    """Share of confident pixels in a batch (B, H, W) bool, repeated to (B,): DAFormer's code."""
     return confident.float().mean().expand(confident.shape[0])
 
 
 def image_share(confident: Tensor) -> Tensor:
-    """Share of confident pixels per image: the DAFormer paper, Eq. 4."""
+    """Share of confident pixels per image of (B, H, W) bool, (B,): the DAFormer paper, Eq. 4."""
     return confident.float().mean(dim=(1, 2))
 
 

@@ -98,5 +98,5 @@ class CropCheck:
 
 
 def send(values: Sequence, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers of the host as a tensor on ``device``, without waiting for it."""
+    """Numbers of the host as a tensor (n,) on ``device``, without waiting for it."""
     return to_device(torch.tensor(values, dtype=dtype), device)

@@ -189,7 +189,7 @@ class SRHA(Trainer):
         return distances
 
     def consistency_loss(self, output: SegmentorOutput, source: SourceBatch) -> Tensor:
-        """Divergence of the predictions for the images and for their copies, at full size."""
+        """Divergence (0-dim) of the predictions for images and for their copies, at full size."""
         size = source.label.shape[-2:]
 
         def predict(rows: slice) -> Tensor:

@@ -117,7 +117,7 @@ class DynamicSubdomains(Component):
         self.quota_by_class = quota.to(self.quota_by_class.device)
 
     def teacher_logits(self, ctx: StepContext, target: TargetBatch) -> Tensor:
-        """The teacher's pass, with its uncertainty."""
+        """The teacher's logits (B, C, H, W); its uncertainty is noted."""
         teacher = ctx.host.teacher
         assert teacher is not None
         opinion = self.opinion_pass(teacher, target.image, ctx.random)

@@ -70,7 +70,7 @@ def class_quota(prior: Sequence[float] | Tensor, beta: float = 0.1, absent: str 
 
 
 def seed_share(prior: Sequence[float] | Tensor, quota: Tensor) -> float:
-    """Share of all pixels that are seeds when classes occur as often as in ``prior``."""
+    """Share of all pixels that are seeds when classes occur as in ``prior``; both are (C,)."""
     weights = torch.as_tensor(prior, dtype=torch.float64, device="cpu")
     return float((weights * quota).sum() / weights.sum())
 

@@ -40,7 +40,7 @@ class Disagreement:
         self._count = 0
 
     def add(self, probability: Tensor) -> None:
-        """Counts one more map."""
+        """Counts one more map (N, C, H, W)."""
         probability = full_precision(probability)
         own = entropy(probability)
         self._count += 1
@@ -61,7 +61,7 @@ class Disagreement:
         return self._total / self._count
 
     def divergence(self) -> Tensor:
-        """Entropy of the mean minus mean of the entropies; see :func:`jensen_shannon`."""
+        """Entropy of the mean minus mean of entropies, (N, H, W); see :func:`jensen_shannon`."""
         mean = self.mean()
         assert self._entropies is not None
         # Rounding may leave it below 0; adding 0 turns -0 into 0, whose bits seed_mask sorts.

@@ -136,7 +136,7 @@ class AdaptedLinear(nn.Linear):
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
-        """W + s·B·A."""
+        """(out, in): W + s·B·A."""
         return self.frozen_weight + self.delta
 
     @torch.no_grad()

@@ -167,8 +167,8 @@ class HRDAHead(BaseDecodeHead):
         """Decodes both scales and fuses them.
 
         Args:
-            lr_features: Backbone maps of the resized image.
-            hr_features: Backbone maps of the detail crop.
+            lr_features: Backbone maps (B, C_l, H_l, W_l) of the resized image.
+            hr_features: Those of the detail crop.
             size: Height and width of the fused logits.
             box: Detail crop in pixels of the image; the whole image when absent.
         """

@@ -31,7 +31,7 @@ class TokenLinear(nn.Module):
         self.proj = nn.Linear(in_channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Projects each pixel."""
+        """(B, C_in, H, W) to (B, C, H, W)."""
         return F.conv2d(x, self.proj.weight[:, :, None, None], self.proj.bias)
 
 

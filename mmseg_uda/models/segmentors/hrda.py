@@ -195,7 +195,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
     def decoded_views(
         self, image: Tensor, decode: Decode | None = None, attenuated_context: bool = False
     ) -> tuple[Tensor, ...]:
-        """Fused, context and detail logits of one pass; see ``views.decoded_views``."""
+        """Fused, context, detail logits (B, K, h, w) of one pass; see ``views.decoded_views``."""
         out = self._predict(image, decode=decode)
         return out.fused, out.lr if attenuated_context else out.context, out.hr
 
@@ -219,7 +219,7 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         return self._at_image_size(maps, inputs)
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Any = None) -> Any:
-        """Resizes to the original images and takes the arg-max; see mmseg."""
+        """Resizes logits (B, K, H, W) to the original images, takes the arg-max; see mmseg."""
         samples = super().postprocess_result(seg_logits, data_samples)
         if self.output_mode != "ATT":
             return samples

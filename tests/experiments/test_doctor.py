@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from nano import nano_config
 from PIL import Image
+from vfm import vit
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.errors import UserError
@@ -144,6 +145,25 @@ def test_the_table_for_people(tiny, capsys):
     told = capsys.readouterr().out
     assert "! Warning: TaxonomyDataset" in told and "show one value only" in told
     assert told.endswith("Problems: 0, warnings: 2\n")  # blank images; one of 19 classes
+
+
+@pytest.mark.parametrize("adapter", [None, dict(type="soma", rank=2)])
+def test_licence_and_fit_of_a_foundation_models_weights(tmp_path, adapter):
+    state = MODELS.build(vit("vit_small_patch16_dinov3")).state_dict()
+    del state["mask_token"]  # as in timm's files
+    path = tmp_path / "tiny.lvd1689m.pth"
+    torch.save(state, path)
+    options = dict(trainable="adapters", adapter=adapter) if adapter else {}
+    init = dict(type="BackboneWeights", checkpoint=str(path))
+    backbone = vit("vit_small_patch16_dinov3", init_cfg=init, **options)
+    finding, _ = check_weights([dict(model=dict(backbone=backbone))])
+    assert finding.level is Level.OK
+    told = "covers the encoder TimmViT. Licence of these weights: dinov3-license."
+    assert finding.message.endswith(told)
+    del state["norm.bias"]
+    torch.save(state, path)
+    (finding,) = check_weights([dict(model=dict(backbone=backbone))])
+    assert finding.level is Level.PROBLEM and "1 missing: norm.bias" in finding.message
 
 
 def test_foundation_models_that_cannot_be_loaded_are_named(tmp_path):

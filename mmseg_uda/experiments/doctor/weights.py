@@ -110,7 +110,9 @@ def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:
     except UserError as error:
         yield Finding(AREA, Level.PROBLEM, error.message, fix=error.fix or f"Replace {path}.")
     else:
-        yield Finding(AREA, Level.OK, f"{path} covers the encoder {backbone['type']}.")
+        licence = getattr(network, "licence", None)
+        terms = f" Licence of these weights: {licence}." if licence else ""
+        yield Finding(AREA, Level.OK, f"{path} covers the encoder {backbone['type']}.{terms}")
 
 
 def _start(config: Mapping[str, Any]) -> Iterator[Finding]:

@@ -243,6 +243,14 @@ class TimmViT(BaseModule):
         return [255 * v for v in known.mean], [255 * v for v in known.std]
 
     @property
+    def licence(self) -> str | None:
+        """Licence of the network's pretrained weights, as timm states it; None if unknown."""
+        from timm.models import get_pretrained_cfg
+
+        known = get_pretrained_cfg(self.arch)
+        return None if known is None else known.license
+
+    @property
     def last_norm(self) -> nn.Module:
         """The LayerNorm after the last block."""
         return self.fc_norm if isinstance(self.norm, nn.Identity) else self.norm

@@ -59,7 +59,7 @@ def vit_weights(backbone: TimmViT, weights: Mapping[str, Tensor], source: str) -
     """Brings an encoder's weights into its names and sizes, from any of the layouts.
 
     Positions and patch kernels are resized where the encoder asks for other sizes than the file's
-    (``fixed_grid``, ``patch_size``). A mask token that the file lacks stays as it is.
+    (``fixed_grid``, ``patch_size``).
 
     Args:
         backbone: The encoder to be filled.
@@ -80,9 +80,8 @@ def vit_weights(backbone: TimmViT, weights: Mapping[str, Tensor], source: str) -
     found = {name: value for name, value in found.items() if not _COMPUTED.fullmatch(name)}
     found = _registers(found)
     found = _names_of(backbone, found, source)
-    own = {name: value for name, value in backbone.state_dict().items() if backbone.is_own(name)}
-    found = {**own, **found}
-    found["mask_token"] = found["mask_token"].reshape(1, -1)
+    if "mask_token" in found:
+        found["mask_token"] = found["mask_token"].reshape(1, -1)
     if "pos_embed" in found and backbone.pos_embed_mode == "fixed":
         side = int((backbone.pos_embed.shape[1] - backbone.embedded_prefix) ** 0.5)
         found["pos_embed"] = fix_positions(found["pos_embed"], backbone.embedded_prefix, side)

@@ -86,7 +86,8 @@ def test_there_is_no_circle():
 def test_the_page_names_files_and_functions_that_exist():
     for path in re.findall(r"\b(?:engine|self_training)/\w+\.py", PAGE):
         assert (PACKAGE / path).is_file(), path
-    step = (PACKAGE / "self_training/self_training.py").read_text(encoding="utf-8")
+    files = ("self_training/self_training.py", "self_training/host.py")
+    step = "".join((PACKAGE / path).read_text(encoding="utf-8") for path in files)
     for method in ("read_batches", "label_target", "source_losses", "compose", "mix_losses"):
         assert f"def {method}" in step and method in PAGE
     from mmseg_uda.self_training import Component

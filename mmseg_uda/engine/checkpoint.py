@@ -56,7 +56,7 @@ def checkpoint_bytes(runner: Any) -> int:
 
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     add(model.state_dict())
-    add(runner.optim_wrapper.state_dict()["state"])
+    add(runner.optim_wrapper.state_dict())
     return sum(found.values())
 
 

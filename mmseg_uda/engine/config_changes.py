@@ -56,6 +56,7 @@ RULES: tuple[tuple[str, Holds], ...] = (
     ("*_dataloader.timeout", Holds.EITHER),
     ("*.data_root", Holds.CONFIG),
     ("optim_wrapper.optimizer.type", Holds.NEITHER),
+    ("optim_wrapper.discriminator.type", Holds.NEITHER),
     ("optim_wrapper.optimizer.fused", Holds.EITHER),
     ("optim_wrapper.optimizer.foreach", Holds.EITHER),
     ("optim_wrapper.type", Holds.ALLOWED_CONFIG),
@@ -84,7 +85,10 @@ RULES: tuple[tuple[str, Holds], ...] = (
     ("sync_bn", Holds.ALLOWED_CONFIG),
     (PROCESSES, Holds.ALLOWED_CONFIG),
 )
-RATES = ("optim_wrapper.optimizer", "optim_wrapper.paramwise_cfg", "param_scheduler")
+RATES = (
+    *("optim_wrapper.optimizer", "optim_wrapper.discriminator", "optim_wrapper.paramwise_cfg"),
+    "param_scheduler",
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def find_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change
     found = []
     for key, old, new in _differences("", then, now):
         holds = next((holds for rule, holds in RULES if fnmatchcase(key, rule)), Holds.EITHER)
-        if key.startswith(RATES) and holds is Holds.CONFIG and _follows_validations(now):
+        if key.startswith(RATES) and holds is Holds.CONFIG and _belongs_to_checkpoint(now):
             holds = Holds.CHECKPOINT
         silent = holds is Holds.EITHER or (holds is Holds.CHECKPOINT and _empty(new))
         if not silent and not moves.same(key, old, new):
@@ -200,11 +204,13 @@ def as_written(config: Mapping[str, Any]) -> dict[str, Any]:
     return written
 
 
-def _follows_validations(config: Mapping[str, Any]) -> bool:
-    """Whether the schedule depends on past validations, and so on the checkpoint."""
+def _belongs_to_checkpoint(config: Mapping[str, Any]) -> bool:
+    """Whether the schedule is the checkpoint's: it depends on past validations, or is one of
+    several optimizers'."""
     schedule = config.get("param_scheduler")
     schedulers = schedule if isinstance(schedule, list) else []
-    return any(str(one.get("type")).startswith("ReduceOnPlateau") for one in schedulers)
+    past = any(str(one.get("type")).startswith("ReduceOnPlateau") for one in schedulers)
+    return past or isinstance(schedule, Mapping)
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -98,22 +99,10 @@ class ReferenceNameConstructor:
             weight_decay=self.optimizer_cfg.get("weight_decay", 0.0),
             rule=partial(self._rule, segmentor),
         )
-        chosen = {**self._kernels(groups), **self.optimizer_cfg}
+        chosen = {**kernels(groups, self.optimizer_cfg), **self.optimizer_cfg}
         optimizer = OPTIMIZERS.build({**chosen, "params": groups})
         wrapper = {"type": "StepOptimWrapper", **self.wrapper_cfg}
         return OPTIM_WRAPPERS.build({**wrapper, "optimizer": optimizer})
-
-    def _kernels(self, groups: list[dict]) -> dict[str, bool]:
-        """``fused=True`` on a GPU where the optimizer has it.
-
-        Fused kernels update everything in a few launches, and they alone can be told on the
-        device to leave the parameters as they are (a gradient that is not finite).
-        """
-        devices = {p.device.type for group in groups for p in group["params"]}
-        kind = OPTIMIZERS.get(self.optimizer_cfg["type"])
-        known = set() if kind is None else set(inspect.signature(kind).parameters)
-        decided = {"fused", "foreach", "capturable", "differentiable"} & self.optimizer_cfg.keys()
-        return {"fused": True} if devices == {"cuda"} and "fused" in known - decided else {}
 
     def _rule(self, segmentor: nn.Module, name: str) -> tuple[float, float]:
         for key in self._keys:
@@ -124,6 +113,19 @@ class ReferenceNameConstructor:
             above = _blocks_above(segmentor, name.removeprefix(ENCODER))
             return self.layer_decay.rate(above), 1.0
         return 1.0, 1.0
+
+
+def kernels(groups: Iterable[Mapping[str, Any]], optimizer_cfg: Mapping[str, Any]) -> dict:
+    """``fused=True`` on a GPU where the optimizer has it and the config leaves it open.
+
+    Fused kernels update everything in a few launches, and they alone can be told on the
+    device to leave the parameters as they are (a gradient that is not finite).
+    """
+    devices = {p.device.type for group in groups for p in group["params"]}
+    kind = OPTIMIZERS.get(optimizer_cfg["type"])
+    known = set() if kind is None else set(inspect.signature(kind).parameters)
+    decided = {"fused", "foreach", "capturable", "differentiable"} & optimizer_cfg.keys()
+    return {"fused": True} if devices == {"cuda"} and "fused" in known - decided else {}
 
 
 def _blocks_above(segmentor: Any, name: str) -> int:

@@ -33,6 +33,7 @@ from mmseg_uda.engine.distributed import choose_sync_bn, wrapper_config
 from mmseg_uda.engine.execution import spread_execution
 from mmseg_uda.engine.flat_keys import reject_flat_keys
 from mmseg_uda.engine.interruption import InterruptionHook, StopRequest, quiet_worker
+from mmseg_uda.engine.optim_wrapper_dict import optimizers_of
 from mmseg_uda.engine.options import check_options
 from mmseg_uda.engine.processes import from_main_process, join_processes
 from mmseg_uda.engine.resume import notes, restore
@@ -215,10 +216,10 @@ class AdaptationRunner(mmengine.runner.Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         if isinstance(model, Trainer):
             model.before_save()
-        optimizer = getattr(self.optim_wrapper, "optimizer", None)
+        optimizers = optimizers_of(self.optim_wrapper)
         known: dict[str, Any] = {**(meta or {}), "format_version": FORMAT_VERSION, **notes(self)}
         step = known.get("iter")
-        require_finite_state(model, optimizer, self.iter if step is None else step)
+        require_finite_state(model, optimizers, self.iter if step is None else step)
         written = Path(out_dir) / Path(filename).with_suffix(PARTIAL)
         try:
             super().save_checkpoint(out_dir, written.name, *args, meta=known, **kwargs)

@@ -6,7 +6,7 @@ gives labels without weight, and running statistics only count in the evaluation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ class _Slot:
 
 
 def require_finite_state(
-    model: nn.Module, optimizer: torch.optim.Optimizer | None, step: int
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int
 ) -> None:
     """Judges everything that a checkpoint is about to hold; to be called in all processes.
 
@@ -102,7 +102,7 @@ def require_finite_state(
 
     Args:
         model: Without a wrapper.
-        optimizer: Its optimizer, if its state is to be judged, too.
+        optimizers: Those whose state is to be judged, too.
         step: Completed steps, for the message.
 
     Raises:
@@ -110,7 +110,8 @@ def require_finite_state(
     """
     tensors = dict(model.state_dict())
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for parameter, state in optimizer.state.items() if optimizer is not None else ():
+    states = (pair for optimizer in optimizers for pair in optimizer.state.items())
+    for parameter, state in states:
         for key, value in state.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{names.get(id(parameter), '?')}.{key}"] = value

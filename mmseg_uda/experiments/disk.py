@@ -11,6 +11,7 @@ from typing import Any
 from mmseg_uda.errors import UserError, size_text
 from mmseg_uda.experiments import profiles, profiles_dynalign
 from mmseg_uda.experiments.jobs import State
+from mmseg_uda.experiments.naming import BASELINES
 from mmseg_uda.experiments.plan import PlannedJob
 
 # Millions of parameters, counted from the networks.
@@ -245,10 +246,12 @@ def network_bytes(config: Mapping[str, Any]) -> float | None:
 def weight_copies(config: Mapping[str, Any]) -> int:
     """Returns how many networks a checkpoint holds: student, teacher, MIC's own teacher."""
     uda = config.get("uda") or {}
-    if uda.get("type") != "SelfTraining":
-        return 1
     masking = uda.get("masking") or {}
     own = any(masking.get(key, "same") != "same" for key in ("alpha", "pseudo_threshold"))
+    if uda.get("type") in BASELINES:  # without a teacher that masking could share
+        return 1 + bool(masking)
+    if uda.get("type") != "SelfTraining":
+        return 1
     return 1 + (not uda.get("source_only", False)) + own
 
 

@@ -24,6 +24,7 @@ DATA_SETS = {
 # Components with a place of their own in the grammar. Of others, their role and the options that a
 # row changes are part of the name.
 ROLES = ("feature_distance", "masking", "relabel", "depth")
+BASELINES = {"AdversarialTraining": "advseg", "EntropyMinimization": "minent"}
 MASK_TAGS = {
     "separate": "sep",
     "separateaug": "spa",
@@ -91,7 +92,10 @@ def config_name(config: Mapping[str, Any], changes: Mapping[str, Any] | None = N
     parts = [domains(config), "" if crop == DEFAULT_CROP else crop]
     parts += [uda_tag(config, changes or {}), architecture(model)]
     parts += ["sl" if model["test_cfg"]["mode"] == "slide" else "", backbone(model)]
-    kinds = [scheduler["type"] for scheduler in config["param_scheduler"]]
+    schedule = config["param_scheduler"]
+    if isinstance(schedule, Mapping):  # of several optimizers
+        schedule = schedule["segmentor"]
+    kinds = [scheduler["type"] for scheduler in schedule]
     parts.append("poly10warm" if "LinearLR" in kinds else "poly10")
     if "relabel" in uda:
         phase = uda["relabel"] or {"relabel": (-1, -1)}
@@ -173,6 +177,8 @@ def ssda_tag(subdomains: Mapping[str, Any]) -> str:
 def host(config: Mapping[str, Any]) -> str:
     """Returns 'dacs', 'dacs_fd', 'dacs_a999_fdthings', 'source-only', ..."""
     uda = config["uda"]
+    if uda["type"] in BASELINES:
+        return BASELINES[uda["type"]]
     if is_supervised(config):
         return "target-only" if domains(config).startswith("2") else "source-only"
     if uda.get("source_only"):

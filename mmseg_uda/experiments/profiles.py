@@ -57,7 +57,7 @@ LOG_EVERY = 20
 PROGRESS_EVERY = 10
 
 BATCH_SIZE = 4  # 2
-LEARNING_RATE = 3e-3  # 6e-5
+LEARNING_RATES = {"AdamW": 3e-3, "SGD": 1e-2}  # 6e-5, 2.5e-3
 HEAD_LR_MULT = 1.0  # 10
 
 ALPHA = 0.98  # 0.999 (0.99 for plain DACS)
@@ -228,14 +228,14 @@ def _scale_adaptation(config: dict[str, Any], share: Fraction) -> None:
     train = config["train_cfg"]
     if train["max_iters"] > ITERATIONS:  # else it is a start-up test
         train |= {"max_iters": ITERATIONS, "val_interval": VALIDATE_EVERY}
-    config["param_scheduler"] = [_scale_schedule(s) for s in config["param_scheduler"]]
+    _walk(config["param_scheduler"], _scale_schedule)
     config["train_dataloader"]["batch_size"] = BATCH_SIZE
     wrapper = config["optim_wrapper"]
     if profiles_vfm.is_plain_vit(config):
         profiles_vfm.scale_optimizer(wrapper)
         profiles_vfm.scale_network(config["model"], partial(_pixels, share))
     else:
-        wrapper["optimizer"]["lr"] = LEARNING_RATE
+        wrapper["optimizer"]["lr"] = LEARNING_RATES[wrapper["optimizer"]["type"]]
         keys = wrapper.setdefault("paramwise_cfg", {}).setdefault("custom_keys", {})
         keys["head"] = {"lr_mult": HEAD_LR_MULT}
         profiles_networks.scale_network(config["model"], partial(_pixels, share))
@@ -284,15 +284,11 @@ def _scale_data(share: Fraction, item: dict[str, Any]) -> None:
     profiles_vfm.scale_item(item)
 
 
-def _scale_schedule(scheduler: dict[str, Any]) -> dict[str, Any]:
-    scaled: dict[str, Any] = {
-        key: SCHEDULE_ENDS.get(scheduler[key], scheduler[key])
-        for key in ("begin", "end")
-        if key in scheduler
-    }
-    if scheduler["type"] == "WarmupLinear":
-        return profiles_vfm.scale_schedule(scheduler, WARM_UP, ITERATIONS)
-    return {**scheduler, **scaled}
+def _scale_schedule(scheduler: dict[str, Any]) -> None:
+    ends = {k: SCHEDULE_ENDS.get(scheduler[k]) for k in ("begin", "end") if k in scheduler}
+    scheduler |= {key: end for key, end in ends.items() if end is not None}
+    if scheduler.get("type") == "WarmupLinear":
+        scheduler |= profiles_vfm.scale_schedule(scheduler, WARM_UP, ITERATIONS)
 
 
 def _scale_loaders(config: dict[str, Any]) -> None:

@@ -1,5 +1,25 @@
 """One folder per published method: its components, the pure functions of its maths, a card."""
 
-from mmseg_uda.methods import cdda, csi, daformer, dynalign, mic, srha, ssda
+from mmseg_uda.methods import (
+    advseg,
+    cdda,
+    csi,
+    daformer,
+    dynalign,
+    mic,
+    minent,
+    srha,
+    ssda,
+)
 
-__all__ = ["cdda", "csi", "daformer", "dynalign", "mic", "srha", "ssda"]
+__all__ = [
+    "advseg",
+    "cdda",
+    "csi",
+    "daformer",
+    "dynalign",
+    "mic",
+    "minent",
+    "srha",
+    "ssda",
+]

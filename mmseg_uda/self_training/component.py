@@ -30,7 +30,7 @@ class Host(Protocol):
 
     Attributes:
         model: The student, an mmsegmentation ``EncoderDecoder``.
-        teacher: Its average; None without a target (``source_only``).
+        teacher: Its average; None without pseudo-labels of the host's (``source_only``, AdvSeg).
         taxonomy: The label space by name; None if the config names none.
         execution: How the networks are run on the machine.
         image_changes: Augmentation of images, as the options say.
@@ -44,7 +44,11 @@ class Host(Protocol):
 
     @property
     def options(self) -> Any:
-        """The host's options; see ``SelfTrainingOptions``."""
+        """The host's options; see ``HostOptions``."""
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the target's images are learnt from."""
 
     @property
     def num_classes(self) -> int:

@@ -13,7 +13,7 @@ from mmseg_uda.engine.records import Normalization
 from mmseg_uda.self_training.augmentation import strong_augmentation
 from mmseg_uda.self_training.options import (
     AugmentationOptions,
-    SelfTrainingOptions,
+    HostOptions,
     WeakJitterOptions,
 )
 from mmseg_uda.self_training.random import StepRandom
@@ -33,7 +33,7 @@ class ImageChanges:
         options: The host's.
     """
 
-    def __init__(self, options: SelfTrainingOptions) -> None:
+    def __init__(self, options: HostOptions) -> None:
         self._options = options
         self._how: AugmentationOptions = read_group(AugmentationOptions, options.augmentation)
         self._weak: WeakJitterOptions | None = None

@@ -53,8 +53,8 @@ class WeakJitterOptions(Options):
 
 
 @dataclass(frozen=True)
-class SelfTrainingOptions(Options):
-    """Options of :class:`SelfTraining`; defaults are those of the published DAFormer runs."""
+class HostOptions(Options):
+    """Options of every trainer that takes components; defaults are those of DAFormer's runs."""
 
     alpha: float = 0.999
     """Decay of the teacher's average. DAFormer 0.999, DACS 0.99."""
@@ -67,11 +67,6 @@ class SelfTrainingOptions(Options):
     """Crop rows at the top without weight (Cityscapes at half resolution: 15)."""
     pseudo_weight_ignore_bottom: int = 0
     """Crop rows at the bottom without weight (there: 120)."""
-    class_pool: str = "batch"
-    """``batch``: half of the classes of the whole batch are pasted, as the code does;
-    ``per_image``: half of the image's own, as the DACS paper writes."""
-    paste_ignored: bool = True
-    """Whether unlabelled source pixels count as a class that can be pasted, as in the code."""
     jitter_probability: float = 0.8
     """Effective probability of colour jitter on mixed images. The published configs say 0.2 for
     the probability of *not* jittering."""
@@ -94,20 +89,14 @@ class SelfTrainingOptions(Options):
     None leaves it to the loss. Losses with pseudo-labels are not touched."""
     target_start: int = 0
     """Steps of source training before the target takes part. 0 in all published runs."""
-    source_only: bool = False
-    """No pseudo-labels and no mixing; late losses still run (supervised MIC)."""
     teacher_norm: str = "batch"
     """``batch``: the teacher's BatchNorm uses the statistics of the target batch, as in the
     code; ``running``: the student's running statistics."""
-    inference: str = "student"
-    """``student`` (published numbers) or ``teacher``."""
 
     def check(self) -> None:
         """Raises a ``UserError`` for values that cannot work."""
         self.require_choice("pseudo_share", SHARES)
-        self.require_choice("class_pool", ("batch", "per_image"))
         self.require_choice("teacher_norm", ("batch", "running"))
-        self.require_choice("inference", ("student", "teacher"))
         self.require_choice("source_average", (None, "labelled", "all"))
         read_group(AugmentationOptions, self.augmentation)
         if self.weak_jitter is not None:
@@ -117,3 +106,24 @@ class SelfTrainingOptions(Options):
         crop = ("pseudo_weight_ignore_top", "pseudo_weight_ignore_bottom")
         for name in ("pseudo_threshold", "target_start", *crop):
             self.require(name, getattr(self, name) >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
+class SelfTrainingOptions(HostOptions):
+    """Options of :class:`SelfTraining`; defaults are those of the published DAFormer runs."""
+
+    class_pool: str = "batch"
+    """``batch``: half of the classes of the whole batch are pasted, as the code does;
+    ``per_image``: half of the image's own, as the DACS paper writes."""
+    paste_ignored: bool = True
+    """Whether unlabelled source pixels count as a class that can be pasted, as in the code."""
+    source_only: bool = False
+    """No pseudo-labels and no mixing; late losses still run (supervised MIC)."""
+    inference: str = "student"
+    """``student`` (published numbers) or ``teacher``."""
+
+    def check(self) -> None:
+        """Raises a ``UserError`` for values that cannot work."""
+        super().check()
+        self.require_choice("class_pool", ("batch", "per_image"))
+        self.require_choice("inference", ("student", "teacher"))

@@ -32,9 +32,9 @@ def build_components(configs: Mapping[str, Any], options: Iterable[str] = ()) ->
             continue
         if not isinstance(config, Mapping) or "type" not in config:
             raise UserError(
-                f"uda.{role} is neither an option of SelfTraining nor a component.",
-                fix=f"{nearest(role, options, 'uda')}Options are listed in SelfTraining's "
-                "docstring; a component is a dict with a 'type'.",
+                f"uda.{role} is neither an option of this trainer nor a component.",
+                fix=f"{nearest(role, options, 'uda')}Its options are in docs/configs.md or its "
+                "card; a component is a dict with a 'type'.",
             )
         if COMPONENTS.get(config["type"]) is None:
             raise UserError(

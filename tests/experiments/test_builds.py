@@ -76,5 +76,7 @@ def build_data_and_schedule(config):
         for transform in part.pipeline:
             TRANSFORMS.build(transform)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    for scheduler in config.param_scheduler:
+    schedule = config.param_scheduler
+    schedules = schedule.values() if isinstance(schedule, dict) else [schedule]
+    for scheduler in (one for each in schedules for one in each):
         PARAM_SCHEDULERS.build({**scheduler, "optimizer": optimizer})

@@ -48,6 +48,20 @@ NAMES = {
     7: [f"syn2cs_{UDA}_cpl_{LR}"],
     8: [f"cs2{target}_{UDA}_cpl_{LR}" for target in ("acdc", "dzur")],
     40: [f"{source}HR2csHR_1024x1024_{UDA}-20_cpl2_{HRDA_NAME}" for source in ("gta", "syn")],
+    41: [
+        name
+        for way, low, high, tail in (
+            ("advseg", "gtaCAug", "gtaCAugHR", "_sgd_00025_pmF"),
+            ("minent", "gtaCAug", "gtaCAugHR", "_sgd_00025_pmF"),
+            ("dacs", "gta", "gtaHR", ""),
+            (UDA, "gta", "gtaHR", ""),
+        )
+        for name in (
+            f"{low}2cs_{way}{'_cpl2' * (way == UDA)}_dlv2red_r101v1c_poly10warm{tail}",
+            f"{high}2csHR_1024x1024_{way}{'-20_cpl2' * (way == UDA)}_hrda1-512-01_"
+            f"dlv2red_r101v1c_poly10warm{tail}",
+        )
+    ],
     42: [f"gta2cs_{UDA}_sf{s}x{s}_cpl2_{HR}" for s in (128, 256, 384)]
     + [f"gta2cs_{UDA}_cpl2_{HR}"]
     + [f"{FULL}_sf{s}x{s}_cpl2_{HR}" for s in (256, 512, 768)],
@@ -70,6 +84,17 @@ NAMES = {
             ("cs", "dzur", "", "sep"),
         )
     ],
+    81: [
+        f"gta2cs_{way}_m32-07-spta_dlv2red_r101v1c_poly10warm{tail}"
+        for way, tail in (
+            ("advseg", "_sgd_00025_pmF"),
+            ("minent", "_sgd_00025_pmF"),
+            ("dacs", ""),
+            (f"{UDA}_cpl", ""),
+        )
+    ]
+    + [f"{FULL}_cpl2_m64-07-spta_hrda1-512-01_dlv2red_sl_r101v1c_poly10warm"]
+    + [f"gta2cs_{UDA}_cpl_m32-07-spta_{LR}"],
     82: [f"{FULL}_cpl2_m64-07-{tag}_{HRDA_NAME}" for tag in ("spsa", "spa")]
     + [f"csHR2acdcHR_1024x1024_{UDA}-20_m64-07-{tag}_{HRDA_NAME}" for tag in ("sps", "spt")],
     83: [f"gta2cs_{UDA}_cpl_m32-{tag}_{LR}" for tag in ("07-spt", "0-spta", "07-a0-spta")]
@@ -83,7 +108,7 @@ NAMES = {
     85: [f"cs2cs_dacs_srconly_m32-07-sps_{LR}"],
 }
 JOBS = {1: 45, 2: 12, 3: 18, 4: 4, 5: 21, 6: 42, 7: 3, 8: 6, 100: 22, 101: 9, 40: 6, 42: 21}
-JOBS |= {43: 21, 44: 54, 49: 6, 80: 12, 82: 12, 83: 12, 84: 45, 85: 3}
+JOBS |= {41: 24, 81: 18, 43: 21, 44: 54, 49: 6, 80: 12, 82: 12, 83: 12, 84: 45, 85: 3}
 
 
 @pytest.mark.parametrize("number", NAMES)
@@ -168,7 +193,7 @@ def test_numbers_from_memory_are_shown_nowhere(tables):
                 assert row.shown is None
             elif row.reported is not None:
                 assert row.shown is row.reported
-    assert len(remembered) == 12 + 4 + 18 + 4 + 7 + 13
+    assert len(remembered) == 12 + 4 + 18 + 4 + 7 + 13 + 8 + 1
     shown = {
         row.stem: row.shown.values
         for number in JOBS

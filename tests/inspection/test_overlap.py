@@ -42,6 +42,14 @@ def test_source_and_target_are_the_same(data):
         assert key in finding.message
 
 
+def test_a_training_without_a_target_may_name_its_source_twice(data):
+    entry, config = data
+    supervised = dict(source_only=True)
+    assert check_overlap(config(entry("one"), entry("one"), None) | dict(uda=supervised)) == []
+    evaluated = config(entry("one"), entry("two"), entry("one")) | dict(uda=supervised)
+    assert len(check_overlap(evaluated)) == 1
+
+
 def test_an_evaluation_on_images_of_the_training_is_told_once(data):
     entry, config = data
     (finding,) = check_overlap(config(entry("one"), None, entry("one", label_suffix=".x.png")))

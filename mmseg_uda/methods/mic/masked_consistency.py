@@ -126,20 +126,19 @@ class MaskedConsistency(Component):
     teacher: EmaTeacher | None = None
 
     def bind(self, host: Host) -> None:
-        """Checks the unit, and builds an own teacher when its settings differ from the host's."""
+        """Checks the unit; builds a teacher where the host has none, or one with other settings."""
         if self.options.unit == "tokens":
             require_token_mask(host.model)
             host.model.backbone.learn_mask_token()
-        if host.options.source_only:
+        if not host.adapts:
             if self.options.domain != "source":
                 raise UserError(
                     "uda.source_only=True leaves masked consistency without target labels.",
                     fix="Set uda.masking.mode to 'separatesrc' or 'separatesrcaug'.",
                 )
             return
-        if self.options.domain == "source" or (
-            self.options.alpha == "same" and self.options.pseudo_threshold == "same"
-        ):
+        same = self.options.alpha == "same" and self.options.pseudo_threshold == "same"
+        if self.options.domain == "source" or (same and host.teacher is not None):
             return
         alpha = host.options.alpha if self.options.alpha == "same" else float(self.options.alpha)
         self.ema_model, self.teacher = host.build_teacher(alpha)
@@ -231,9 +230,10 @@ class MaskedConsistency(Component):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.options.domain == "source":
             return source.image, source.label, None
-        assert target is not None and pseudo is not None
+        assert target is not None
         if self.teacher is not None:
             pseudo = self._own_labels(ctx, self.teacher, target)
+        assert pseudo is not None
         if self.options.domain == "target":
             return target.image, pseudo.label, pseudo.weight
         # Half of each domain; with the published batch of 2 one image each.

@@ -38,3 +38,12 @@ def _plain_configs():
 def laid_out(monkeypatch):
     """Texts of configs as users get them."""
     monkeypatch.setattr(yapf_api, "FormatCode", LAY_OUT)
+
+
+@pytest.fixture
+def simulated_gpu():
+    """A GPU without values, entered: what is moved to ``cuda`` lies on it, waits are counted."""
+    from mmseg_uda.benchmarks.simulated_gpu import SimulatedGpu
+
+    with SimulatedGpu() as gpu:
+        yield gpu

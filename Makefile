@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_JOBS ?= 2
 TEST_ARGS ?=
+DEMO_ARGS ?=
 
 .PHONY: demo test test-gpu lint format install clean
 
 demo: install
 	$(BIN)/python tools/make_miniworld.py --out data/miniworld
-	$(BIN)/python run_experiments.py --exp 90 --profile mini
-	@echo "The report is work_dirs/exp90-mini/results.html (also .md, .csv, .json)"
+	$(BIN)/python run_experiments.py --exp 90 --profile mini $(DEMO_ARGS)
+	@$(if $(DEMO_ARGS),:,echo "The report is work_dirs/exp90-mini/results.html (also .md, .csv, .json)")
 
 test: install
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \

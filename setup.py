@@ -60,7 +60,9 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["mmseg_uda", "mmseg_uda.*"]),
-    package_data={"mmseg_uda": ["py.typed", "**/*.yaml", "**/templates/*"]},
+    package_data={
+        "mmseg_uda": ["py.typed", "**/*.yaml", "**/templates/*", "miniworld/shipped/*.zip"]
+    },
     install_requires=REQUIREMENTS,
     extras_require={
         **TRACKERS,

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT.
+"""Evaluate a checkpoint: python tools/test.py CONFIG CHECKPOINT, or a training's folder alone.
 
 Builds the plain segmentor only: no teacher, no vision-language model, no source data.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from mmseg_uda.cli import (
     add_config_options,
@@ -16,14 +17,20 @@ from mmseg_uda.cli import (
     run_name,
     run_tool,
 )
+from mmseg_uda.errors import UserError
 from mmseg_uda.places import require_folder
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description="Evaluate a checkpoint.")
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
+    parser.add_argument("config", help="config file, or the folder of a training")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        help="checkpoint of this project, mmseg or a reference code; of a training's folder its "
+        "newest one if left out",
+    )
     parser.add_argument("--out", metavar="DIR", help="also write trainId PNGs (for test servers)")
     parser.add_argument(
         "--format-only", action="store_true", help="write --out without computing the metric"
@@ -49,6 +56,7 @@ def main() -> None:
     args = parse_args()
     apply_environment(args)
 
+    from mmseg_uda.engine.checkpoint import newest_checkpoint, recorded_config
     from mmseg_uda.engine.config_file import load_network_config
     from mmseg_uda.engine.processes import check_launcher, leave_processes
     from mmseg_uda.engine.runner import configure_threads
@@ -56,6 +64,16 @@ def main() -> None:
     from mmseg_uda.engine.tta import augmentations_from
 
     check_launcher(args.launcher)
+    if os.path.isdir(args.config):
+        folder = Path(args.config)
+        args.config = recorded_config(folder)
+        args.work_dir = args.work_dir or str(folder)
+        args.checkpoint = args.checkpoint or newest_checkpoint(folder)
+    if args.checkpoint is None:
+        raise UserError(
+            "tools/test.py CONFIG wants a checkpoint, too.",
+            "Name it after the config, or give the folder of a training alone.",
+        )
     cfg = load_network_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher

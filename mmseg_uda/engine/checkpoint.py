@@ -43,6 +43,22 @@ def newest_checkpoint(run: str | Path) -> Path:
     raise UserError(f"{run} holds no checkpoint iter_N.pth.", fix="Train it first, or let it end.")
 
 
+def recorded_config(run: Path) -> Path:
+    """The config that a training left in its folder.
+
+    Raises:
+        UserError: There is none, or several trainings have left theirs.
+    """
+    found = sorted(run.glob("*.py"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise UserError(
+            f"{run} is no folder of one training: of configs (*.py) it holds {names}.",
+            "Give the config and the checkpoint.",
+        )
+    return found[0]
+
+
 def checkpoint_bytes(runner: Any) -> int:
     """Size of a runner's checkpoint: its tensors, without names and other small things."""
     found: dict[int, int] = {}

@@ -19,6 +19,7 @@ from mmseg_uda.miniworld.weights import (
     CLIP_MEAN,
     CLIP_STD,
     Crops,
+    forget_unseen,
     make_optimizer,
     normalise,
     save_clip,
@@ -82,6 +83,7 @@ def train_detail_clip(
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
+    forget_unseen(model, tokens)
     return model.eval()
 
 

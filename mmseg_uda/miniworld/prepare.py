@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from mmseg_uda.files import write_text
 from mmseg_uda.miniworld.catalogue import get_domain
 from mmseg_uda.miniworld.detail_web import render_detail_web
 from mmseg_uda.miniworld.formats import frame_stem
+from mmseg_uda.miniworld.shipped import ship, unpack
 from mmseg_uda.miniworld.stamps import fingerprint, read_stamp, write_stamp
 from mmseg_uda.miniworld.unseen import WEB_DETAILS
 from mmseg_uda.miniworld.web import DEFAULT_FRAMES, DOMAIN, read_web, render_web
@@ -174,13 +176,7 @@ def _ensure_weights(
 ) -> Path:
     part = WEIGHTS[name]
     target = folder / part.target
-    parameters = {
-        "part": name,
-        "steps": options.steps(name),
-        "frames": options.web_frames,
-        "seed": WEB_SEED,
-    }
-    print_ = fingerprint(parameters, part.modules)
+    print_ = recipe(name, options)
     made = read_stamp(folder).get("parts", {})
     if target.exists() and made.get(name) == print_:
         return target
@@ -189,16 +185,52 @@ def _ensure_weights(
             f"{target} exists and was not made by the miniature world.",
             fix="Choose another folder with --weights, or move it away.",
         )
-    start = time.monotonic()
-    if part.render(root, WEB_SEED, options.web_frames, workers):
-        seconds[part.domain] = time.monotonic() - start
-        start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    with _one_thread():
-        part.make(root / part.domain, target, options.steps(name))
+    start = time.monotonic()
+    if not unpack(name, print_, target):
+        if part.render(root, WEB_SEED, options.web_frames, workers):
+            seconds[part.domain] = time.monotonic() - start
+            start = time.monotonic()
+        with _one_thread():
+            part.make(root / part.domain, target, options.steps(name))
     write_stamp(folder, parts={**made, name: print_})
     seconds[name] = time.monotonic() - start
     return target
+
+
+def recipe(name: str, options: WeightOptions | None = None) -> str:
+    """Fingerprint of all that miniature weights depend on.
+
+    Args:
+        name: Key of ``WEIGHTS``.
+        options: How they are trained; default: as those that come with the package.
+    """
+    options = options or WeightOptions()
+    steps, frames = options.steps(name), options.web_frames
+    parameters = {"part": name, "steps": steps, "frames": frames, "seed": WEB_SEED}
+    return fingerprint(parameters, WEIGHTS[name].modules)
+
+
+def ship_weights(names: Sequence[str], root: Path, workers: int | None = None) -> list[Path]:
+    """Trains miniature weights and puts them into the package, in place of what is there.
+
+    Args:
+        names: Keys of ``WEIGHTS``.
+        root: Folder for the web-like domains.
+        workers: Number of processes; default all cores.
+
+    Returns:
+        The archives.
+    """
+    archives = []
+    for name in names:
+        part = WEIGHTS[name]
+        part.render(root, WEB_SEED, DEFAULT_FRAMES, workers)
+        with tempfile.TemporaryDirectory() as folder, _one_thread():
+            target = Path(folder) / part.target
+            part.make(root / part.domain, target, None)
+            archives.append(ship(name, recipe(name), target))
+    return archives
 
 
 @contextmanager

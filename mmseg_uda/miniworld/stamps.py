@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -17,16 +18,30 @@ _HERE = Path(__file__).parent
 
 
 def fingerprint(parameters: Mapping[str, Any], modules: Sequence[str]) -> str:
-    """Hash of parameters and of the source text of modules of this package.
+    """Hash of parameters and of the code of modules of this package.
 
     Args:
         parameters: JSON-serialisable.
-        modules: File names in this folder; a change of their text makes old results stale.
+        modules: File names in this folder; a change of their code makes old results stale, one
+            of their docstrings, comments or empty lines does not.
     """
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     for name in modules:
-        digest.update((_HERE / name).read_bytes())
+        digest.update(_code((_HERE / name).read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:16]
+
+
+def _code(text: str) -> str:
+    """Lines of a module without docstrings, comments, indentation and empty ones."""
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
+            node
+        ):
+            docstring = node.body[0]
+            for number in range(docstring.lineno - 1, docstring.end_lineno or 0):
+                lines[number] = ""
+    return "\n".join(s for s in map(str.strip, lines) if s and not s.startswith("#"))
 
 
 def read_stamp(folder: Path) -> dict[str, Any]:

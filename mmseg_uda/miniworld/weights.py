@@ -221,7 +221,21 @@ def train_clip(
         schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
+    forget_unseen(model, tokens)
     return model.eval()
+
+
+def forget_unseen(model: nn.Module, tokens: Tensor) -> None:
+    """Sets the embeddings of words that no caption has to 0: noise else, and most of the file.
+
+    Args:
+        model: open_clip's ``CLIP``.
+        tokens: (N, length) int64, those of all captions.
+    """
+    seen = torch.zeros(len(model.token_embedding.weight), dtype=torch.bool)
+    seen[tokens.unique()] = True
+    with torch.no_grad():
+        model.token_embedding.weight[~seen] = 0
 
 
 def save_clip(

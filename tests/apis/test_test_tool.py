@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -123,3 +124,45 @@ def test_one_of_several_targets(evaluate, two_targets):
     assert status == 2 and "single target" in err
     status, _, err = evaluate("--targets", "middle")
     assert status == 2 and "evaluates a single data set" in err
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Calls the tool with arguments alone; status, output, errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["test.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path("tools/test.py", run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_folder_of_a_training(trained, call, tmp_path):
+    config, checkpoint = trained("daformer")
+    shutil.copy(config, tmp_path / "config.py")
+    for name in ("iter_4.pth", "best_mIoU_iter_2.pth"):
+        shutil.copy(checkpoint, tmp_path / name)
+    (tmp_path / "iter_20.pth").write_bytes(b"the newest")
+    status, _, err = call(tmp_path)
+    assert status == 2 and "iter_20.pth" in err
+    (tmp_path / "iter_20.pth").unlink()
+    status, out, err = call(tmp_path)
+    assert status == 0, err
+    assert re.search(r"mIoU: [\d.]+", out) and list(tmp_path.glob("*/*.json"))
+    assert call(tmp_path, checkpoint)[0] == 0  # another one, evaluated there
+
+
+def test_folders_that_are_no_training(trained, call, tmp_path):
+    config, _ = trained("daformer")
+    status, _, err = call(tmp_path)
+    assert status == 2 and "holds none" in err
+    shutil.copy(config, tmp_path / "config.py")
+    status, _, err = call(tmp_path)
+    assert status == 2 and "holds no checkpoint" in err
+    shutil.copy(config, tmp_path / "other.py")
+    status, _, err = call(tmp_path)
+    assert status == 2 and "config.py, other.py" in err
+    status, _, err = call(config)
+    assert status == 2 and "wants a checkpoint" in err

@@ -72,7 +72,7 @@ def main() -> None:
     if args.checkpoint is None:
         raise UserError(
             "tools/test.py CONFIG wants a checkpoint, too.",
-            "Name it after the config, or give the folder of a training alone.",
+            fix="Name it after the config, or give the folder of a training alone.",
         )
     cfg = load_network_config(args.config, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"

@@ -54,7 +54,7 @@ def recorded_config(run: Path) -> Path:
         names = ", ".join(path.name for path in found) or "none"
         raise UserError(
             f"{run} is no folder of one training: of configs (*.py) it holds {names}.",
-            "Give the config and the checkpoint.",
+            fix="Give the config and the checkpoint.",
         )
     return found[0]
 

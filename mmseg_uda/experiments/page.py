@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmseg_uda import __version__
-from mmseg_uda.experiments import history, report_tables
+from mmseg_uda.experiments import history, report_paper, report_tables
 from mmseg_uda.experiments.curves import Line, dot_chart, line_chart
 from mmseg_uda.experiments.display import clock
 from mmseg_uda.experiments.example_rows import Examples, read_examples
@@ -60,6 +60,11 @@ def page(experiment: Experiment, rows: Sequence[RowResult], profile: str, folder
             states=_states(rows),
             what=report_tables.what_is_shown(rows),
             main=report_tables.main_table(experiment, rows, published=not mini),
+            single=report_paper.single_seeds(rows),
+            printed=report_paper.printed_table(rows, published=not mini),
+            differences=None if mini else report_paper.difference_table(experiment, rows),
+            differences_text=report_paper.DIFFERENCES,
+            protocol=report_paper.protocol(experiment, profile),
             dots=Markup(_dots(rows, published=not mini)),
             row_notes=[(row.number, row.row.note) for row in rows if row.row.note],
             notes=[] if mini else list(experiment.notes),

@@ -11,6 +11,13 @@ from typing import Any
 from mmseg_uda.experiments.escaping import csv_cell, markdown_code, markdown_text
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.page import page
+from mmseg_uda.experiments.report_paper import (
+    DIFFERENCES,
+    difference_table,
+    printed_table,
+    protocol,
+    single_seeds,
+)
 from mmseg_uda.experiments.report_tables import (
     BEST,
     COST,
@@ -63,6 +70,15 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
         what_is_shown(rows),
         main_table(experiment, rows, published=not mini).markdown(),
     ]
+    if single_seeds(rows):
+        parts.append(single_seeds(rows))
+    printed = printed_table(rows, published=not mini)
+    if printed is not None:
+        parts += ["## As the paper prints it", printed.markdown()]
+    differences = None if mini else difference_table(experiment, rows)
+    if differences is not None:
+        parts += ["## Beside the published values", DIFFERENCES, differences.markdown()]
+    parts += ["## Protocol", *map(markdown_text, protocol(experiment, profile))]
     if any(row.row.note for row in rows):
         noted = [row for row in rows if row.row.note]
         parts += [f"Row {row.number}: {markdown_text(row.row.note)}" for row in noted]
@@ -120,6 +136,7 @@ def as_json(experiment: Experiment, rows: Sequence[RowResult], profile: str) -> 
         "table": experiment.table,
         "profile": profile,
         "evaluation": "target validation, student, last iteration, percent",
+        "protocol": protocol(experiment, profile),
         "rows": [_row_json(row, table_metrics(experiment, rows), profile) for row in rows],
     }
 

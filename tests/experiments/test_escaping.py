@@ -108,8 +108,8 @@ def test_a_report_of_nasty_names(tables, tmp_path):
     assert set(re.findall(r"<(\w+)", html)) == (
         {"h1", "h2", "p", "code", "table", "thead", "tbody", "tr", "th", "td"}
     )
-    # heading, title, note of the row, note, label in four tables, class, target, origin, message
-    assert text.count(one_line) == 12
+    # heading, title, note of the row, note, label in five tables, class, target, origin, message
+    assert text.count(one_line) == 13
     lines = list(csv.reader(io.StringIO(table_file.read_text())))
     assert {line[1] for line in lines[1:]} == {f"'{nasty}"}
     cells = [cell for line in lines for cell in line]

@@ -125,3 +125,40 @@ def test_rows_with_one_validation_have_no_best(table, folder):
     assert "| 1 | DAFormer |" in best
     assert "| 2 |" not in best  # its finished job was validated once
     assert "| 3 |" in best  # nothing finished yet
+
+
+def test_rows_of_one_seed_and_differences_are_told(table, folder):
+    lines = write_report(table, folder, "paper")[0].read_text().splitlines()
+    assert "One seed, and so no deviation: row 2." in lines
+    assert "| 1 | DAFormer | mIoU | 53.0 ± 3.6 | 51.28 | +1.7 |" in lines
+    assert "| 1 | DAFormer | mIoU 16 | 58.0 ± 3.6 | 60.9 | -2.9 |" in lines
+    mini = write_report(mini_experiment(table), folder, "mini")[0].read_text()
+    assert "Beside the published values" not in mini
+
+
+def test_the_protocol_names_network_size_window_classes_and_software(table, folder):
+    markdown = write_report(table, folder, "paper")[0].read_text()
+    protocol = markdown.partition("## Protocol")[2].partition("\n## ")[0]
+    assert (
+        "Student at the last iteration, DAFormerHead on MiT, images within 1024x512, whole "
+        "images, 19 classes (rows 1, 2)." in protocol
+    )
+    assert (
+        "DAFormerHead on MiT in HRDA, images within 2048x1024, windows of 1024x1024, stride "
+        "512x512, 19 classes (rows 3, 4, 5, 6)." in protocol
+    )
+    assert "Report written with mmseg_uda" in protocol and "torch " in protocol
+    mini = write_report(mini_experiment(table), folder, "mini")[0].read_text()
+    assert "NanoBackbone, images within 256x128, whole images" in mini
+
+
+def test_a_table_has_the_papers_lines_and_columns(tables, tmp_path):
+    table = find_experiment(tables, 6)
+    finish(tmp_path, table.jobs(rows=[13], seeds=[0])[0].name, [evaluation(40000, 67.5)])
+    markdown = write_report(table, tmp_path, "paper")[0].read_text()
+    printed = markdown.partition("## As the paper prints it")[2].partition("\n## ")[0]
+    lines = printed.strip().splitlines()
+    assert lines[0] == "|  | UDA | oracle |"
+    assert lines[2] == "| SegFormer, 256 channels | – | – |"  # from memory: not shown
+    assert lines[-1] == "| DAFormer | 67.5 (68.3) | – |"
+    assert "67.1" not in markdown and "77.6" not in markdown

@@ -13,7 +13,7 @@ from mmseg_uda.miniworld.prepare import WEIGHTS, ship_weights
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description="Train the miniature weights that come with the package anew (about ten "
         "minutes on one core) and put them into mmseg_uda/miniworld/shipped."
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train and pack."""
+    """Trains and packs."""
     args = parse_args()
     for archive in ship_weights(args.only, args.out, args.workers):
         print(f"{archive}  {archive.stat().st_size / 2**20:.2f} MiB")

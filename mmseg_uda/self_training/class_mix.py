@@ -14,6 +14,11 @@ from mmseg_uda.engine.records import SourceBatch, TargetBatch
 from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 
 
+def class_ids(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """(B, H, W) int64 labels whose ignored pixels have the id after the last class."""
+    return torch.where(label == ignore_index, num_classes, label)
+
+
 def present_ids(ids: Tensor, num_ids: int, pool: str) -> Tensor:
     """Which ids occur.
 
@@ -29,7 +34,7 @@ def present_ids(ids: Tensor, num_ids: int, pool: str) -> Tensor:
     batch = ids.shape[0]
     found = torch.zeros(batch, num_ids, dtype=torch.bool, device=ids.device)
     found.scatter_(1, ids.flatten(1), True)
-    return found.any(dim=0, keepdim=True).expand(batch, -1) if pool == "batch" else found
+    return found.any(dim=0, keepdim=True).repeat(batch, 1) if pool == "batch" else found
 
 
 def choose_half(present: Tensor, ranks: Tensor) -> Tensor:

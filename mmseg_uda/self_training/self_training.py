@@ -23,7 +23,7 @@ from mmseg_uda.engine.records import (
 )
 from mmseg_uda.engine.trainer import batch_norm_advice
 from mmseg_uda.errors import UserError
-from mmseg_uda.self_training.class_mix import choose_half, class_mask, mix, present_ids
+from mmseg_uda.self_training.class_mix import choose_half, class_ids, class_mask, mix, present_ids
 from mmseg_uda.self_training.component import Losses, StepContext
 from mmseg_uda.self_training.components import add_prefix
 from mmseg_uda.self_training.host import ComponentHost
@@ -140,13 +140,11 @@ class SelfTraining(ComponentHost):
     def compose(self, source: SourceBatch, target: TargetBatch, pseudo: PseudoLabels) -> MixedBatch:
         """ClassMix and strong augmentation."""
         decisions = self.image_changes.decide(self.random, source.image.shape[0])
-        # The ignore index becomes the id after the last class.
-        ids = torch.where(source.label == self.ignore_index, self.num_classes, source.label)
-        num_ids = self.num_classes + 1
-        present = present_ids(ids, num_ids, self.options.class_pool)
+        ids = class_ids(source.label, self.num_classes, self.ignore_index)
+        present = present_ids(ids, self.num_classes + 1, self.options.class_pool)
         if not self.options.paste_ignored:
-            present = present & (torch.arange(num_ids, device=present.device) < self.num_classes)
-        ranks = self.random.class_ranks(ids.shape[0], num_ids, ids.device)
+            present[:, self.num_classes] = False
+        ranks = self.random.class_ranks(len(ids), self.num_classes + 1, ids.device)
         weak = self.image_changes.weak(target.image, target.normalization, self.random)
         target = replace(target, image=weak)
         mixed = mix(source, target, pseudo, class_mask(ids, choose_half(present, ranks)))

@@ -53,9 +53,7 @@ def build(kind, seed=3):
         segmentor = staged_config()
     elif kind == "Retraining":
         segmentor = nano_config(len(load_taxonomy_map(MAP).target), 0.2)
-    trainer = MODELS.build(
-        ConfigDict(type=kind, segmentor=segmentor, seed=seed, **TRAINERS.get(kind, {}))
-    )
+    trainer = MODELS.build(ConfigDict(type=kind, segmentor=segmentor, seed=seed, **TRAINERS[kind]))
     trainer.init_weights()
     return trainer.train()
 

@@ -51,9 +51,10 @@ class ReferenceNameConstructor:
     ``decay_mult``. Names are those of the published checkpoints (``backbone.norm1.weight``),
     not of the implementation, whose stage norms, for one, have no ``norm`` in theirs. A name
     takes the rule of the longest key that it contains, of equally long ones the
-    alphabetically first, as in mmengine. Only the deployed segmentor's parameters are
-    optimized; equal settings share one group, which lets the optimizer fuse its kernels. On a
-    GPU torch's fused implementation is taken unless ``optimizer.fused`` or ``foreach`` is set.
+    alphabetically first, as in mmengine. Optimized are the deployed segmentor's parameters and
+    what components train (``components.<role>.…``); equal settings share one group, which lets
+    the optimizer fuse its kernels. On a GPU torch's fused implementation is taken unless
+    ``optimizer.fused`` or ``foreach`` is set.
 
     ``paramwise_cfg.layer_decay``, ``dict(multiplier=m, decay=d)``, gives block i of an encoder with
     n blocks the rate m · d^(n - 1 - i), and m · d^n to what is in no block: embeddings, tokens and
@@ -98,6 +99,7 @@ class ReferenceNameConstructor:
             lr=self.optimizer_cfg["lr"],
             weight_decay=self.optimizer_cfg.get("weight_decay", 0.0),
             rule=partial(self._rule, segmentor),
+            beside=getattr(module, "components", None),
         )
         chosen = {**kernels(groups, self.optimizer_cfg), **self.optimizer_cfg}
         optimizer = OPTIMIZERS.build({**chosen, "params": groups})
@@ -145,7 +147,9 @@ def _blocks_above(segmentor: Any, name: str) -> int:
     return depth if block is None else depth - 1 - int(block[1])
 
 
-def parameter_groups(segmentor: nn.Module, lr: float, weight_decay: float, rule) -> list[dict]:
+def parameter_groups(
+    segmentor: nn.Module, lr: float, weight_decay: float, rule, beside: nn.Module | None = None
+) -> list[dict]:
     """Trainable parameters grouped by their learning rate and weight decay.
 
     Args:
@@ -153,13 +157,15 @@ def parameter_groups(segmentor: nn.Module, lr: float, weight_decay: float, rule)
         lr: Base learning rate.
         weight_decay: Base weight decay.
         rule: Reference name → (lr multiplier, decay multiplier).
+        beside: Further modules with trained parameters: the components.
 
     Returns:
         Groups (``params``, ``lr``, ``weight_decay``) in order of first appearance.
     """
     reference = reference_parameter_names(segmentor)
     groups: dict[tuple[float, float], dict] = {}
-    for name, parameter in segmentor.named_parameters():
+    further = [] if beside is None else beside.named_parameters(prefix="components")
+    for name, parameter in (*segmentor.named_parameters(), *further):
         if not parameter.requires_grad:
             continue
         lr_mult, decay_mult = rule(reference.get(name, name))

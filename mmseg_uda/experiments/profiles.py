@@ -311,6 +311,8 @@ def _scale_uda(uda: dict[str, Any], share: Fraction) -> None:
         # MASK_BLOCK is twice the share of the image: the miniature networks' cells are as large
         # as the papers'.
         uda["masking"]["block_size"] = _pixels(2 * share, uda["masking"]["block_size"])
+    if uda.get("distillation"):
+        profiles_vfm.scale_distillation(uda["distillation"])
     if uda.get("depth"):
         depth = uda["depth"]
         source = Path(depth["bank"]).name.partition("_")[0]  # gta_mic, synthia_hrda, ...

@@ -41,6 +41,14 @@ def scale_optimizer(wrapper: dict[str, Any]) -> None:
     wrapper["paramwise_cfg"]["layer_decay"]["multiplier"] = 1.0
 
 
+def scale_distillation(distillation: dict[str, Any]) -> None:
+    """The tiny network, with other random weights, in place of the foundation model."""
+    teacher = {"type": "TimmViT", "arch": ARCH, "arch_options": deepcopy(SIZE)}
+    distillation |= {"teacher": teacher, "teacher_size": SIZE["img_size"]}
+    if distillation.get("in_channels"):
+        distillation["in_channels"] = SIZE["embed_dim"]
+
+
 def scale_network(model: dict[str, Any], scaled: Callable[[Any], Any]) -> None:
     """Takes the tiny encoder and narrows the decoder, in place.
 

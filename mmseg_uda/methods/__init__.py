@@ -10,6 +10,7 @@ from mmseg_uda.methods import (
     minent,
     srha,
     ssda,
+    vfm,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "minent",
     "srha",
     "ssda",
+    "vfm",
 ]

@@ -11,6 +11,7 @@ from depth_tasks import OPEN, car_bank, component, depth_batch
 from mmengine.structures import PixelData
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
 from process_tasks import CAR, SIZE, relabelling
+from vfm import vit
 
 from mmseg_uda.engine.distributed import StepDataParallel
 from mmseg_uda.self_training import SelfTraining
@@ -23,6 +24,7 @@ ROLES = {
     "DynamicSubdomains": "subdomains",
     "MaskedConsistency": "masking",
     "PseudoLabelQuality": "diagnosis",
+    "FeatureDistillation": "distillation",
 }
 # Those that wait for the device once per step, as their docstrings say.
 WAITING = {"TaxonomyRelabeling", "DepthSimilarity"}
@@ -38,6 +40,7 @@ def options_of(kind, folder):
         "DynamicSubdomains": dict(type=kind),
         "MaskedConsistency": dict(type=kind, mode="separatetrgaug", block_size=16, alpha=0.9),
         "PseudoLabelQuality": dict(type=kind),
+        "FeatureDistillation": dict(type=kind, teacher=vit(), teacher_size=42, in_channels=24),
     }[kind]
 
 

@@ -128,6 +128,8 @@ PYRAMID = {
     },
 }
 
+DISTILLATION = {"uda.distillation": {"type": "FeatureDistillation"}}
+
 VFM_TABLES = (
     Experiment(
         id=700,
@@ -242,6 +244,16 @@ VFM_TABLES = (
         rows=(
             row("VFM-UDA, B", GTA, "b", BASE, reported=Reported({"mIoU": 77.1}, RETRAINED)),
             row("pyramid decoder", GTA, "b-pyramid", BASE, PYRAMID),
+            row("feature distillation", GTA, "b-distill", BASE, DISTILLATION),
+            row(
+                "pyramid decoder, feature distillation",
+                GTA,
+                "b-pyramid-distill",
+                BASE,
+                PYRAMID,
+                DISTILLATION,
+                {"uda.distillation.in_channels": 768},
+            ),
             row(
                 "layer decay 0.9",
                 GTA,

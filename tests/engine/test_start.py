@@ -46,7 +46,26 @@ def test_a_new_training_beside_old_checkpoints(tmp_path):
     assert "--resume" in caught.value.fix and "--work-dir" in caught.value.fix
 
 
-@pytest.mark.parametrize("content", [{"optimizer": {}}, {"meta": {}, "state_dict": {}}])
+def test_one_with_a_damaged_part_is_passed_over(tmp_path):
+    state = {"state": {}, "param_groups": []}
+    for step, optimizer in ((2, state), (4, [1])):
+        save(tmp_path / f"iter_{step}.pth", step, config(tmp_path), optimizer=optimizer)
+    found = start_of(tmp_path)
+    assert found.checkpoint == str(tmp_path / "iter_2.pth")
+    assert "iter_4.pth is damaged: its optimizer." in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"optimizer": {}},
+        {"meta": {}, "state_dict": {}},
+        *(
+            {"meta": meta, "state_dict": {}, "optimizer": {"state": {}, "param_groups": []}}
+            for meta in ({}, None, [4], {"iter": None}, {"iter": "4"}, {"iter": -1}, {"iter": 4.0})
+        ),
+    ],
+)
 def test_weights_are_no_state(tmp_path, content):
     torch.save(content, tmp_path / "iter_4.pth")
     with pytest.raises(UserError, match=r"(?s)can be resumed.*iter_4.pth is not the state"):

@@ -88,7 +88,7 @@ def test_options_that_change_numbers_have_fingerprints_of_their_own(run, tmp_pat
     plain = ("--rows", "7", "--work-dir", str(tmp_path / "plain"))
     for name in ("amp", "changed"):
         status, text = run(*MINI, *plain, *options[name])
-        assert status == 2 and "another config" in text
+        assert status == 2 and "These folders hold runs with another config" in text
     assert run(*MINI, *plain, "--keep", "1")[0] == 0
 
 

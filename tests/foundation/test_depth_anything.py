@@ -1,13 +1,12 @@
 """Depth Anything V2 with a tiny random model of the real library, and the tool that uses it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from child import run_script
 from tiny_data import write_image
 
 from mmseg_uda.errors import UserError
@@ -174,12 +173,7 @@ def test_names_of_the_published_weights():
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "tools/render_depth.py", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return run_script(ROOT / "tools/render_depth.py", *arguments)
 
 
 def test_the_tool(folder, tmp_path):

@@ -6,9 +6,12 @@ import pty
 import runpy
 import select
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import torch
 
@@ -41,6 +44,30 @@ def start_command(script, *arguments, before=lambda: None):
         runpy.run_path(script, run_name="__main__")
 
     return start(main)
+
+
+def run_script(script, *arguments, cwd=".", environment=None, seconds=300):
+    """Runs a script as ``subprocess.run`` would; what is imported here is imported there.
+
+    So nothing shows that the script imports all that it needs: run it in a new process as well.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, name) for name in ("stdout", "stderr")]
+
+        def main():
+            os.chdir(cwd)
+            os.environ.update(environment or {})
+            sys.argv = [str(script), *map(str, arguments)]
+            sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
+            for number, path in enumerate(paths, 1):
+                stream = open(path, "w", buffering=1)  # noqa: SIM115
+                os.dup2(stream.fileno(), number)
+                setattr(sys, os.path.basename(path), stream)
+            runpy.run_path(str(script), run_name="__main__")
+
+        status = end_of(start(main), seconds)
+        texts = [Path(path).read_text() if os.path.exists(path) else "" for path in paths]
+    return subprocess.CompletedProcess([script, *arguments], status, *texts)
 
 
 class Terminal:

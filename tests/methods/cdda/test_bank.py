@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,11 +10,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from child import end_of, start, wait_for
 from depth_world import CROP, pair, pair_config, write_world
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.errors import UserError
-from mmseg_uda.methods.cdda import DepthBank, ResidentSearch, build_bank, count_bank
+from mmseg_uda.methods.cdda import (
+    DepthBank,
+    ResidentSearch,
+    bank_builder,
+    build_bank,
+    count_bank,
+    drawing,
+)
 from mmseg_uda.methods.cdda.drawing import draws_of_training
 
 ROOT = Path(__file__).parents[3]
@@ -117,39 +123,29 @@ def test_building_again_does_nothing(built, data):
     assert {p: p.stat().st_mtime_ns for p in built.rglob("*")} == before
 
 
+def build_slowly(world, out):
+    """Draws a crop every 0.3 s and keeps every two."""
+    draw = drawing.BankDraws.__getitem__
+
+    def slow(self, n):
+        time.sleep(0.3)
+        return draw(self, n)
+
+    drawing.BankDraws.__getitem__ = slow
+    bank_builder.SHARD = 2
+    build_bank(draws_of_training(pair(world), count=7), out, workers=0)
+
+
 def test_a_killed_build_goes_on(built, world, tmp_path, monkeypatch):
     """kill -9 after some crops; the finished bank equals one built in one go."""
     out = tmp_path / "bank"
-    script = tmp_path / "build.py"
-    script.write_text(
-        "import sys, time\n"
-        f"sys.path.insert(0, {str(ROOT / 'tests/helpers')!r})\n"
-        "from mmengine.registry import init_default_scope\n"
-        "import mmseg_uda.register_all\n"
-        "init_default_scope('mmseg')\n"
-        "from depth_world import pair\n"
-        "from mmseg_uda.methods.cdda import bank_builder, build_bank, drawing\n"
-        "bank_builder.SHARD = 2\n"
-        "draw = drawing.BankDraws.__getitem__\n"
-        "def slow(self, n):\n"
-        "    time.sleep(0.3)\n"
-        "    return draw(self, n)\n"
-        "drawing.BankDraws.__getitem__ = slow\n"
-        f"draws = drawing.draws_of_training(pair(__import__('pathlib').Path({str(world)!r})), "
-        "count=7)\n"
-        f"build_bank(draws, {str(out)!r}, workers=0)\n"
-    )
-    process = subprocess.Popen([sys.executable, script], cwd=ROOT)
     shard = tmp_path / "bank.partial/shards/0000002.npz"
-    deadline = time.monotonic() + 300
-    while not shard.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process = start(build_slowly, world, out)
+    wait_for(shard.exists, process)
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert end_of(process) == -signal.SIGKILL
     assert shard.exists() and not out.exists()
     drawn = []
-    from mmseg_uda.methods.cdda import bank_builder, drawing
-
     monkeypatch.setattr(bank_builder, "SHARD", 2)
     draw = drawing.BankDraws.__getitem__
     monkeypatch.setattr(

@@ -61,7 +61,13 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["mmseg_uda", "mmseg_uda.*"]),
     package_data={
-        "mmseg_uda": ["py.typed", "**/*.yaml", "**/templates/*", "miniworld/shipped/*.zip"]
+        "mmseg_uda": [
+            "py.typed",
+            "**/*.yaml",
+            "**/templates/*",
+            "costs.json",
+            "miniworld/shipped/*.zip",
+        ]
     },
     install_requires=REQUIREMENTS,
     extras_require={

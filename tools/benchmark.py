@@ -3,6 +3,8 @@
     python tools/benchmark.py configs/daformer/A.py configs/mic/B.py --encoder b0 --crop 256 256
     python tools/benchmark.py configs/daformer/A.py --variants fp32 bf16 bf16+compile low-memory
     python tools/benchmark.py configs/daformer/A.py --simulate   # waits for a GPU, without one
+    python tools/benchmark.py configs/daformer/A.py --forecast --batch 1 2 4   # without a GPU
+    python tools/benchmark.py table --exp 90   # forecasts of a table's rows
     python tools/benchmark.py cdda --threads 2   # histogram and search, beside the plain formulas
     python tools/benchmark.py ssda --threads 2   # truncated CRF loss, beside unfolded windows
     python tools/benchmark.py srha --threads 2   # operations on regions, beside loops over them
@@ -28,7 +30,7 @@ from mmseg_uda.cli import run_tool, worker_count
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.files import write_json
 
-METHODS = ("cdda", "ssda", "srha", "dynalign")
+METHODS = ("cdda", "ssda", "srha", "dynalign", "table")
 PRESETS = Path(__file__).parents[1] / "configs" / "_base_" / "execution"
 
 
@@ -48,6 +50,19 @@ def parse_args() -> argparse.Namespace:
         "--simulate",
         action="store_true",
         help="count how often the host would wait for a GPU in a step, on a simulated one",
+    )
+    parser.add_argument(
+        "--forecast",
+        action="store_true",
+        help="operations, memory and hours of the training, without a GPU, weights or data",
+    )
+    parser.add_argument("--batch", type=int, nargs="+", help="batch sizes to forecast")
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs that train together")
+    parser.add_argument("--execution", metavar="NAME", help="the same as one variant: low_memory")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="measure on this GPU what share of its data sheet's speed a step reaches",
     )
     parser.add_argument("--steps", type=int, default=5, help="measured steps")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
@@ -143,6 +158,36 @@ def simulate(args: argparse.Namespace, variants: list[str | None]) -> int:
     return int(over)
 
 
+def tell_forecasts(args: argparse.Namespace, variants: list[str | None]) -> int:
+    """Prints what the trainings will cost."""
+    from mmengine.logging import MMLogger
+
+    from mmseg_uda.benchmarks.calibration import measured_efficiency
+    from mmseg_uda.benchmarks.forecast import EFFICIENCY
+    from mmseg_uda.benchmarks.forecast_report import ALTERNATIVES, report
+    from mmseg_uda.benchmarks.step import apply_variant
+
+    MMLogger.get_instance("benchmark", log_level="WARNING")
+    for variant in variants:
+        for path in args.configs:
+            cfg, batch_size = read_config(args, path, variant)
+            print(f"{Path(path).stem}{f' ({variant})' if variant else ''}")
+            efficiency = EFFICIENCY
+            if args.calibrate:
+                efficiency = measured_efficiency(cfg, batch_size)
+                print(f"  measured efficiency: {efficiency:.2f}")
+            for line in report(
+                cfg,
+                args.batch or [batch_size],
+                args.gpus,
+                lambda cfg, name: apply_variant(cfg, name, PRESETS),
+                () if variant else ALTERNATIVES,
+                efficiency,
+            ):
+                print(f"  {line}", flush=True)
+    return 0
+
+
 def measure_loader(args: argparse.Namespace, path: str, _: str | None, results: Any) -> None:
     """Measures a config's data loader; in a process of its own."""
     use_data_root(args.data_root)
@@ -234,6 +279,10 @@ def main() -> int:
     args = parse_args()
     deadline = None if args.minutes is None else time.monotonic() + 60 * args.minutes
     variants: list[str | None] = list(args.variants or [args.amp])
+    if args.execution:
+        variants = ["+".join(filter(None, (v, args.execution.replace("_", "-")))) for v in variants]
+    if args.forecast or args.calibrate:
+        return tell_forecasts(args, variants)
     if args.simulate:
         return simulate(args, variants)
     # The ways of the first kind for all configs come first, should the time not suffice.

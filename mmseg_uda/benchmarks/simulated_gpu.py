@@ -135,7 +135,7 @@ class SimulatedGpu(TorchDispatchMode):
         yield fake_tensor, "init_gpu_context", lambda *_: None
         yield torch.utils, "swap_tensors", _swap
         load = torch.load  # which makes fakes of all that it reads where a fake mode is on
-        yield torch, "load", lambda *args, **kwargs: _on_host(load, *args, **kwargs)
+        yield torch, "load", lambda *args, **kwargs: on_host(load, *args, **kwargs)
 
     def _pin(self, x: Tensor) -> Tensor:
         self._kept.append(x)  # else another tensor could get its address
@@ -156,7 +156,7 @@ class SimulatedGpu(TorchDispatchMode):
         target = kwargs.get("device")
         to_gpu = target is not None and torch.device(target).type == "cuda"
         if not fake and not to_gpu:
-            return _on_host(func, *args, **kwargs)
+            return on_host(func, *args, **kwargs)
         operation = func.overloadpacket
         if operation is aten._to_copy:
             return self._copied(func, args[0], kwargs)
@@ -164,7 +164,7 @@ class SimulatedGpu(TorchDispatchMode):
             return self._copied_into(func, args, kwargs)
         if operation in (aten._local_scalar_dense, aten.item):
             self._wait(str(func))
-            return _on_host(self._values((), args[0].dtype).item)
+            return on_host(self._values((), args[0].dtype).item)
         if operation in _COUNTED:
             self._wait(str(func))
             return self._counted(func, args, kwargs)
@@ -192,14 +192,14 @@ class SimulatedGpu(TorchDispatchMode):
         if not isinstance(target, FakeTensor):
             if blocking:
                 self._wait(str(func))
-            return _on_host(target.copy_, self._values(target.shape, target.dtype))
+            return on_host(target.copy_, self._values(target.shape, target.dtype))
         if not isinstance(source, FakeTensor) and source.dim() > 0:
             self._to_gpu(func, source, blocking)
         return func(*args, **kwargs)
 
     def _listed(self, x: Tensor) -> Any:
         self._wait("tolist")
-        return _on_host(self._values(x.shape, x.dtype).tolist)
+        return on_host(self._values(x.shape, x.dtype).tolist)
 
     def _values(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """What the host reads, in its own memory."""
@@ -211,7 +211,7 @@ class SimulatedGpu(TorchDispatchMode):
                 return self.answer(tuple(shape)).to(dtype)
             return torch.full(tuple(shape), self.answer, dtype=dtype)
 
-        return _on_host(make)
+        return on_host(make)
 
     def _to_gpu(self, func: Any, source: Tensor, blocking: bool) -> None:
         if blocking:
@@ -299,7 +299,8 @@ class _Event:
         return 0.0
 
 
-def _on_host(function: Callable, *args: Any, **kwargs: Any) -> Any:
+def on_host(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Calls a function with real tensors, inside the region."""
     with unset_fake_temporarily():
         return function(*args, **kwargs)
 

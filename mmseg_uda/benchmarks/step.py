@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -147,10 +148,18 @@ class TrainingStep:
         self.trainer = MODELS.build(cfg.model)
         self.trainer.init_weights()
 
-    def on(self, device: torch.device | str) -> tuple[Any, Any]:
-        """The trainer on a device, in training mode, and its optimizer wrapper."""
+    def on(self, device: torch.device | str, fused: bool = False) -> tuple[Any, Any]:
+        """The trainer on a device, in training mode, and its optimizer wrapper.
+
+        Args:
+            device: Where to.
+            fused: Ask for the optimizer's fused kernels, which are the default on a GPU.
+        """
         trainer = self.trainer.to(device).train()
-        return trainer, _optim_wrapper(dict(self._optimizer), trainer)
+        config = copy.deepcopy(self._optimizer)
+        if fused:
+            config["optimizer"] = {"fused": True, **config["optimizer"]}
+        return trainer, _optim_wrapper(config, trainer)
 
     def batch(self, batch_size: int) -> dict:
         """A collated batch with ``batch_size`` images per domain."""

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mmseg_uda.cli import readable, report_error
 from mmseg_uda.config_files import ROOT
+from mmseg_uda.costs import cost_lines
 from mmseg_uda.data_root import resolve_data_root, use_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import disk, preflight, profiles
@@ -129,6 +130,7 @@ def _run(
         _say(console, batch_note(planned, options.gpus_per_job))
         folder = options.folder(experiment)
         _say(console, "\n" + disk.demand(planned, folder, len(planned), arguments.keep).text())
+        _say_costs(console, planned, options)
         return EXIT_OK
     session = _Session(experiment, planned, options, arguments, console, train, make_world, align)
     return session.run_locally() if arguments.executor == "local" else session.run_on_cluster()
@@ -208,6 +210,7 @@ class _Session:
         if not arguments.ignore_disk_space:
             _say(self.console, disk.require_space(need, folder))
         _say(self.console, batch_note(self.planned, self.options.gpus_per_job))
+        _say_costs(self.console, self.planned, self.options)
         for one in self.planned:
             one.write()
         return [one.task() for one in self.planned]
@@ -296,6 +299,14 @@ def _provide_data(
     preflight.require([one.resolved for one in planned], hint, weights=options.profile == "paper")
     for finding in preflight.inspect(one.effective for one in planned):
         _say(console, f"Warning: {finding}")
+
+
+def _say_costs(console: Console, planned: Sequence[PlannedJob], options: Options) -> None:
+    """Tells what the jobs will cost, as far as that is stored for trainings like theirs."""
+    if options.variant or options.amp:
+        return  # a few steps, or in another precision than counted
+    trained = [(one.job.row.label, one.effective) for one in planned if one.trains]
+    _say(console, "\n".join(cost_lines(trained)))
 
 
 def _say(console: Console, text: str) -> None:

@@ -15,7 +15,10 @@ from vfm import vfm_uda_network
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine import Supervised
+from mmseg_uda.engine.optim_wrapper_dict import AdversarialConstructor
+from mmseg_uda.methods.advseg import AdversarialTraining
 from mmseg_uda.methods.dynalign import Retraining
+from mmseg_uda.methods.minent import EntropyMinimization
 from mmseg_uda.self_training import COMPONENTS, Component, SelfTraining
 
 SIZE = (64, 64)
@@ -201,7 +204,11 @@ def retraining():
     return Retraining(ConfigDict(nano_config(26, size=SIZE)), taxonomy_map="idd_v5")
 
 
-TRAINERS = {"Supervised": supervised, "Retraining": retraining}
+def entropy():
+    return EntropyMinimization(network())
+
+
+TRAINERS = {"Supervised": supervised, "Retraining": retraining, "EntropyMinimization": entropy}
 
 
 @pytest.mark.parametrize("make", TRAINERS.values(), ids=TRAINERS)
@@ -209,6 +216,15 @@ def test_the_other_trainers(make, simulated_gpu):
     trainer = make()
     trainer.init_weights()
     assert waits(simulated_gpu, trainer.train()) == []
+
+
+def test_adversarial_training(simulated_gpu):
+    trainer = AdversarialTraining(network(), seed=3)
+    trainer.init_weights()
+    sgd, adam = dict(type="SGD", lr=1e-3), dict(type="Adam", lr=1e-4)
+    constructor = AdversarialConstructor(dict(optimizer=sgd, discriminator=adam))
+    wrapper = constructor(trainer.to("cuda").train())
+    assert step(simulated_gpu, trainer, [random_batch(0, size=SIZE)], wrapper)[0] == []
 
 
 def test_srha(simulated_gpu):

@@ -60,7 +60,7 @@ class FeatureDistillationOptions(Options):
     """Channels of the student's last map. None: what its ``TimmViT`` says."""
 
     def check(self) -> None:
-        """Raise a ``UserError`` for impossible numbers."""
+        """Raises a ``UserError`` for impossible numbers."""
         self.require("loss_weight", self.loss_weight >= 0, "a factor of at least 0")
         self.require("teacher_size", self.teacher_size >= 1, "a number of pixels")
 
@@ -84,7 +84,7 @@ class FeatureDistillation(Component):
         self.feat_project: nn.Sequential
 
     def bind(self, host: Host) -> None:
-        """Build the frozen network and the projector."""
+        """Builds the frozen network and the projector."""
         network = MODELS.build(dict(self.options.teacher or TEACHER))
         if not hasattr(network, "embed_dim"):
             raise UserError(
@@ -105,7 +105,7 @@ class FeatureDistillation(Component):
         self.feat_project = projector(width, network.embed_dim)
 
     def after_weights(self, host: Host) -> None:
-        """Load the frozen network."""
+        """Loads the frozen network."""
         self.reference.store(torch.float32)
         self.reference.network.init_weights()
         remember_weights(self, self.reference)
@@ -138,7 +138,7 @@ class FeatureDistillation(Component):
         return self.options.loss_weight * distillation_loss(features, goal)
 
     def project(self, features: Tensor, size: torch.Size) -> Tensor:
-        """Bring (B, D, h, w) to the frozen network's channels, and to ``size``."""
+        """Brings (B, D, h, w) to the frozen network's channels, and to ``size``."""
         projected = self.feat_project(features)
         return F.interpolate(projected, tuple(size), mode="bilinear", align_corners=False)
 

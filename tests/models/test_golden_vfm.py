@@ -1,15 +1,22 @@
 """VFM-UDA's network and the three layouts of its encoders' files against the published code."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
-from vfm import golden, golden_network, tensors, vit
+from vfm import golden, golden_network, published_name, tensors, vfm_uda_network, vit
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.losses import PixelCrossEntropy
 from mmseg_uda.models.views import full_logits, training_forward, upsample
-from mmseg_uda.models.weights import load_backbone_weights
+from mmseg_uda.models.weights import (
+    load_backbone_weights,
+    load_segmentor_weights,
+    read_checkpoint,
+)
 
 CASES = [
     ("dinov2", "vit_small_patch14_dinov2", "original"),
@@ -155,3 +162,24 @@ def test_a_file_without_mask_token_is_taken(layouts, tmp_path):
     backbone = MODELS.build(vit())
     load_backbone_weights(backbone, str(path))
     assert torch.equal(backbone.mask_token, torch.zeros(1, 8))
+
+
+def test_student_and_teacher_of_a_checkpoint(network):
+    weights = tensors(network, "w/")
+    state = {f"network.{name}": value for name, value in weights.items()}
+    state |= {f"network_ema.{name}": value + 1 for name, value in weights.items()}
+    state["network_feature_head.0.weight"] = torch.ones(1)
+    for part, offset in (("model", 0), ("ema_model", 1)):
+        model = MODELS.build(ConfigDict(vfm_uda_network()))
+        load_segmentor_weights(model, {"state_dict": state}, part, "golden")
+        for name in ("encoder.mask_token", "encoder.blocks.1.ls2.gamma", "out.weight"):
+            ours = {published_name(n): p for n, p in model.named_parameters()}[name]
+            assert torch.equal(ours, weights[name] + offset)
+
+
+def test_what_to_do_with_a_pickle_of_lightning(tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {}, "hyper_parameters": SimpleNamespace(a=1)}, path)
+    with pytest.raises(UserError, match="SimpleNamespace") as error:
+        read_checkpoint(path)
+    assert "weights_only=False)['state_dict']}" in error.value.fix

@@ -64,10 +64,14 @@ def no_weights(source: str | Path, error: pickle.UnpicklingError) -> UserError:
     """What to say of a pickle that would run code."""
     found = re.search(r"GLOBAL (\S+)", str(error))
     culprit = f": it refers to {found[1]}" if found else ", or a damaged one"
-    return UserError(
-        f"{source} is a pickle that is not weights{culprit}",
-        fix="Use a file that holds tensors and plain containers only; it is never executed.",
-    )
+    fix = "Use a file that holds tensors and plain containers only; it is never executed."
+    if str(source).endswith(".ckpt"):
+        # as Lightning writes them, with objects of the training beside the weights
+        fix += (
+            " Where it was written, torch.save({'state_dict': torch.load(FILE, "
+            "weights_only=False)['state_dict']}, NEW) makes one."
+        )
+    return UserError(f"{source} is a pickle that is not weights{culprit}", fix=fix)
 
 
 class _LogHistory:

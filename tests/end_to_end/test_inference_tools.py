@@ -33,7 +33,7 @@ def done(world, tmp_path_factory):
         }
     )
     cfg.dump(folder / "job.py")
-    ran = world.python("tools/train.py", folder / "job.py", "--work-dir", folder / "run")
+    ran = world.forked("tools/train.py", folder / "job.py", "--work-dir", folder / "run")
     assert ran.returncode == 0, ran.stderr[-3000:]
     return folder / "job.py", folder / "run" / "iter_2.pth"
 
@@ -47,12 +47,12 @@ def test_pictures_agree_with_the_test_tool(done, world, tmp_path, teacher):
     config, checkpoint = done
     frames = world.root / "miniworld/cityscapes/leftImg8bit/val"
     arguments = ["--hrda-outputs", "--device", "cpu", *teacher]
-    ran = world.python(
+    ran = world.forked(
         "tools/infer.py", config, checkpoint, frames, "--out", tmp_path / "out", *arguments
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "3 images segmented, 0 failed" in ran.stdout
-    ran = world.python(
+    ran = world.forked(
         "tools/test.py",
         config,
         checkpoint,
@@ -72,7 +72,7 @@ def test_pictures_agree_with_the_test_tool(done, world, tmp_path, teacher):
 
 def test_the_published_student_loads_in_mmsegmentation(done, world, tmp_path):
     config, checkpoint = done
-    ran = world.python("tools/publish.py", checkpoint, tmp_path / "student.pth", "--write-config")
+    ran = world.forked("tools/publish.py", checkpoint, tmp_path / "student.pth", "--write-config")
     assert ran.returncode == 0, ran.stderr[-3000:]
     (published,) = tmp_path.glob("student-*.pth")
     assert str(published) in ran.stdout
@@ -84,7 +84,7 @@ def test_the_published_student_loads_in_mmsegmentation(done, world, tmp_path):
     # The job's config has no test_pipeline of its own, which inference_model asks for.
     alone = mmseg.apis.init_model(str(published.with_suffix(".py")), str(published), device="cpu")
     found = mmseg.apis.inference_model(alone, str(frame)).pred_sem_seg.data[0].numpy()
-    ran = world.python(
+    ran = world.forked(
         "tools/test.py", config, published, "--out", tmp_path / "test", "--work-dir", tmp_path
     )
     assert ran.returncode == 0, ran.stderr[-3000:]

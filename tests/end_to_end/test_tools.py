@@ -22,7 +22,7 @@ def train_once(world, job, folder, label="MIC + CSI", **changes):
             **changes,
         },
     )
-    done = world.python("tools/train.py", config, "--work-dir", folder)
+    done = world.forked("tools/train.py", config, "--work-dir", folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return config, folder / "iter_2.pth"
 
@@ -60,7 +60,7 @@ def test_train_id_pngs_and_inference_modes(world, job, tmp_path):
     for mode in (["--sequential-slide"], [], ["--inference-mode", "whole"], ["--teacher"]):
         out = tmp_path / "_".join(["out", *mode])
         arguments = ["--out", out, "--work-dir", tmp_path / "test", *mode]
-        done = world.python("tools/test.py", config, checkpoint, *arguments)
+        done = world.forked("tools/test.py", config, checkpoint, *arguments)
         assert done.returncode == 0, done.stderr[-3000:]
         labels[tuple(mode)] = [np.asarray(Image.open(p)) for p in sorted(out.glob("*.png"))]
     sequential, batched = labels[("--sequential-slide",)], labels[()]
@@ -89,7 +89,7 @@ def test_bad_input_to_the_test_tool(world, job, tmp_path, spoil, words):
         checkpoint.write_bytes(checkpoint.read_bytes()[:500])
     elif spoil == "config":
         config = tmp_path / "absent.py"
-    done = world.python("tools/test.py", config, checkpoint, "--work-dir", tmp_path)
+    done = world.forked("tools/test.py", config, checkpoint, "--work-dir", tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert any(word in done.stderr for word in words), done.stderr

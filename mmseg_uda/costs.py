@@ -28,23 +28,24 @@ def kind(config: Mapping[str, Any]) -> str | None:
     Args:
         config: Resolved config.
     """
-    if "model" not in config or "train_dataloader" not in config:
+    parts = [config.get(key) or {} for key in ("model", "train_dataloader", "uda", "train_cfg")]
+    if not all(isinstance(part, Mapping) for part in parts) or not all(parts[:2]):
         return None
-    model, uda = deepcopy(dict(config["model"])), dict(config.get("uda") or {})
+    model, loader, uda, schedule = (deepcopy(dict(part)) for part in parts)
     for part in model.values():
         if isinstance(part, dict):
             part.pop("init_cfg", None)
     for role in (*UNCOUNTED, "source_checkpoint", "seed"):
         uda.pop(role, None)
-    parts = {
+    decisive = {
         "model": model,
         "uda": {key: value for key, value in uda.items() if value is not None},
         "optimizer": config.get("optim_wrapper"),
         "execution": config.get("execution"),
-        "images": config["train_dataloader"].get("batch_size"),
-        "steps": (config.get("train_cfg") or {}).get("max_iters"),
+        "images": loader.get("batch_size"),
+        "steps": schedule.get("max_iters"),
     }
-    text = json.dumps(parts, sort_keys=True, default=str)
+    text = json.dumps(decisive, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -79,7 +80,7 @@ def cost_lines(configs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         hours = cost["hours"][GPU]
         lines.append(
             f"Forecast for {labels}: {cost['peak'] / GIB:.1f} GiB, about {hours:.0f} hours on an "
-            f"{GPU} for each of {len(members)} jobs"
+            f"{GPU}{f' for each of {len(members)} jobs' if len(members) > 1 else ''}"
             + (f", without {' and '.join(lacks)}" if lacks else "")
         )
     if lines:

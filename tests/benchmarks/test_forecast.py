@@ -157,4 +157,5 @@ def test_stored_forecasts_are_those_of_published_rows(monkeypatch):
     changed = Config(rows["MIC"])
     changed.train_dataloader.batch_size = 7
     assert costs.cost_lines([("mine", changed.to_dict())]) == []
+    assert costs.kind({"model": "?", "train_dataloader": None}) is None
     assert json.loads(costs.FILE.read_text()).keys() >= {costs.kind(rows["MIC"])}

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mmseg_uda.cli import worker_count
 from mmseg_uda.config_files import find_config
+from mmseg_uda.costs import cost_lines
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
@@ -88,7 +89,10 @@ def _diagnose(options: argparse.Namespace) -> list[Finding]:
             continue
         misshapen = check_shape(config)
         findings += misshapen or [Finding("config", Level.OK, f"{path} can be read.")]
-        configs += [] if misshapen else [config]
+        if not misshapen:
+            configs.append(config)
+            costs = cost_lines([(path.stem, config)])
+            findings += [Finding("config", Level.OK, line.strip()) for line in costs]
     findings += check_data(configs, options.decode, options.nproc)
     broken = any(f.area == "installation" and f.level is Level.PROBLEM for f in findings)
     if configs and not broken:  # weights are read with the packages that may be broken

@@ -12,6 +12,8 @@ from trained_nano import save_trained, trained_config, write_frames
 from mmseg_uda.apis import init_segmentor, publish
 from mmseg_uda.engine import build_runner
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.weights import read_checkpoint
+from mmseg_uda.models.weights.finite import tensors_in
 
 WEIGHT = "decode_head.conv_seg.weight"
 
@@ -78,3 +80,13 @@ def test_a_training_does_not_start_from_them(tmp_path, way):
     }.get(way, {"model.backbone.init_cfg": dict(type=way, checkpoint=str(path))})
     with pytest.raises(UserError, match=rf"bad\.pth holds values that are NaN.*{name}.*1 of"):
         build_runner(config(tmp_path / "run", 1, **changes)).train()
+
+
+def test_containers_within_themselves_and_many_times(tmp_path):
+    part = {"weight": torch.tensor([1.0, math.nan])}
+    for _ in range(30):  # two ways at each level: a billion to the tensor
+        part = {"a": part, "b": part}
+    part["itself"] = [part]
+    torch.save(part, tmp_path / "bomb.pth")
+    (name,) = tensors_in(read_checkpoint(tmp_path / "bomb.pth"))
+    assert name == ".".join(["a"] * 30 + ["weight"])

@@ -37,17 +37,25 @@ def require_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
     )
 
 
-def tensors_in(content: Any, name: str = "") -> dict[str, Tensor]:
-    """All tensors of nested containers, named by their keys joined with dots."""
+def tensors_in(content: Any, name: str = "", _seen: set[int] | None = None) -> dict[str, Tensor]:
+    """All tensors of nested containers, named by their keys joined with dots.
+
+    A container that is there several times, or within itself, counts once.
+    """
     if isinstance(content, Tensor):
         return {name: content}
+    seen = set() if _seen is None else _seen
+    if id(content) in seen:
+        return {}
+    if isinstance(content, (Mapping, list, tuple)):
+        seen.add(id(content))
     if isinstance(content, Mapping):
         items = list(content.items())
     else:
         items = list(enumerate(content)) if isinstance(content, (list, tuple)) else []
     found: dict[str, Tensor] = {}
     for key, value in items:
-        found |= tensors_in(value, f"{name}.{key}" if name else str(key))
+        found |= tensors_in(value, f"{name}.{key}" if name else str(key), seen)
     return found
 
 

@@ -134,7 +134,7 @@ def test_class_without_a_frame_is_dropped(tmp_path):
 
 def test_nothing_left_is_an_error(tmp_path):
     frame(tmp_path, "0", c5=100)
-    with pytest.raises(UserError, match=r"(?s)min_pixels=30000; 1 label files.*lower"):
+    with pytest.raises(UserError, match=r"(?s)min_pixels=30000; 1 label files.*Lower"):
         RareClassSampling(dataset(tmp_path), min_pixels=30000)
 
 

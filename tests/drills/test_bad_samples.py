@@ -47,7 +47,7 @@ def test_a_corrupt_image_in_the_middle_is_named(world, tmp_path, capfd, workers,
     assert end_of(process) == 2
     output = capfd.readouterr()
     assert output.err.count(str(image)) == 1
-    assert "truncated or damaged" in output.err and "Fix: copy or download" in output.err
+    assert "truncated or damaged" in output.err and "Fix: Copy or download" in output.err
     for noise in ("Traceback", "DataLoader worker", "Exception ignored"):
         assert noise not in output.err + output.out
     assert (tmp_path / "run" / "iter_3.pth").is_file()  # the steps before it are not lost

@@ -35,7 +35,7 @@ def test_a_training_names_a_damaged_image(world, tmp_path, capfd, kind):
     cfg = world.config(tmp_path / "run")
     assert end_of(start(lambda: build_runner(cfg).train()), 60) == 2
     output = capfd.readouterr()
-    assert output.err.count(str(image)) == 1 and "Fix: copy or download" in output.err
+    assert output.err.count(str(image)) == 1 and "Fix: Copy or download" in output.err
     assert "Traceback" not in output.err + output.out
 
 

@@ -65,7 +65,7 @@ def test_the_hub_is_probed_only_for_models_that_are_not_here(probes, monkeypatch
     with loading("someone/here", "weights"):
         pass
     assert not probes
-    expected = pytest.raises(UserError, match="put weights into the folder pretrained/there")
+    expected = pytest.raises(UserError, match="Put weights into the folder pretrained/there")
     with expected, loading("someone/there", "weights"):
         raise OSError("no such model")
     assert probes == [hub.HUB]

@@ -128,7 +128,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         close = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1)
         raise UserError(
             f"There is no option {unknown[0]}.",
-            (f"Did you mean {close[0]}? " if close else "")
+            fix=(f"Did you mean {close[0]}? " if close else "")
             + "python tools/dynalign.py --help shows further ones.",
         )
     for name, answer in DEAD.items():
@@ -142,7 +142,9 @@ def folders(args: argparse.Namespace) -> tuple[list[Path], Path | None]:
     if args.dataset == FROM_CONFIG:
         return config_images(args), None
     if args.data_dir is None:
-        raise UserError(f"--dataset {args.dataset} needs the root of the data.", "Give --data_dir.")
+        raise UserError(
+            f"--dataset {args.dataset} needs the root of the data.", fix="Give --data_dir."
+        )
     split = "train" if args.train_set else "test" if args.test_set else "val"
     images, labels = (Path(args.data_dir) / part.format(split=split)
                       for part in DATASETS[args.dataset])  # fmt: skip
@@ -165,7 +167,7 @@ def config_images(args: argparse.Namespace) -> list[Path]:
         dataset = {**tested, "split": "train"} if "split" in tested else None
     if dataset is None or args.test_set:
         raise UserError(
-            f"{args.config} names no images to align.", "Give --dataset and --data_dir."
+            f"{args.config} names no images to align.", fix="Give --dataset and --data_dir."
         )
     init_default_scope(cfg.get("default_scope", "mmseg"))
     dataset = dataset.get("target", dataset) if "target" in dataset else dataset
@@ -193,13 +195,13 @@ def main() -> int:
     if args.dataset_sam == "mapillary_closeset":
         raise UserError(
             "--dataset_sam mapillary_closeset was never implemented.",
-            "python tools/dynalign.py --taxonomy FILE takes any classes.",
+            fix="python tools/dynalign.py --taxonomy FILE takes any classes.",
         )
     shared = args.world_size > 1 or int(launched(args.launcher).get("WORLD_SIZE", 1)) > 1
     if args.eval_sam and (shared or args.data_fold > 1):
         raise UserError(
             "--eval_sam scores all images, and each process has a part of them.",
-            "Leave it out; afterwards the same command with it and without --world_size and "
+            fix="Leave it out; afterwards the same command with it and without --world_size and "
             "--data_fold scores what is there.",
         )
     if args.world_size > 1 and "WORLD_SIZE" not in os.environ:

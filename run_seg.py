@@ -44,14 +44,14 @@ def main() -> None:
     if args.not_get_images and args.not_get_distributions:
         raise UserError(
             "--not_get_images and --not_get_distributions together leave nothing to do.",
-            "Leave one of them out.",
+            fix="Leave one of them out.",
         )
     if args.dataset_name not in DATASETS:
         raise UserError(
-            f"--dataset_name {args.dataset_name} is unknown.", f"Use {' or '.join(DATASETS)}."
+            f"--dataset_name {args.dataset_name} is unknown.", fix=f"Use {' or '.join(DATASETS)}."
         )
     if args.exp is not None:
-        raise UserError("--exp does not say which crops to draw.", "Give --config FILE.")
+        raise UserError("--exp does not say which crops to draw.", fix="Give --config FILE.")
     use_data_root(args.data_root)
 
     from mmseg_uda.engine.config_file import load_config
@@ -66,7 +66,7 @@ def main() -> None:
         raise UserError(
             f"--dataset_name {args.dataset_name} does not go with {args.config}, whose source is "
             f"{source.get('type')}.",
-            "Give the config of the training that will use the bank.",
+            fix="Give the config of the training that will use the bank.",
         )
     draws = draws_of_config(cfg, count=args.count or count)
     out = args.source_preprocessed_path

@@ -11,7 +11,10 @@ from mmseg_uda.errors import MachineError, UserError, require_choice
 from mmseg_uda.findings import Finding
 
 ROOT = Path(__file__).parents[1]
-FILES = [*(ROOT / "mmseg_uda").rglob("*.py"), *(ROOT / "tools").rglob("*.py")]
+FILES = [
+    *(path for room in ("mmseg_uda", "tools") for path in (ROOT / room).rglob("*.py")),
+    *ROOT.glob("*.py"),
+]
 HELPERS = {"Finding": (2, 3), "_idle": (1, 3), "_problem": (0, 2), "warning": (0, 2)}
 KINDS = {*HELPERS, "UserError", "MachineError", "NotReady", "OtherSettings", "NonFiniteError"}
 # A command to copy has no full stop behind it.

@@ -22,8 +22,10 @@ def _default_scope():
 def _runs_of_its_own():
     """mmengine finds what a run draws and counts with by the second in which the run began."""
     yield
-    for kind in (Visualizer, MessageHub):
+    kinds = [Visualizer, MessageHub]
+    for kind in kinds:
         kind._instance_dict.clear()
+        kinds += kind.__subclasses__()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
 import zipfile
 import zlib
 from pathlib import Path
@@ -24,6 +25,9 @@ BLOCK = 1 << 22
 END = struct.Struct("<4sHHHHIIH")
 MANY_ENTRIES = 0xFFFF
 FOLDER = 0x10
+# numpy parses an array's header as Python, and Python 3.11's parser fails now and then in one of
+# several threads ("AST constructor recursion depth mismatch").
+_HEADERS = threading.Lock()
 
 
 def seal(file: BinaryIO) -> None:
@@ -86,13 +90,13 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """
     with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
         _check_directory(archive, file)
-        return {
-            # Read to its end, so that its check sum is compared.
-            name.removesuffix(".npy"): np.lib.format.read_array(
-                io.BytesIO(archive.read(name)), allow_pickle=False
-            )
-            for name in archive.namelist()
-        }
+        arrays = {}
+        for name in archive.namelist():
+            record = io.BytesIO(archive.read(name))  # to its end, so that its check sum is compared
+            with _HEADERS:
+                array = np.lib.format.read_array(record, allow_pickle=False)
+            arrays[name.removesuffix(".npy")] = array
+        return arrays
 
 
 def _check_directory(archive: zipfile.ZipFile, file: BinaryIO) -> None:

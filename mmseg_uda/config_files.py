@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmseg_uda.cfg_options import TOP_LEVEL
+from mmseg_uda.config_bases import below_package, find_bases_in, import_modules
 from mmseg_uda.errors import UserError
 from mmseg_uda.regular_files import require_file, why_no_file
 from mmseg_uda.released import JSON, read_json
@@ -39,15 +40,20 @@ def final_configs() -> list[Path]:
 def find_config(name: str | Path) -> Path:
     """Returns the config file of a name: a path, with or without ``.py``, also below ``configs/``.
 
-    The current folder and its ``configs/`` come before those of this repository.
+    The current folder and its ``configs/`` come before those of this repository, which
+    ``mmseg_uda::mic/gtaHR2csHR_mic_hrda.py`` names alone.
 
     Raises:
         UserError: There is none, with the nearest name; or it is a folder, a pipe, a device.
     """
-    for folder in (Path(), Path(CONFIGS.name), ROOT, CONFIGS):
-        for path in (folder / name, folder / f"{name}.py"):
-            if why_no_file(path) is None:
-                return path
+    near = (
+        path
+        for folder in (Path(), Path(CONFIGS.name), ROOT)
+        for path in (folder / name, folder / f"{name}.py")
+    )
+    for path in (*near, *below_package(name, CONFIGS)):
+        if why_no_file(path) is None:
+            return path
     require_file(name, f"There is no config {str(name)[:200]}.", _nearest(Path(name)))
     raise UserError(f"{str(name)[:200]} cannot be read.", fix=_nearest(Path(name)))
 
@@ -66,7 +72,7 @@ def _nearest(wanted: Path) -> str:
     return f"Did you mean {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}?"
 
 
-def read_config(name: str | Path, import_modules: bool = True) -> Config:
+def read_config(name: str | Path, with_modules: bool = True) -> Config:
     """Reads a config file with its bases; JSON is a released config of mmsegmentation 0.x.
 
     Names at the top of our base files that nothing reads (fragments, helper variables) are dropped:
@@ -74,7 +80,8 @@ def read_config(name: str | Path, import_modules: bool = True) -> Config:
 
     Args:
         name: See ``find_config``.
-        import_modules: Whether to import what ``custom_imports`` names.
+        with_modules: Whether to import what ``custom_imports`` names, from the current folder or
+            that of the config, too.
 
     Raises:
         UserError: The file is missing or cannot be read as a config.
@@ -89,8 +96,9 @@ def read_config(name: str | Path, import_modules: bool = True) -> Config:
             f"The config {str(name)[:200]!r} has no ending that tells its format.",
             fix=f"Rename it to NAME.py; {', '.join(ENDINGS[1:])} and {JSON} are read, too.",
         )
+    find_bases_in(CONFIGS)
     try:
-        config = Config.fromfile(str(path), import_custom_modules=import_modules)
+        config = Config.fromfile(str(path), import_custom_modules=False)
     except UserError:
         raise
     except Exception as error:
@@ -102,6 +110,8 @@ def read_config(name: str | Path, import_modules: bool = True) -> Config:
             f"{path} cannot be read as a config: {type(error).__name__}: {error}",
             fix="Correct the file; python tools/doctor.py CONFIG checks it.",
         ) from error
+    if with_modules:
+        import_modules(config, path)
     ours = (base for base in config_chain(path) if base.is_relative_to(BASES))
     helpers = {key for base in ours for key in assigned_names(base)} - TOP_LEVEL
     for key in helpers - assigned_names(path):

@@ -17,6 +17,7 @@ from mmseg_uda.cfg_options import nearest
 from mmseg_uda.config_files import CONFIGS, base_files, find_config, read_config
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.registry import CROP_CLASSIFIERS, DETECTORS
+from mmseg_uda.inspection import following_classes
 from mmseg_uda.self_training.registry import COMPONENTS
 
 # Where the class of a dict with a ``type`` is looked for.
@@ -110,8 +111,12 @@ def class_of(config: Mapping[str, Any]) -> type | None:
 
 
 def _settings(path: str | Path) -> dict[str, Setting]:
-    config = read_config(path).to_dict()
-    found = dict(_flatten(config, _origins(find_config(path))))
+    file = find_config(path)
+    read = read_config(file)
+    config = read.to_dict()
+    found = dict(_flatten(config, _origins(file)))
+    for key, number in following_classes(read, file).items():
+        found[key] = Setting(key, number, "number of classes of the taxonomy")
     for key, part in _components(config):
         for name, value in defaults_of(part).items():
             if name not in HANDED_OVER:
@@ -170,7 +175,7 @@ def _origins(path: Path) -> ConfigDict:
     try:
         own = _run(path, bases)
     except Exception:  # it calculates with values of its bases, or is no Python
-        own = read_config(path, import_modules=False)._cfg_dict
+        own = read_config(path, with_modules=False)._cfg_dict
     return Config._merge_a_into_b(ConfigDict(_mark(own, _Origin(name))), bases)
 
 

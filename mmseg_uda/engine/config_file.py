@@ -11,6 +11,7 @@ from mmseg_uda.cfg_options import merge_options, parse_options
 from mmseg_uda.config_files import find_config, read_config
 from mmseg_uda.engine.data_config import checked_model, registered_types_only, tell_imports
 from mmseg_uda.engine.released_config import from_released_config
+from mmseg_uda.inspection import following_classes
 from mmseg_uda.released import JSON, is_released, refuse_released
 
 
@@ -28,6 +29,7 @@ def load_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     cfg = read_config(path)
     refuse_released(cfg, path)
     merge_options(cfg, parse_options(options), path)
+    cfg.merge_from_dict(following_classes(cfg, find_config(path), options))
     return cfg
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from mmseg_uda.cfg_options import DELETE, merge_options
 from mmseg_uda.config_files import BASES, ROOT, find_config, read_config
 from mmseg_uda.errors import UserError
+from mmseg_uda.inspection import following_classes
 from mmseg_uda.released import refuse_released
 
 
@@ -45,8 +46,9 @@ def plain_config(path: Any) -> dict[str, Any]:
 
 
 def _read_config(found: Path, path: Any) -> dict[str, Any]:
-    config = read_config(found, import_modules=False)
+    config = read_config(found, with_modules=False)
     refuse_released(config, path)
+    config.merge_from_dict(following_classes(config, found))
     return config.to_dict()
 
 

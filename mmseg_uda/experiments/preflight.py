@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from mmseg_uda.config_bases import import_modules
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.banks import missing_bank
 from mmseg_uda.findings import Finding, warnings_of
@@ -94,7 +95,6 @@ def check_config_keys(config: Mapping[str, Any]) -> None:
     from inspect import signature
 
     from mmengine.config import Config
-    from mmengine.utils import import_modules_from_strings
     from mmseg.registry import MODELS
 
     import mmseg_uda.register_all  # noqa: F401
@@ -102,7 +102,7 @@ def check_config_keys(config: Mapping[str, Any]) -> None:
     from mmseg_uda.engine.runner import wrap_model
     from mmseg_uda.self_training.registry import build_components
 
-    import_modules_from_strings(**config.get("custom_imports") or {"imports": []})
+    import_modules(config, "config")
     if config.get("alignment"):
         AlignmentSettings.create(config["alignment"], "config").build_options()
     elif config.get("uda"):

@@ -4,6 +4,7 @@ Values that cannot be what they are taken for are told here: the doctor and the 
 ask the same functions. Nothing here imports torch.
 """
 
+from .class_counts import following_classes
 from .data_sets import (
     AREA,
     EVALUATION,
@@ -39,6 +40,7 @@ __all__ = [
     "check_statistics",
     "collect",
     "entries_of",
+    "following_classes",
     "inspect_config",
     "inspect_data_set",
     "inspect_source",

@@ -48,6 +48,16 @@ def check_network(config: Mapping[str, Any]) -> list[Finding]:
     return findings
 
 
+def config_taxonomy(config: Mapping[str, Any]) -> Taxonomy | None:
+    """Returns the taxonomy of the training data, else of the evaluation's; None without data.
+
+    Raises:
+        UserError: It does not exist or is wrong.
+    """
+    found = (dict(_taxonomies(config, role)) for role in (TRAINING, EVALUATION))
+    return next((taxonomy for named in found for taxonomy in named.values()), None)
+
+
 def _normalisation(config: Mapping[str, Any]) -> Iterator[Finding]:
     """Mean and standard deviation of images in 0..1, which are often copied from elsewhere."""
     model = config.get("model") or {}

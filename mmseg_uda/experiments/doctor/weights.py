@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.config_bases import import_modules
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.doctor.networks import not_built
-from mmseg_uda.findings import Finding, Level
+from mmseg_uda.findings import Finding, Level, problem
 
 AREA = "weights"
 REMOTE = ("http://", "https://", "torchvision://", "open-mmlab://", "modelzoo://")
@@ -53,24 +54,15 @@ def check_weights(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 def _modules(config: Mapping[str, Any]) -> Iterator[Finding]:
     """Registers the classes that a config names."""
-    import importlib
-
     from mmengine.registry import init_default_scope
 
     import mmseg_uda.register_all  # noqa: F401
 
     init_default_scope("mmseg")
-    for name in (config.get("custom_imports") or {}).get("imports") or ():
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # a user's module may raise anything
-            yield Finding(
-                "config",
-                Level.PROBLEM,
-                f"the module {name} of custom_imports cannot be imported: "
-                f"{type(error).__name__}: {error}",
-                fix="Correct custom_imports, or run from the folder that holds the module.",
-            )
+    try:
+        import_modules(config, "config")
+    except UserError as error:
+        yield problem("config", error)
 
 
 def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:

@@ -89,6 +89,10 @@ def _data_sets(config: Mapping[str, Any]) -> Iterator[_Place]:
     for key, role, item in entries_of(config):
         if item.get("type") not in OURS:
             continue
+        stage = key.partition("_")[0]
+        metric = config.get(f"{stage}_evaluator")
+        if isinstance(metric, Mapping) and metric.get("format_only"):  # predictions, no score
+            continue
         try:
             location = DataLocation.create(**item)
         except UserError:

@@ -201,7 +201,8 @@ class ClassUniformSampling:
         results = self.dataset.get_data_info(index)
         if centroid is not None:
             results["centroid"] = centroid
-        return self.dataset.pipeline(results)
+        with self.dataset.needing_labels():
+            return self.dataset.pipeline(results)
 
 
 def file_centroids(path: str, ids: LabelIds, tile: int) -> list[tuple[int, int, int]]:

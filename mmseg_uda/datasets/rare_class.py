@@ -123,6 +123,10 @@ class RareClassSampling:
 
     def sample(self, index: int, class_id: int) -> dict:
         """Loads a frame once and returns a packed crop that holds the class, if one is found."""
+        with self.dataset.needing_labels():
+            return self._sample(index, class_id)
+
+    def _sample(self, index: int, class_id: int) -> dict:
         results = self.dataset.get_data_info(index)
         for transform in self.before:
             results = transform(results)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os.path as osp
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -177,6 +178,30 @@ class TaxonomyDataset(BaseSegDataset):
         if self.crop_pseudo_margins is not None:
             info["crop_pseudo_margins"] = self.crop_pseudo_margins
         return info
+
+    def prepare_data(self, idx: int) -> dict:
+        """Returns the sample under the transforms; see ``needing_labels``."""
+        with self.needing_labels():
+            return super().prepare_data(idx)
+
+    @contextmanager
+    def needing_labels(self) -> Iterator[None]:
+        """Within it, transforms run that may look at the label.
+
+        Raises:
+            UserError: None before them has loaded it.
+        """
+        try:
+            yield
+        except KeyError as error:
+            if error.args[:1] not in (("gt_seg_map",), ("gt_sem_seg",)):
+                raise
+            raise UserError(
+                f"{self.location.title} ({self.location.image_folder}): its labels are needed, "
+                "but its pipeline does not load them.",
+                fix="Add dict(type='LoadTrainIds') behind LoadFrame; without labels, leave out "
+                "transforms that look at them.",
+            ) from error
 
     def with_pipeline(self, transforms: Sequence[Callable[[dict], dict]]) -> TaxonomyDataset:
         """Returns the same samples under other transforms.

@@ -121,8 +121,17 @@ def normalization_of(preprocessor: nn.Module) -> Normalization:
 
 
 def source_batch(raw: Mapping[str, Any], preprocessor: nn.Module) -> SourceBatch:
-    """Collated source samples to a record; see :func:`read_batch`."""
+    """Collated source samples to a record; see :func:`read_batch`.
+
+    Raises:
+        UserError: They have no labels.
+    """
     image, maps, metas = read_batch(raw, preprocessor)
+    if LABEL_FIELD not in maps:
+        raise UserError(
+            f"The source's samples have no label, the first is {metas[0].get('img_path')}.",
+            fix="Its pipeline has to load it: dict(type='LoadTrainIds') behind LoadFrame.",
+        )
     label = maps.pop(LABEL_FIELD).squeeze(1).long()
     return SourceBatch(image, label, normalization_of(preprocessor), metas, maps)
 

@@ -21,7 +21,13 @@ OTHERS = (
     *("CenterCropPad", "CropFields", "FlipFields", "LoadConfidence", "LoadDiagnosisLabel"),
     *("LoadRemappedDepth", "RandomColorJitter", "RandomGaussianBlur", "ResizeToScore"),
 )
-KNOWN = {*IMAGES, *LABELS, *PACKS, MARGINS, *RESIZES, *OTHERS}
+STOCK = (
+    *("PhotoMetricDistortion", "RandomFlip", "RandomCrop", "RandomResize", "RandomRotate"),
+    *("RandomCutOut", "ResizeShortestEdge", "ResizeToMultiple", "Pad", "Normalize", "CLAHE"),
+    *("AdjustGamma", "RGB2Gray", "Rerange", "RandomGrayscale", "CenterCrop", "Albu"),
+)
+"""Of mmsegmentation and mmcv: they change what is loaded."""
+KNOWN = {*IMAGES, *LABELS, *PACKS, MARGINS, *RESIZES, *OTHERS, *STOCK}
 """Where a pipeline has another step, nobody knows what that loads: nothing is said about it."""
 
 

@@ -17,6 +17,8 @@ def steps(*names):
     ("part", "names", "message"),
     [
         ("source", ("LoadFrame", "PackFields"), "pipeline does not load them"),
+        ("source", ("LoadFrame", "PhotoMetricDistortion", "PackFields"), "does not load them"),
+        ("source", ("LoadFrame", "RandomCrop", "PackSegInputs"), "does not load them"),
         ("source", ("LoadTrainIds", "PackFields"), "loads no image"),
         ("source", ("ResizeFields", "LoadFrame", "LoadTrainIds", "PackFields"), "before LoadFrame"),
         ("source", ("LoadFrame", "LoadTrainIds"), "does not pack"),

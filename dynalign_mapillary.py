@@ -6,7 +6,7 @@ python dynalign_mapillary.py --config CONFIG --checkpoint CHECKPOINT --dataset M
     --out_dir OUT --prob_threshold 0.6 --save_img
 
 It takes the preset 'released' and Mapillary's classes whatever --dataset says, and writes images/,
-labels/ and json/ (visualization/ with --save_img) into --out_dir.
+labels/ (also as label/) and json/ (visualization/ with --save_img) into --out_dir.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import difflib
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +276,12 @@ def align(args: argparse.Namespace) -> int:
         share=((args.data_idx - 1) * world + rank, parts * world),
         choose=lambda found: shard(fold(found, args.data_idx, parts), rank, world),
     )
-    return report(align_folder(job, source, settings), Path(args.out_dir))
+    status = report(align_folder(job, source, settings), Path(args.out_dir))
+    name = Path(args.out_dir, "label")  # as the published README calls the folder
+    if not os.path.lexists(name):
+        with suppress(OSError):  # on a disk without links
+            name.symlink_to("labels", target_is_directory=True)
+    return status
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ SIGNALS = (
 def main() -> int:
     """Runs; the processes get stop signals, SIGUSR1 and SIGUSR2 too, and 30 seconds to save."""
     parser = get_args_parser()
+    parser.usage = "python tools/dist_run.py --nproc_per_node N [options] SCRIPT [its options]"
+    parser.description = __doc__
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     if "signals_to_handle" in vars(parser.parse_args(["script"])):
         parser.set_defaults(signals_to_handle=",".join(s.name for s in heeded(SIGNALS)))
     args = parser.parse_args()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import load_segmentor_weights, meta_of
 from mmseg_uda.models.weights.finite import require_finite
+from mmseg_uda.released import read_json
 
 FORMAT_VERSION = 1
 
@@ -32,7 +33,7 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 def newest_checkpoint(run: str | Path) -> Path:
-    """The last checkpoint of a training's folder.
+    """The last checkpoint of a training's folder, also of one that mmcv 1.x wrote.
 
     Raises:
         UserError: There is none.
@@ -40,16 +41,20 @@ def newest_checkpoint(run: str | Path) -> Path:
     for path in newest_first(Path(run)):
         if step_of(path) > 0:
             return path
+    for name in ("latest.pth", "best*.pth"):  # as published, and as CDDA's test.sh takes
+        others = sorted(Path(run).glob(name), key=lambda path: path.stat().st_mtime)
+        if others:
+            return others[-1]
     raise UserError(f"{run} holds no checkpoint iter_N.pth.", fix="Train it first, or let it end.")
 
 
 def recorded_config(run: Path) -> Path:
-    """The config that a training left in its folder.
+    """The config that a training left in its folder; a released one may be JSON.
 
     Raises:
         UserError: There is none, or several trainings have left theirs.
     """
-    found = sorted(run.glob("*.py"))
+    found = sorted(run.glob("*.py")) or [p for p in sorted(run.glob("*.json")) if _is_config(p)]
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise UserError(
@@ -57,6 +62,13 @@ def recorded_config(run: Path) -> Path:
             fix="Give the config and the checkpoint.",
         )
     return found[0]
+
+
+def _is_config(path: Path) -> bool:
+    try:
+        return bool(read_json(path))
+    except UserError:  # a log, a list of results
+        return False
 
 
 def checkpoint_bytes(runner: Any) -> int:

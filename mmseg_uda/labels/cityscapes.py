@@ -59,14 +59,14 @@ def convert_cityscapes(
         UserError: No annotations; or some that could not be converted: the others are, and stand in
             statistics and lists.
     """
-    folder = root / gt_dir
+    folder = _unpacked(root, gt_dir)
     annotations = _find_annotations(folder)
     if not annotations:
         raise UserError(
             f"No *{POLYGONS} or *{LABEL_IDS} in {folder}.",
             fix="Give the root folder of Cityscapes with gtFine unpacked, or --gt-dir.",
         )
-    convert = partial(_convert, folder=folder, images=root / IMAGES)
+    convert = partial(_convert, folder=folder, images=_unpacked(root, IMAGES))
     files = {folder / name: name for name in annotations}
     batch = run(convert, list(files), nproc, "Converting Cityscapes labels")
     converted = {files[file]: one for file, one in batch.converted.items()}
@@ -80,6 +80,12 @@ def convert_cityscapes(
         if stems:
             write_text(out_dir / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
     batch.tell()
+
+
+def _unpacked(root: Path, name: str) -> Path:
+    """A folder of an archive, which may have been unpacked into one that is called like itself."""
+    inner = root / f"{name}_trainvaltest" / name
+    return inner if inner.is_dir() and not (root / name).is_dir() else root / name
 
 
 def rasterize(annotation: Any, path: Path, left_out: list[str] | None = None) -> np.ndarray:

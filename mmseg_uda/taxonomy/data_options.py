@@ -179,17 +179,23 @@ def _list_advice(layout: Layout, root: str, file_list: str | None) -> str:
 
 
 def _as_found(layout: Layout, split: str, root: str, images_only: bool) -> Layout:
-    """The layout, or the first of its other ones if only that one's folders exist."""
+    """The layout, or the first of its other ones if only that one's folders exist.
+
+    Where none has labels yet, images alone tell; a message then names the labels to make there.
+    """
     here = Arrangement(layout.splits, layout.label_suffix)
+    unlabelled = []
     for one in (here, *layout.others) if layout.others else ():
         if split not in one.splits:
             continue
         images, labels = one.splits[split]
         if next(scan(Path(root, images), layout.img_suffix), None) is None:
             continue
+        found = replace(layout, splits=one.splits, label_suffix=one.label_suffix)
         if images_only or next(scan(Path(root, str(labels)), one.label_suffix), None) is not None:
-            return replace(layout, splits=one.splits, label_suffix=one.label_suffix)
-    return layout
+            return found
+        unlabelled.append(found)
+    return unlabelled[0] if unlabelled else layout
 
 
 def _as_png(suffix: str) -> str:

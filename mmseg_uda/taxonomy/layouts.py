@@ -98,6 +98,18 @@ LAYOUTS: dict[str, Layout] = {
         obtain="Download leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from "
         "https://www.cityscapes-dataset.com/downloads/ and unpack both to {root}",
         convert="python tools/convert_datasets/cityscapes.py {root} --nproc 8",
+        others=(  # each archive in a folder of its own, as domain generalization's code has it
+            Arrangement(
+                {
+                    split: (
+                        f"leftImg8bit_trainvaltest/leftImg8bit/{split}",
+                        f"gtFine_trainvaltest/gtFine/{split}" if split != "test" else None,
+                    )
+                    for split in ("train", "val", "test")
+                },
+                "_gtFine_labelTrainIds.png",
+            ),
+        ),
     ),
     "ACDC": Layout(
         title="ACDC",

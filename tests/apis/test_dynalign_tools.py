@@ -295,9 +295,10 @@ class TestPublishedCommand:
         status, out, err = command(*self.data(world), "--save_img", "--prob_threshold", 0.6)
         assert status == 0, err
         assert sorted(p.name for p in (world / "out").iterdir() if p.is_dir()) == [
-            "images", "json", "labels", "predict", "propose", "relabel", "score", "text",
+            "images", "json", "label", "labels", "predict", "propose", "relabel", "score", "text",
             "visualization", "visualize",
         ]  # fmt: skip
+        assert (world / "out/label/frame_0.png").samefile(world / "out/labels/frame_0.png")
         content = json.loads((world / "out/json/frame_0_semantic.json").read_text())
         assert {"annotations", "semantic_mask"} == set(content)
         summary = json.loads((world / "out/summary.json").read_text())

@@ -8,7 +8,7 @@ from fixed_run import config
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine import NonFiniteError, build_runner, wrap_model
-from mmseg_uda.engine.checkpoint import newest_first
+from mmseg_uda.engine.checkpoint import newest_checkpoint, newest_first, recorded_config
 from mmseg_uda.errors import UserError
 
 
@@ -148,3 +148,19 @@ def test_a_diverging_run_stops_and_keeps_the_batch(tmp_path):
         runner.train()
     (dump,) = tmp_path.glob("non_finite_step_*.pth")
     assert torch.load(dump, weights_only=True)["target"]["paths"]
+
+
+def test_the_folder_of_a_released_checkpoint(tmp_path):
+    released = dict(model=dict(type="EncoderDecoder"), data=dict(samples_per_gpu=2))
+    (tmp_path / "211108_run.json").write_text(json.dumps(released))
+    (tmp_path / "20211108.log.json").write_text('{"mode": "train"}\n{"mode": "val"}')
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        newest_checkpoint(tmp_path)
+    (tmp_path / "best_mIoU_iter_9.pth").touch()
+    assert newest_checkpoint(tmp_path).name == "best_mIoU_iter_9.pth"
+    (tmp_path / "latest.pth").touch()
+    assert newest_checkpoint(tmp_path).name == "latest.pth"
+    assert recorded_config(tmp_path).name == "211108_run.json"
+    (tmp_path / "other.json").write_text(json.dumps(released))
+    (tmp_path / "other.json").rename(tmp_path / "own.py")
+    assert recorded_config(tmp_path).name == "own.py"

@@ -202,10 +202,12 @@ def test_cityscapes_lists_and_statistics_of_the_training_split(tmp_path):
     assert (read(tmp_path / "gtFine/val/city/city_2_gtFine_labelTrainIds.png") == 13).all()
 
 
-def test_cityscapes_label_ids_where_polygons_are_missing(tmp_path):
-    write_label(tmp_path / "gtFine/train/c/c_0_gtFine_labelIds.png", np.array([[7, 33, 0, 18]]))
+@pytest.mark.parametrize("folder", ["gtFine", "gtFine_trainvaltest/gtFine"])
+def test_cityscapes_label_ids_where_polygons_are_missing(tmp_path, folder):
+    stem = tmp_path / folder / "train/c/c_0_gtFine_label"
+    write_label(Path(f"{stem}Ids.png"), np.array([[7, 33, 0, 18]]))
     convert_cityscapes(tmp_path)
-    label = read(tmp_path / "gtFine/train/c/c_0_gtFine_labelTrainIds.png")
+    label = read(Path(f"{stem}TrainIds.png"))
     assert label.tolist() == [[0, 18, 255, 255]]
 
 

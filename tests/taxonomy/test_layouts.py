@@ -106,6 +106,20 @@ def test_bdd100k_in_each_of_its_layouts(tmp_path, images, labels, suffix):
     assert location.missing() == []
 
 
+@pytest.mark.parametrize("inner", ["{}", "{}_trainvaltest/{}"])
+def test_cityscapes_with_each_archive_in_a_folder_of_its_own(tmp_path, inner):
+    images, labels = (inner.format(name, name) for name in ("leftImg8bit", "gtFine"))
+    touch(tmp_path / images / "val/a/a_0_leftImg8bit.png")
+    make = dict(type="Cityscapes", data_root=str(tmp_path), split="val")
+    (missing,) = DataLocation.create(**make).missing()
+    label = tmp_path / labels / "val/a/a_0_gtFine_labelTrainIds.png"
+    assert missing.path == str(label)  # where it is to be made
+    touch(label)
+    assert DataLocation.create(**make).missing() == []
+    (image,) = DataLocation.create(**make, images_only=True).images()
+    assert image == "a/a_0_leftImg8bit.png"
+
+
 @pytest.mark.parametrize("labels", ["validation/labels", "validation/v1.2/labels"])
 def test_mapillary_in_both_layouts(tmp_path, labels):
     touch(tmp_path / "validation/images/a.jpg")

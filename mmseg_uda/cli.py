@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import hashlib
 import logging
 import multiprocessing
@@ -10,10 +11,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from mmseg_uda.cfg_options import add_config_flag, config_mistake
+from mmseg_uda.cfg_options import add_config_flag, config_mistake, parse_options
+from mmseg_uda.config_files import find_config
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import Interrupted, UserError
 from mmseg_uda.peers import has_ended, silent_process
@@ -36,6 +39,7 @@ def run_tool(main: Callable[[], int | None]) -> None:
     That is a user's mistake, and what the machine refuses: files, disks, memory.
     """
     logging.Handler.handleError = _tell_once  # type: ignore
+    suggest_options()
     status: int | None
     try:
         settle_home()
@@ -60,6 +64,21 @@ def run_tool(main: Callable[[], int | None]) -> None:
             raise
     _end_workers(status or 0)
     sys.exit(status or 0)
+
+
+def suggest_options() -> None:
+    """Lets command lines name the option that an unknown one is most like."""
+    argparse.ArgumentParser.error = _refuse  # type: ignore
+
+
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """argparse's own, with suggestions."""
+    given = re.findall(r"(?:^| )(--?[A-Za-z][\w-]*)", message.partition("arguments: ")[2])
+    found = [difflib.get_close_matches(one, parser._option_string_actions, n=1) for one in given]
+    near = [one for names in found for one in names]
+    fix = f"\n  Fix: Did you mean {', '.join(near)}?" if near else ""
+    parser.print_usage(sys.stderr)
+    parser.exit(2, f"{parser.prog}: error: {message}{fix}\n")
 
 
 def _tell_once(handler: logging.Handler, record: logging.LogRecord) -> None:
@@ -219,7 +238,27 @@ def add_tta_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tta-no-flip", action="store_true", help="--tta without mirror images")
 
 
+def check_typing(config: str, options: Sequence[str] = ()) -> None:
+    """Looks for what is wrong in a command line before torch is loaded, which takes seconds.
+
+    Args:
+        config: Name of a config, or the folder of a training.
+        options: ``--cfg-options``.
+
+    Raises:
+        UserError: There is no such config, or an option is no key=value.
+    """
+    if not os.path.isdir(config):
+        find_config(config)
+    parse_options(options)
+
+
 def apply_environment(args: argparse.Namespace) -> None:
-    """Hands ``--data-root`` and the local rank to the process' environment."""
+    """Hands ``--data-root`` and the local rank to the process' environment.
+
+    Raises:
+        UserError: The command line is wrong; see :func:`check_typing`.
+    """
+    check_typing(args.config, args.cfg_options)
     use_data_root(args.data_root)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import add_inference_options, add_tta_options, run_tool, worker_count
+from mmseg_uda.cli import (
+    add_inference_options,
+    add_tta_options,
+    check_typing,
+    run_tool,
+    worker_count,
+)
 from mmseg_uda.errors import UserError
 
 KINDS = ("color", "ids", "overlay")
@@ -80,6 +86,7 @@ def main() -> int:
     for name in ("batch_size", "workers"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} has to be at least 1.")
+    check_typing(args.config, args.cfg_options)
 
     from mmseg_uda.apis import Predictor, init_segmentor
     from mmseg_uda.apis.folder import predict_files

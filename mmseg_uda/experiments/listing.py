@@ -40,9 +40,11 @@ def show_plan(experiment: Experiment, planned: Sequence[PlannedJob], console: Co
 
     counted = sum(one.job.row.counts for one in planned)
     extra = len(planned) - counted
-    references = f" and {extra} reference jobs" if extra else ""
-    say(f"Experiment {experiment.id} ({experiment.paper} {experiment.table}): {experiment.title}")
-    say(f"{counted} jobs{references}")
+    references = f" and {_count(extra, 'reference job')}" if extra else ""
+    source = f"{experiment.paper} {experiment.table}".strip()
+    where = f" ({source})" if source else ""
+    say(f"Experiment {experiment.id}{where}: {experiment.title}")
+    say(f"{_count(counted, 'job')}{references}")
     last = None
     for one in planned:
         if one.job.row_number != last:
@@ -55,6 +57,10 @@ def show_plan(experiment: Experiment, planned: Sequence[PlannedJob], console: Co
         say(f"    config {short(one.config_path)}")
     for note in experiment.notes:
         say(f"\nNote: {note}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def short(path: Path) -> str:

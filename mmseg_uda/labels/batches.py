@@ -12,7 +12,7 @@ from mmseg_uda.errors import UserError, of_many
 from mmseg_uda.pool import map_in_processes
 from mmseg_uda.progress import track
 
-from .conversion import Counts
+from .conversion import LABEL_SUFFIX, Counts
 from .headers import read_header
 
 HOPELESS = 20  # files after which a job ends if none could be converted
@@ -54,6 +54,25 @@ class Batch:
     def statistics(self) -> list[tuple[Path, Counts]]:
         """Label path and class counts of what was converted."""
         return [(one.path, one.counts) for one in self.converted.values()]
+
+    def report(self, folder: Path, out_dir: Path) -> None:
+        """Prints what was written, and what :meth:`tell` says.
+
+        Args:
+            folder: Of the labels.
+            out_dir: Of the statistics.
+
+        Raises:
+            UserError: See :meth:`tell`.
+        """
+        classes = {i for one in self.converted.values() for i in one.counts}
+        if self.converted:
+            print(
+                f"{len(self.converted)} of {self.total} labels are converted to trainIds: "
+                f"{folder}/**/*{LABEL_SUFFIX}, {len(classes)} classes. Their statistics are in "
+                f"{out_dir}."
+            )
+        self.tell()
 
     def tell(self) -> None:
         """Prints doubts, one line per kind with its first file.

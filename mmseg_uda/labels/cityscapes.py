@@ -79,7 +79,7 @@ def convert_cityscapes(
         stems = [_stem(name[len(split) + 1 :]) for name in names]
         if stems:
             write_text(out_dir / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
-    batch.tell()
+    batch.report(folder, out_dir)
 
 
 def _unpacked(root: Path, name: str) -> Path:

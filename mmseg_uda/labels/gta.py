@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from .conversion import (
 )
 from .reading import read_label
 
+LOOKED_AT = 50  # labels, before all are converted
+
 
 def convert_gta(
     root: Path,
@@ -46,10 +50,17 @@ def convert_gta(
         UserError: No label files; or some that could not be converted: the others are.
     """
     folder, images = root / gt_dir, root / LAYOUTS["GTA"].splits["train"][0]
-    convert = partial(_convert, remap=remap, labels=folder, images=images)
-    batch = run(convert, find_raw_labels(folder), nproc, "Converting GTA labels")
+    files = find_raw_labels(folder)
+    converted = remap is not None and _hold_train_ids(files)
+    if converted:
+        print(
+            f"{folder}: its labels hold trainIds already; {remap} is applied to them.",
+            file=sys.stderr,
+        )
+    convert = partial(_convert, remap=remap, labels=folder, images=images, raw=not converted)
+    batch = run(convert, files, nproc, "Converting GTA labels")
     write_statistics(out_dir or root, batch.statistics)
-    batch.tell()
+    batch.report(folder, out_dir or root)
 
 
 def convert_gta16(
@@ -74,12 +85,31 @@ def convert_gta16(
     convert_gta(root, gt_dir, out_dir, nproc, remap="gta16")
 
 
-def _convert(path: Path, remap: str | None, labels: Path, images: Path) -> Converted:
+def _hold_train_ids(files: Sequence[Path]) -> bool:
+    """Whether labels that are called like raw ones hold trainIds, as far as some of them show.
+
+    Raw labels have ids above 18 and no 255; a single odd file does not make the others trainIds.
+    """
     space = taxonomy()
-    raw = read_label(str(path))
-    check_size(path, (raw.shape[0], raw.shape[1]), images / path.relative_to(labels))
-    label = raw_table(space, "gta", 256, remap)[raw]
+    signs = []
+    for path in files[:: max(1, len(files) // LOOKED_AT)]:
+        try:
+            present = set(np.unique(read_label(str(path))).tolist())
+        except UserError:  # the conversion names it
+            continue
+        if max(present - {space.ignore_index}, default=0) >= len(space):
+            return False
+        signs.append(space.ignore_index in present)
+    return any(signs)
+
+
+def _convert(path: Path, remap: str | None, labels: Path, images: Path, raw: bool) -> Converted:
+    space = taxonomy()
+    ids = read_label(str(path))
+    check_size(path, (ids.shape[0], ids.shape[1]), images / path.relative_to(labels))
+    table = raw_table(space, "gta", 256, remap) if raw else np.array(space.lookup(remap), np.uint8)
+    label = table[ids]
     target = path.with_name(path.stem + LABEL_SUFFIX)
     write_label(target, label)
-    doubts = doubtful_ids(space, "gta", np.unique(raw).tolist())
+    doubts = doubtful_ids(space, "gta", np.unique(ids).tolist()) if raw else {}
     return Converted(target, count_classes(label, space.ignore_index), doubts)

@@ -37,7 +37,7 @@ def convert_synthia(
     convert = partial(_convert, labels=folder, images=images)
     batch = run(convert, find_raw_labels(folder), nproc, "Converting SYNTHIA labels")
     write_statistics(out_dir or root, batch.statistics)
-    batch.tell()
+    batch.report(folder, out_dir or root)
 
 
 def read_classes(path: Path) -> np.ndarray:

@@ -297,3 +297,36 @@ def test_frames_of_cityscapes_without_annotation_are_told(tmp_path, capsys):
     (tmp_path / "gtFine/train/ulm/b_gtFine_color.png").write_bytes(b"x")
     convert_cityscapes(tmp_path)
     assert "ulm/b_gtFine_color.png" in capsys.readouterr().err
+
+
+TRAIN_IDS = np.array([[9, 14, 16, 8], [13, 0, 18, 255]])
+
+
+def test_gta16_of_labels_that_are_train_ids(tmp_path, capsys):
+    write_palette_label(tmp_path / "labels/00001.png", TRAIN_IDS)
+    write_palette_label(tmp_path / "labels/00002.png", np.array([[9, 9]]))  # nothing unlabelled
+    convert_gta16(tmp_path)
+    label = read(tmp_path / "labels/00001_labelTrainIds.png")
+    assert label.tolist() == [[8, 13, 255, 8], [13, 0, 18, 255]]
+    assert read(tmp_path / "labels/00002_labelTrainIds.png").tolist() == [[8, 8]]
+    printed = capsys.readouterr()
+    assert "hold trainIds already; gta16 is applied" in printed.err
+    assert "Warning" not in printed.err
+    assert "2 of 2 labels are converted to trainIds" in printed.out
+
+
+@pytest.mark.parametrize("other", [[[26, 7]], [[33, 0]]])
+def test_gta16_of_raw_labels_with_an_odd_one(tmp_path, other):
+    write_palette_label(tmp_path / "labels/00001.png", TRAIN_IDS)
+    write_palette_label(tmp_path / "labels/00002.png", np.array(other))
+    convert_gta16(tmp_path)
+    expected = [[{26: 13, 7: 0, 33: 18, 0: 255}[i] for i in other[0]]]
+    assert read(tmp_path / "labels/00002_labelTrainIds.png").tolist() == expected
+
+
+def test_converters_say_what_they_did(tmp_path, capsys):
+    write_palette_label(tmp_path / "labels/00001.png", np.array([[7, 8, 26]]))
+    convert_gta(tmp_path, out_dir=tmp_path / "lists")
+    told = capsys.readouterr().out
+    assert f"1 of 1 labels are converted to trainIds: {tmp_path}/labels/**/*" in told
+    assert f"3 classes. Their statistics are in {tmp_path}/lists" in told

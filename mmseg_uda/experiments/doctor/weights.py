@@ -168,6 +168,8 @@ def _suggest(name: str) -> str:
     from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES
 
     known = {*DOWNLOADS, *HUB_REPOSITORIES}
+    if name in known:  # it is no misspelt one
+        return ""
     for root in pretrained_roots():
         known |= {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.pth")}
     near = difflib.get_close_matches(name, sorted(known - {name}), n=1, cutoff=0.75)

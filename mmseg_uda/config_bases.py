@@ -21,8 +21,8 @@ def below_package(name: str | Path, configs: Path) -> Iterator[Path]:
     """Yields where a config of this package may lie, whatever folder its name starts from.
 
     Args:
-        name: ``mmseg_uda::mic/x.py``, ``configs/mic/x.py``, ``../mic/x.py`` or ``mic/x``; with or
-            without ``.py``.
+        name: ``mmseg_uda::mic/gtaHR2csHR_mic_hrda.py``, or the same behind ``configs/``, ``../`` or
+            nothing; with or without ``.py``.
         configs: The package's folder of configs.
     """
     parts = PurePosixPath(str(name).removeprefix(f"{PACKAGE}{SEPARATOR}")).parts

@@ -1,9 +1,9 @@
 """Time the training step of configs, each run in one or several ways, and its peak memory.
 
-    python tools/benchmark.py configs/daformer/A.py configs/mic/B.py --encoder b0 --crop 256 256
-    python tools/benchmark.py configs/daformer/A.py --variants fp32 bf16 bf16+compile low-memory
-    python tools/benchmark.py configs/daformer/A.py --simulate   # waits for a GPU, without one
-    python tools/benchmark.py configs/daformer/A.py --forecast --batch 1 2 4   # without a GPU
+    python tools/benchmark.py A.py B.py --encoder b0 --crop 256 256
+    python tools/benchmark.py A.py --variants fp32 bf16 bf16+compile low-memory
+    python tools/benchmark.py A.py --simulate   # waits for a GPU, without one
+    python tools/benchmark.py A.py --forecast --batch 1 2 4   # without a GPU
     python tools/benchmark.py table --exp 90   # forecasts of a table's rows
     python tools/benchmark.py cdda --threads 2   # histogram and search, beside the plain formulas
     python tools/benchmark.py ssda --threads 2   # truncated CRF loss, beside unfolded windows

@@ -56,7 +56,7 @@ def main() -> None:
     args = parse_args()
     apply_environment(args)
 
-    from mmseg_uda.engine.checkpoint import newest_checkpoint, recorded_config
+    from mmseg_uda.engine.checkpoint import newest_checkpoint, recorded_config, run_folder
     from mmseg_uda.engine.config_file import load_network_config
     from mmseg_uda.engine.processes import check_launcher, leave_processes
     from mmseg_uda.engine.runner import configure_threads
@@ -75,7 +75,8 @@ def main() -> None:
             fix="Name it after the config, or give the folder of a training alone.",
         )
     cfg = load_network_config(args.config, args.cfg_options)
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
+    own = args.work_dir or run_folder(args.checkpoint)
+    cfg.work_dir = own or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher
     set_inference(cfg, args.inference_mode, args.sequential_slide)
     for folder in filter(None, (cfg.work_dir, args.out)):

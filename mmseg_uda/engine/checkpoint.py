@@ -64,6 +64,12 @@ def recorded_config(run: Path) -> Path:
     return found[0]
 
 
+def run_folder(checkpoint: str | Path) -> str | None:
+    """The folder of the training that wrote a checkpoint there; None for another file."""
+    folder = Path(checkpoint).parent
+    return str(folder) if (folder / "last_checkpoint").is_file() else None
+
+
 def _is_config(path: Path) -> bool:
     try:
         return bool(read_json(path))

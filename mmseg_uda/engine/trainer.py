@@ -142,6 +142,14 @@ class Trainer(BaseModel):
         """Label value without a class."""
         return main_head(self.model).ignore_index
 
+    def picture_note(self, step: int) -> str:
+        """What the debug picture of a step says beside its number; '' for nothing.
+
+        Args:
+            step: Counted from 0.
+        """
+        return ""
+
     def train_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> dict:
         """One optimizer step.
 

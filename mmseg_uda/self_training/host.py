@@ -71,6 +71,12 @@ class ComponentHost(Trainer):
         """Whether the target's images are learnt from."""
         return True
 
+    def picture_note(self, step: int) -> str:
+        """See :class:`Trainer`."""
+        start = self.options.target_start
+        waits = self.adapts and step < start
+        return f"the target takes part from iteration {start + 1} on" if waits else ""
+
     def build_networks(self) -> None:
         """Makes the networks beside the student and the components'."""
 

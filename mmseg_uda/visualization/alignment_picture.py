@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -39,6 +40,8 @@ class AlignmentView:
         aligned: (h, w) target ids.
         source_classes: Names and colours of the source classes.
         target_classes: Names and colours of the target ids.
+        shape: (height, width) of the image file, whose aspect pictures keep; None: that of the
+            arrays, which may be stretched.
     """
 
     image: np.ndarray
@@ -47,6 +50,7 @@ class AlignmentView:
     aligned: np.ndarray
     source_classes: Classes
     target_classes: Classes
+    shape: tuple[int, int] | None = None
 
 
 def alignment_picture(view: AlignmentView, width: int = 640) -> Image.Image:
@@ -63,7 +67,10 @@ def alignment_picture(view: AlignmentView, width: int = 640) -> Image.Image:
         (f"{regions} regions in sight", _enlarged_regions(view, width), True),
         ("Aligned prediction", paint(view.aligned, view.target_classes), False),
     )
-    tiles = [_titled(title, fit(picture, width, smooth)) for title, picture, smooth in pictures]
+    tiles = [
+        _titled(title, fit(_unstretched(picture, view.shape), width, smooth))
+        for title, picture, smooth in pictures
+    ]
     across = 2 * width + MARGIN
     blocks = [grid(tiles, 2, width, MARGIN)]
     for title, ids, classes in (
@@ -118,6 +125,14 @@ def region_colors(image: np.ndarray, owner: np.ndarray, opacity: float = 0.55) -
     border[1:] |= owner[1:] != owner[:-1]
     mixed[border] = WHITE
     return np.rint(mixed).astype(np.uint8)
+
+
+def _unstretched(picture: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+    height, width = picture.shape[:2]
+    wanted = width if shape is None else max(1, round(height * shape[1] / shape[0]))
+    if wanted == width:
+        return picture
+    return cv2.resize(picture, (wanted, height), interpolation=cv2.INTER_NEAREST)
 
 
 def _enlarged_regions(view: AlignmentView, width: int) -> np.ndarray:

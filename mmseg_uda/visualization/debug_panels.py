@@ -101,18 +101,21 @@ class DebugPanelsHook(Hook):
         trainer.draws = False
         snapshot = Snapshot(trainer.panels, self.images, side=2 * self.tile)
         trainer.panels = []
-        self.worker.submit(lambda: self._draw(runner, trainer, snapshot, batch_idx + 1))
+        note = trainer.picture_note(batch_idx)
+        self.worker.submit(lambda: self._draw(runner, trainer, snapshot, batch_idx + 1, note))
 
     def after_train(self, runner: Any) -> None:
         """Finishes the pictures that wait."""
         self.worker.close()
 
-    def _draw(self, runner: Any, trainer: Trainer, snapshot: Snapshot, step: int) -> None:
+    def _draw(
+        self, runner: Any, trainer: Trainer, snapshot: Snapshot, step: int, note: str
+    ) -> None:
         metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None)
         picture = panel_picture(
             snapshot.wait(),
             Classes.of(metainfo, trainer.num_classes),
-            f"{Path(runner.work_dir).name}, iteration {step}",
+            f"{Path(runner.work_dir).name}, iteration {step}{note and f'; {note}'}",
             self.images,
             self.columns,
             self.tile,

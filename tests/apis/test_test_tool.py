@@ -154,6 +154,16 @@ def test_the_folder_of_a_training(trained, call, tmp_path):
     assert call(tmp_path, checkpoint)[0] == 0  # another one, evaluated there
 
 
+def test_a_checkpoint_is_evaluated_in_its_runs_folder(trained, call, tmp_path, monkeypatch):
+    config, checkpoint = trained("daformer")
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(checkpoint, run / "iter_4.pth")
+    (run / "last_checkpoint").write_text(str(run / "iter_4.pth"))
+    assert call(config, run / "iter_4.pth", "--cfg-options", f"work_dir={tmp_path}/other")[0] == 0
+    assert list(run.glob("*/*.json")) and not (tmp_path / "other").exists()
+
+
 def test_folders_that_are_no_training(trained, call, tmp_path):
     config, _ = trained("daformer")
     status, _, err = call(tmp_path)

@@ -2,10 +2,12 @@
 
 import html.parser
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import mmseg_uda.visualization.alignment_picture as module
 from mmseg_uda.foundation.masks import MaskSet
 from mmseg_uda.visualization.alignment_page import RegionDecision, alignment_page
 from mmseg_uda.visualization.alignment_picture import (
@@ -75,6 +77,17 @@ def test_four_pictures_and_the_legend_of_what_occurs(view):
     colors = {tuple(c) for c in picture.reshape(-1, 3).tolist()}
     assert {TARGET.colors[0], TARGET.colors[1]} <= colors
     assert SOURCE.colors[1] not in colors  # no car in either prediction
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (30, 60), (60, 60), (1080, 1920)])
+def test_pictures_keep_the_shape_of_the_file(view, shape, monkeypatch):
+    shown = []
+    fit = module.fit
+    monkeypatch.setattr(module, "fit", lambda *args: shown.append(fit(*args)) or shown[-1])
+    alignment_picture(replace(view, shape=shape), width=160)
+    assert len(shown) == 4 and {one.width for one in shown} == {160}
+    # As exactly as the few rows of the arrays allow.
+    assert all(abs(one.height - 160 * shape[0] / shape[1]) <= 1 for one in shown)
 
 
 def test_the_legend_names_classes_by_area_and_what_has_none(view):

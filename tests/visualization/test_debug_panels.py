@@ -13,7 +13,7 @@ from mmseg_uda.engine import build_runner
 from mmseg_uda.engine.panels import BarsPanel, LabelPanel, MapPanel
 from mmseg_uda.errors import UserError
 from mmseg_uda.self_training import COMPONENTS, Component
-from mmseg_uda.visualization import DebugPanelsHook
+from mmseg_uda.visualization import DebugPanelsHook, debug_panels
 from mmseg_uda.visualization.background import BackgroundWorker
 
 PANELS = "default_hooks.debug_panels"
@@ -93,6 +93,19 @@ def test_before_the_target_takes_part_only_the_source_is_shown(tmp_path, monkeyp
     train(tmp_path, **{f"{PANELS}.interval": 1, "uda.target_start": 3})
     assert seen[:3] == [["source image", "source label"]] * 3
     assert "mixed image" in seen[3]
+
+
+def test_a_picture_before_the_target_takes_part_says_so(tmp_path, monkeypatch):
+    said = []
+    draw = debug_panels.panel_picture
+
+    def keep(panels, classes, title, *more):
+        said.append(title)
+        return draw(panels, classes, title, *more)
+
+    monkeypatch.setattr(debug_panels, "panel_picture", keep)
+    train(tmp_path, **{f"{PANELS}.interval": 1, "uda.target_start": 3})
+    assert ["takes part from iteration 4 on" in title for title in said[:4]] == [True] * 3 + [False]
 
 
 def test_supervised_training_shows_its_prediction(tmp_path, monkeypatch):

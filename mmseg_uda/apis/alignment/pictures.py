@@ -55,14 +55,15 @@ class Visualize(RecordStage):
     def load(self, item: Item) -> tuple:
         """The image, regions, source prediction, decisions and label map."""
         small, masks = self.view(item), self.masks(item)
-        labels = nearest(read_label_map(self.run.outputs.path(LABELS, item)), small.shape)
+        whole = read_label_map(self.run.outputs.path(LABELS, item))
         view = AlignmentView(
             image=small.rgb,
             source=self.predicted(item).labels,
             owner=masks.owner(),
-            aligned=labels,
+            aligned=nearest(whole, small.shape),
             source_classes=self.source_classes,
             target_classes=self.target_classes,
+            shape=(whole.shape[0], whole.shape[1]),
         )
         return view, masks, self.run.stages["relabel"].read(item)
 

@@ -263,6 +263,9 @@ class AdaptationRunner(mmengine.runner.Runner):
 
         An evaluation, which has no start, takes ``load_from``.
         """
+        if self._env_cfg is not None:
+            super()._log_env(self._env_cfg)
+            self._env_cfg = None
         if self._has_loaded:
             return
         start = self.start or Start()
@@ -277,6 +280,10 @@ class AdaptationRunner(mmengine.runner.Runner):
                 model.restart()
         if self.start is not None:
             super().dump_config()
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """Nothing yet: what is wrong with a config is read before environment and config."""
+        self._env_cfg: dict | None = env_cfg
 
     def dump_config(self) -> None:
         """Nothing yet: a training that is refused leaves the recorded config as it is."""

@@ -127,6 +127,7 @@ class AdaptationRunner(mmengine.runner.Runner):
 
     start: Start | None = None
     allow_changes = False
+    _env_cfg: dict | None = None
 
     def setup_env(self, env_cfg: dict) -> None:
         """Connects the processes, then as mmengine."""
@@ -283,7 +284,7 @@ class AdaptationRunner(mmengine.runner.Runner):
 
     def _log_env(self, env_cfg: dict) -> None:
         """Nothing yet: what is wrong with a config is read before environment and config."""
-        self._env_cfg: dict | None = env_cfg
+        self._env_cfg = env_cfg
 
     def dump_config(self) -> None:
         """Nothing yet: a training that is refused leaves the recorded config as it is."""

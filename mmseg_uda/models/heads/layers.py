@@ -78,7 +78,17 @@ class ASPPFusion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C_in, H, W) to (B, C, H, W)."""
-        outs = list(self.aspp_modules(x))
+        return self.bottleneck(self._joined(x))
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """The branches' maps side by side, (B, branches · C, H, W); nothing else is held of them.
+
+        ReLU comes after the concatenation: before it, the gradient would keep every branch twice.
+        The last branches come first: separable ones need most room, while few results are held.
+        """
+        together = isinstance(getattr(self.bottleneck, "activate", None), nn.ReLU)
+        branches = reversed([*self.aspp_modules])
+        outs = [_branch(module, x, activate=not together) for module in branches][::-1]
         if self.image_pool is not None:
             mean = F.interpolate(
                 self.image_pool(x),
@@ -87,7 +97,14 @@ class ASPPFusion(nn.Module):
                 align_corners=self.align_corners,
             )
             outs.insert(0, mean)
-        return self.bottleneck(torch.cat(outs, dim=1))
+        joined = torch.cat(outs, dim=1)
+        return self.bottleneck.activate(joined) if together else joined
+
+
+def _branch(module: nn.Module, x: Tensor, activate: bool) -> Tensor:
+    if isinstance(module, DepthwiseSeparableConvModule):
+        return module.pointwise_conv(module.depthwise_conv(x), activate=activate)
+    return module(x, activate=activate)
 
 
 class GroupAttention(SelfAttentionBlock):

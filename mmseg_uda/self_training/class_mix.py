@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.engine.records import SourceBatch, TargetBatch
+from mmseg_uda.self_training.options import SelfTrainingOptions
+from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 
 
@@ -56,6 +58,17 @@ def choose_half(present: Tensor, ranks: Tensor) -> Tensor:
 def class_mask(ids: Tensor, chosen: Tensor) -> Tensor:
     """(B, H, W) bool: pixels whose id is chosen, from (B, H, W) ids and (B, num_ids) bool."""
     return chosen.gather(1, ids.flatten(1)).view_as(ids)
+
+
+def half_of_classes(
+    ids: Tensor, num_classes: int, options: SelfTrainingOptions, random: StepRandom
+) -> Tensor:
+    """(B, H, W) bool: pixels of half of the classes that occur in ids (B, H, W) int64, drawn."""
+    present = present_ids(ids, num_classes + 1, options.class_pool)
+    if not options.paste_ignored:
+        present[:, num_classes] = False
+    ranks = random.class_ranks(len(ids), num_classes + 1, ids.device)
+    return class_mask(ids, choose_half(present, ranks))
 
 
 def mix(

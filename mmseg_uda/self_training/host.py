@@ -24,6 +24,7 @@ from mmseg_uda.self_training.component import Losses, StepContext
 from mmseg_uda.self_training.components import ComputeLosses
 from mmseg_uda.self_training.image_changes import ImageChanges
 from mmseg_uda.self_training.options import HostOptions
+from mmseg_uda.self_training.panels import target_panel
 from mmseg_uda.self_training.random import StepRandom
 from mmseg_uda.self_training.records import PseudoLabels
 from mmseg_uda.self_training.registry import build_components
@@ -145,6 +146,8 @@ class ComponentHost(Trainer):
         target = target_batch(data["target"], preprocessor)
         if self.adapts:
             self.components.check_fields("target", target.fields)
+            if ctx.draws:
+                ctx.show(target_panel(target))
         return source, target
 
     def source_losses(

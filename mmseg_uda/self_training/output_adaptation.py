@@ -18,7 +18,6 @@ from mmseg_uda.models.views import SegmentorOutput, upsample
 from mmseg_uda.self_training.component import Component, Losses
 from mmseg_uda.self_training.host import ComponentHost
 from mmseg_uda.self_training.options import HostOptions
-from mmseg_uda.self_training.panels import target_panel
 
 AUXILIARY = "aux"
 # Stages of a component that need a host's own pseudo-labels.
@@ -107,7 +106,7 @@ class OutputAdaptation(ComponentHost):
             assert target is not None
             output = self.forward_student(target.image)
             if ctx.draws:
-                ctx.show(target_panel(target), prediction_panel("prediction, target", output))
+                ctx.show(prediction_panel("prediction, target", output))
             probabilities = self.probabilities(output, target.image)
             seen["target"] = _detached(probabilities)
             return self.target_losses(probabilities)

@@ -16,19 +16,15 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
-from mmseg_uda.engine.records import (
-    Normalization,
-    SourceBatch,
-    TargetBatch,
-)
+from mmseg_uda.engine.records import SourceBatch, TargetBatch
 from mmseg_uda.engine.trainer import batch_norm_advice
 from mmseg_uda.errors import UserError
-from mmseg_uda.self_training.class_mix import choose_half, class_ids, class_mask, mix, present_ids
+from mmseg_uda.self_training.class_mix import class_ids, half_of_classes, mix
 from mmseg_uda.self_training.component import Losses, StepContext
 from mmseg_uda.self_training.components import add_prefix
 from mmseg_uda.self_training.host import ComponentHost
 from mmseg_uda.self_training.options import SelfTrainingOptions
-from mmseg_uda.self_training.panels import mix_panels, pseudo_panels, target_panel
+from mmseg_uda.self_training.panels import mix_panels, pseudo_panels
 from mmseg_uda.self_training.records import MixedBatch, PseudoLabels
 from mmseg_uda.self_training.teacher import SHARES, pseudo_labels
 
@@ -101,36 +97,31 @@ class SelfTraining(ComponentHost):
             self.components.after_mixing(ctx, mixed)
             for losses in self.components.target_losses(ctx, target, pseudo):
                 learn(losses)
-            learn(partial(self.mix_losses, ctx, mixed, source.normalization))
+            learn(partial(self.mix_losses, ctx, mixed, source))
 
         if reached:
             for losses in self.components.late_losses(ctx, source, target, pseudo):
                 learn(losses)
 
-    def mix_losses(
-        self, ctx: StepContext, mixed: MixedBatch, normalization: Normalization
-    ) -> Losses:
+    def mix_losses(self, ctx: StepContext, mixed: MixedBatch, source: SourceBatch) -> Losses:
         """Weighted cross-entropy on the mixed images."""
         output = self.forward_student(mixed.image)
         if ctx.draws:
-            ctx.show(*mix_panels(mixed, output, normalization))
+            ctx.show(*mix_panels(mixed, output, source.normalization))
         return add_prefix("mix", self.loss(output, mixed.label, mixed.weight))
 
+    @torch.no_grad()
     def label_target(self, ctx: StepContext, target: TargetBatch) -> PseudoLabels:
         """Pseudo-labels of the host's teacher, refined, margins without weight."""
         assert self.teacher is not None
-        if ctx.draws:
-            ctx.show(target_panel(target))
-        with torch.no_grad():
-            # A component that needs more of the teacher than its logits makes the pass.
-            logits = self.components.teacher_logits(ctx, target)
-            if logits is None:
-                logits = self.teacher.logits(target.image)
-            pseudo = pseudo_labels(
-                logits, self.options.pseudo_threshold, SHARES[self.options.pseudo_share]
-            )
-            pseudo = self.refine_labels(ctx, target, pseudo)
-            pseudo = self.components.refine_weights(ctx, target, pseudo)
+        # A component that needs more of the teacher than its logits makes the pass.
+        logits = self.components.teacher_logits(ctx, target)
+        if logits is None:
+            logits = self.teacher.logits(target.image)
+        share = SHARES[self.options.pseudo_share]
+        pseudo = pseudo_labels(logits, self.options.pseudo_threshold, share)
+        pseudo = self.refine_labels(ctx, target, pseudo)
+        pseudo = self.components.refine_weights(ctx, target, pseudo)
         pseudo = pseudo.masked(self.valid_pixels(target))
         if ctx.draws:
             ctx.show(*pseudo_panels(pseudo))
@@ -141,13 +132,9 @@ class SelfTraining(ComponentHost):
         """ClassMix and strong augmentation."""
         decisions = self.image_changes.decide(self.random, source.image.shape[0])
         ids = class_ids(source.label, self.num_classes, self.ignore_index)
-        present = present_ids(ids, self.num_classes + 1, self.options.class_pool)
-        if not self.options.paste_ignored:
-            present[:, self.num_classes] = False
-        ranks = self.random.class_ranks(len(ids), self.num_classes + 1, ids.device)
+        pasted = half_of_classes(ids, self.num_classes, self.options, self.random)
         weak = self.image_changes.weak(target.image, target.normalization, self.random)
-        target = replace(target, image=weak)
-        mixed = mix(source, target, pseudo, class_mask(ids, choose_half(present, ranks)))
+        mixed = mix(source, replace(target, image=weak), pseudo, pasted)
         image = self.image_changes.strong(mixed.image, source.normalization, self.random, decisions)
         return replace(mixed, image=image)
 

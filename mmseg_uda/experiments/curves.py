@@ -125,6 +125,54 @@ def dot_chart(
     return "".join([*parts, "</svg>"])
 
 
+def gain_chart(
+    columns: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]], title: str
+) -> str:
+    """Returns an SVG element with a bar up or down for each row and column; '' without values.
+
+    Args:
+        columns: Names.
+        rows: Name, and a difference per column.
+        title: For readers who hear the page.
+    """
+    values = [abs(v) for _, cells in rows for v in cells if v is not None]
+    if not values:
+        return ""
+    most = max(*values, 1.0)
+    step, bar, half = 34, 18, 26
+    left, head = LABEL_WIDTH + 60, 92
+    width, height = left + step * len(columns) + 4, head + (2 * half + 26) * len(rows)
+    parts = [
+        f'<svg class="chart gains" viewBox="0 0 {width} {height}" width="{width}" role="img" '
+        f'aria-label="{escape(title, quote=True)}">'
+    ]
+    for k, name in enumerate(columns):
+        x = left + step * (k + 0.5) + 4
+        parts.append(
+            f'<text class="tick" transform="translate({x:.0f} {head - 8}) rotate(-60)">'
+            f"{escape(name)}</text>"
+        )
+    for i, (name, cells) in enumerate(rows):
+        zero = head + (2 * half + 26) * i + half + 13
+        line = f'x1="{left}" x2="{width}" y1="{zero}" y2="{zero}"'
+        parts.append(f'<line class="grid" {line}/>')
+        parts.append(_text(left - 8, zero + 4, name, "end"))
+        for k, value in enumerate(cells):
+            if value is None:
+                continue
+            size = half * abs(value) / most
+            x, top = left + step * k + (step - bar) / 2, zero - size if value > 0 else zero
+            kind = "gain" if value > 0 else "loss"
+            text = f"{escape(name)}, {escape(columns[k])}: {value:+.1f}"
+            parts.append(
+                f'<rect class="{kind}" x="{x:.1f}" y="{top:.1f}" width="{bar}" '
+                f'height="{max(size, 0.5):.1f}"><title>{text}</title></rect>'
+            )
+            end = zero - size - 3 if value > 0 else zero + size + 11
+            parts.append(_text(x + bar / 2, end, f"{value:+.0f}", "middle", "bar"))
+    return "".join([*parts, "</svg>"])
+
+
 def ticks(low: float, high: float, about: int) -> list[float]:
     """Round numbers that enclose [low, high], some ``about`` of them."""
     if high <= low:

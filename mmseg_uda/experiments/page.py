@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmseg_uda import __version__
-from mmseg_uda.experiments import history, report_paper, report_tables
-from mmseg_uda.experiments.curves import Line, dot_chart, line_chart
+from mmseg_uda.experiments import history, report_order, report_paper, report_tables
+from mmseg_uda.experiments.curves import Line, dot_chart, gain_chart, line_chart
 from mmseg_uda.experiments.display import clock
 from mmseg_uda.experiments.example_rows import Examples, read_examples
 from mmseg_uda.experiments.grid import Experiment
@@ -60,6 +60,8 @@ def page(experiment: Experiment, rows: Sequence[RowResult], profile: str, folder
             states=_states(rows),
             what=report_tables.what_is_shown(rows),
             main=report_tables.main_table(experiment, rows, published=not mini),
+            order=report_order.in_words(experiment, rows),
+            gains=Markup(_gains(experiment, rows)),
             single=report_paper.single_seeds(rows),
             printed=report_paper.printed_table(rows, published=not mini),
             differences=None if mini else report_paper.difference_table(experiment, rows),
@@ -113,6 +115,11 @@ def _dots(rows: Sequence[RowResult], published: bool) -> str:
         given = report_tables.reported(row, "mIoU") if published else None
         lines.append((f"{row.number} {row.row.label}", row.number - 1, values, given))
     return dot_chart(lines, "mIoU in %", "mIoU of every row at the last iteration")
+
+
+def _gains(experiment: Experiment, rows: Sequence[RowResult]) -> str:
+    classes, lines = report_order.class_gains(experiment, rows)
+    return gain_chart(classes, lines, "Gain of a row over another one per class, in points of IoU")
 
 
 def _overview(

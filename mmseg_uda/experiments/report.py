@@ -11,6 +11,7 @@ from typing import Any
 from mmseg_uda.experiments.escaping import csv_cell, markdown_code, markdown_text
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.page import page
+from mmseg_uda.experiments.report_order import in_words
 from mmseg_uda.experiments.report_paper import (
     DIFFERENCES,
     difference_table,
@@ -70,8 +71,7 @@ def markdown(experiment: Experiment, rows: Sequence[RowResult], profile: str, fo
         what_is_shown(rows),
         main_table(experiment, rows, published=not mini).markdown(),
     ]
-    if single_seeds(rows):
-        parts.append(single_seeds(rows))
+    parts += [text for text in (in_words(experiment, rows), single_seeds(rows)) if text]
     printed = printed_table(rows, published=not mini)
     if printed is not None:
         parts += ["## As the paper prints it", printed.markdown()]

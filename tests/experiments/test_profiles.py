@@ -33,17 +33,31 @@ def test_the_profile_leaves_its_argument_alone(paper):
     assert paper[5] == before
 
 
-def test_every_size_fits_the_miniworld(paper):
-    for config in map(profiles.mini, paper):
+def test_every_size_is_an_eighth_of_the_papers(paper):
+    for row, config in enumerate(map(profiles.mini, paper)):
+        half = row < 2  # DAFormer's rows; HRDA and MIC see the whole resolution
+        size, crop = ((128, 64), (64, 64)) if half else ((256, 128), (128, 128))
         for item in types_inside(config, []):
             if item.get("type") in ("SYNTHIA", "Cityscapes"):
                 assert item["data_root"].startswith("data/miniworld/")
             if item.get("type") == "ResizeFields":
-                assert item["scale"] == profiles.IMAGE_SIZE
+                assert item["scale"] == size
             if item.get("type") == "CropFields":
-                assert item["crop_size"] == profiles.CROP
+                assert item["crop_size"] == crop
         assert config["model"]["backbone"]["type"] == "NanoBackbone"
-        assert config["model"]["data_preprocessor"]["size"] == profiles.CROP
+        assert config["model"]["data_preprocessor"]["size"] == crop
+        data = config["train_dataloader"]["dataset"]
+        # 3000 pixels of 2048x1024, and the paper's share of them in a crop
+        assert data["rare_class_sampling"]["min_pixels"] == 47
+        assert data["rare_class_sampling"]["min_crop_ratio"] == (0.5 if half else 2.0)
+        if half:  # of 512 rows 15 and 120
+            assert config["uda"]["pseudo_weight_ignore_top"] == 2
+            assert config["uda"]["pseudo_weight_ignore_bottom"] == 15
+        else:  # of 1024 rows 30 and 240
+            assert data["target"]["crop_pseudo_margins"] == [4, 30, 4, 4]
+            assert config["model"]["hr_crop_size"] == (64, 64)
+            assert config["model"]["test_cfg"]["crop_size"] == (128, 128)
+            assert config["model"]["test_cfg"]["stride"] == (64, 64)
         assert config["train_cfg"]["max_iters"] == profiles.ITERATIONS
         ends = [s["end"] for s in config["param_scheduler"]]
         assert ends == [profiles.WARM_UP, profiles.ITERATIONS]
@@ -52,10 +66,9 @@ def test_every_size_fits_the_miniworld(paper):
 def test_the_method_stays_the_papers(paper):
     config = profiles.mini(paper[5])
     assert config["model"]["type"] == "HRDAEncoderDecoder"
-    assert config["model"]["hr_crop_size"] == profiles.HR_CROP
     assert config["uda"]["masking"]["mode"] == "separate"
     assert config["uda"]["masking"]["mask_ratio"] == 0.7
-    assert config["uda"]["masking"]["block_size"] == profiles.MASK_BLOCK
+    assert config["uda"]["masking"]["block_size"] == 8  # 64 of 1024
     relabel = config["uda"]["relabel"]
     assert relabel["mapping"] == paper[5]["uda"]["relabel"]["mapping"]
     assert relabel["collect"][1] <= relabel["relabel"][0]
@@ -82,9 +95,10 @@ def test_the_bank_belongs_to_the_world_and_thresholds_fall_during_the_run(cdda):
     assert 0 < depth["decay_begin"] < depth["decay_end"] <= profiles.ITERATIONS
     decrements = (depth["decay_end"] - depth["decay_begin"]) / depth["decay_interval"]
     assert decrements == 30
-    for name in profiles.DEPTH_SCALED:
-        assert depth[name] == pytest.approx(profiles.DEPTH_THRESHOLDS * paper[name])
-    for name in ("sim_low", "reweight_mask", "guidance_trigger", "replace_source"):
+    assert depth["bins"] == profiles.DEPTH_BINS
+    for name in ("reweight_threshold", "relabel_threshold", "threshold_decay", "sim_low"):
+        assert depth.get(name) == paper.get(name)
+    for name in ("reweight_mask", "guidance_trigger", "replace_source"):
         assert depth.get(name) == paper.get(name)
     names = [step["type"] for step in config["train_dataloader"]["dataset"]["target"]["pipeline"]]
     assert names.index("LoadRemappedDepth") == names.index("ResizeFields") + 1

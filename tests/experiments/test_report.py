@@ -149,7 +149,7 @@ def test_the_protocol_names_network_size_window_classes_and_software(table, fold
     )
     assert "Report written with mmseg_uda" in protocol and "torch " in protocol
     mini = write_report(mini_experiment(table), folder, "mini")[0].read_text()
-    assert "NanoBackbone, images within 256x128, whole images" in mini
+    assert "NanoBackbone, images within 128x64, whole images" in mini
 
 
 def test_a_table_has_the_papers_lines_and_columns(tables, tmp_path):

@@ -39,7 +39,7 @@ def test_mini_rows_step(tables, tmp_path, number):
         wrapper.pop("constructor")
         paramwise = wrapper.pop("paramwise_cfg")
         optimizer = ReferenceNameConstructor(wrapper, paramwise)(trainer)
-        batch = random_batch(0, 2, profiles.CROP, 19)
+        batch = random_batch(0, 2, (128, 128), 19)
         log = trainer.train().train_step(batch, optimizer)
         assert all(torch.isfinite(torch.as_tensor(v)) for v in log.values()), one.job.row.label
         adapts = not config.uda.get("source_only")

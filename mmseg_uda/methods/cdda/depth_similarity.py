@@ -20,7 +20,7 @@ from mmseg_uda.methods.cdda.checks import check_bank
 from mmseg_uda.methods.cdda.crop_reader import CropReader, LoadedCrop, place
 from mmseg_uda.methods.cdda.decision import Decision, HostDecision, decide, read_decision
 from mmseg_uda.methods.cdda.guidance import depth_bins, guidance_loss
-from mmseg_uda.methods.cdda.histogram import depth_histogram, whole_bins
+from mmseg_uda.methods.cdda.histogram import coarsened, depth_histogram, whole_bins
 from mmseg_uda.methods.cdda.opening import class_ids, make_search, open_bank
 from mmseg_uda.methods.cdda.options import DepthOptions
 from mmseg_uda.methods.cdda.pictures import crop_panels, decision_panels
@@ -124,7 +124,11 @@ class DepthSimilarity(Component):
                 self.before_training(host, None)
             assert self.bank is not None
             self._search = make_search(
-                self.bank, self.options.search_device, device, self.options.min_class_pixels
+                self.bank,
+                self.options.search_device,
+                device,
+                self.options.min_class_pixels,
+                self.options.bins,
             )
             self._reader = CropReader(
                 self.bank, pinned=device.type == "cuda", background=self.options.prefetch
@@ -144,15 +148,22 @@ class DepthSimilarity(Component):
         options, label, depth = self.options, pseudo.label, target.fields[FIELD].squeeze(1)
         search = self._searcher(ctx.host, label.device)
         valid = unpadded(target.image, target.metas)
-        pixels = depth_histogram(label, depth, ctx.host.num_classes, valid).to(search.device)
+        counts = depth_histogram(label, depth, ctx.host.num_classes, valid)
+        pixels = coarsened(counts, options.bins).to(search.device)
         thresholds = options.thresholds(ctx.step)
         match = search(pixels, floor=min(thresholds))
         last = self.options.guidance_trigger == "last"
-        exact = whole_bins(depth, valid).to(search.device) if last else None
+        exact = coarsened(whole_bins(depth, valid), options.bins) if last else None
         decision = decide(
-            match, pixels, thresholds, self.options.guidance_trigger, self.options.max_prob, exact
+            match,
+            pixels,
+            thresholds,
+            self.options.guidance_trigger,
+            self.options.max_prob,
+            None if exact is None else exact.to(search.device),
         )
-        now = self._start(ctx, match, decision, depth_bins(depth, valid))
+        bins = depth_bins(depth, valid, options.bins)
+        now = self._start(ctx, match, decision, bins)
         ctx.notes[self] = now
         weight = pseudo.weight
         if options.reweight:

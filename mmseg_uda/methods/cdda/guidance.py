@@ -40,19 +40,21 @@ def class_probability(bank: Tensor, missing: Tensor, max_prob: float = 0.99999) 
     return torch.where(missing[..., None], probability, 0)
 
 
-def depth_bins(depth: Tensor, valid: Tensor | None = None) -> Tensor:
-    """floor(depth), or 256 where a depth is in no bin or not ``valid``.
+def depth_bins(depth: Tensor, valid: Tensor | None = None, number: int = BINS) -> Tensor:
+    """The bin of a depth in [0, 256), or ``number`` where it is in none or not ``valid``.
 
     Args:
         depth: (B, H, W) floating point or integers.
         valid: (B, H, W) bool, or None for all pixels.
+        number: Of bins of equal width, a divisor of 256.
 
     Returns:
-        (B, H, W) int64 in [0, 256].
+        (B, H, W) int64 in [0, ``number``]; floor(depth) with 256 bins.
     """
     bins = (depth.floor() if depth.is_floating_point() else depth).long()
     outside = (bins < 0) | (bins > BINS)
-    return torch.where(outside if valid is None else outside | ~valid, BINS, bins)
+    bins = torch.where(outside if valid is None else outside | ~valid, BINS, bins)
+    return bins // (BINS // number)
 
 
 def soft_label(label: Tensor, bins: Tensor, table: Tensor) -> Tensor:

@@ -63,6 +63,13 @@ def _on_cpu(label: Tensor, depth: Tensor, dropped: Tensor, num_classes: int) -> 
     return torch.from_numpy(np.stack(counts)).to(torch.int32)
 
 
+def coarsened(counts: Tensor, bins: int) -> Tensor:
+    """Counts (..., 256) over fewer bins: (..., ``bins``), a divisor of 256, of equal width."""
+    if bins == counts.shape[-1]:
+        return counts
+    return counts.unflatten(-1, (bins, -1)).sum(-1, dtype=counts.dtype)
+
+
 def whole_bins(depth: Tensor, valid: Tensor | None = None) -> Tensor:
     """(B, 256) int32: pixels whose depth *equals* the bin; fractional depths have none.
 

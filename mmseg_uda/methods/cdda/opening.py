@@ -15,6 +15,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.bank import META, PUBLISHED, DepthBank
 from mmseg_uda.methods.cdda.bank_builder import build_bank
 from mmseg_uda.methods.cdda.drawing import draws_of_training
+from mmseg_uda.methods.cdda.histogram import BINS, coarsened
 from mmseg_uda.methods.cdda.pruned_search import PrunedSearch
 from mmseg_uda.methods.cdda.search import BankSearch, ResidentSearch
 from mmseg_uda.self_training.component import Host
@@ -56,7 +57,7 @@ def _build_missing(path: Path, build: Mapping[str, Any], data: Dataset) -> None:
 
 
 def make_search(
-    bank: DepthBank, where: str, device: torch.device, min_class_pixels: int
+    bank: DepthBank, where: str, device: torch.device, min_class_pixels: int, bins: int = BINS
 ) -> BankSearch:
     """The search of a bank.
 
@@ -65,6 +66,7 @@ def make_search(
         where: ``auto``, ``cuda``, ``cpu`` or ``mmap``; see ``DepthSimilarity``.
         device: Where the labels are.
         min_class_pixels: See ``image_similarity``.
+        bins: Depth bins, a divisor of 256.
 
     Raises:
         UserError: The GPU is asked for, but the training does not run on one.
@@ -72,18 +74,18 @@ def make_search(
     if where == "auto":
         fits = (
             device.type == "cuda"
-            and bank.counts.nbytes
+            and bank.counts.nbytes * bins // BINS
             < GPU_SHARE * torch.cuda.get_device_properties(device).total_memory
         )
         where = "cuda" if fits else "cpu"
-    if where == "mmap":
+    if where == "mmap" and bins == BINS:
         return PrunedSearch(bank.counts, min_class_pixels)
     if where == "cuda" and device.type != "cuda":
         raise UserError(
             "uda.depth.search_device='cuda', but the training does not run on a GPU.",
             fix="Set it to 'auto'.",
         )
-    counts = torch.from_numpy(bank.counts)
+    counts = coarsened(torch.from_numpy(bank.counts), bins)
     return ResidentSearch(counts.to(device) if where == "cuda" else counts, min_class_pixels)
 
 

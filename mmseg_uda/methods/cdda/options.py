@@ -11,6 +11,7 @@ from mmseg_uda.data_root import resolve_data_root
 from mmseg_uda.engine.options import Options
 from mmseg_uda.errors import UserError
 from mmseg_uda.methods.cdda.guidance import SCOPES, TRIGGERS
+from mmseg_uda.methods.cdda.histogram import BINS
 from mmseg_uda.methods.cdda.opening import BUILD_OPTIONS, SEARCH_DEVICES
 from mmseg_uda.methods.cdda.schedule import threshold
 from mmseg_uda.methods.cdda.weights import MASKS
@@ -63,13 +64,17 @@ class DepthOptions(Options):
     ``flagged``: their loss is 0."""
     guidance_valid_mask: bool = False
     """Whether margins are left out of the guidance loss (published: no)."""
+    bins: int = BINS
+    """Depth bins of equal width over which histograms are compared, a divisor of 256 (published:
+    256). Fewer where crops have so few pixels that two draws of one scene hardly overlap; any bank
+    serves any number."""
     min_class_pixels: int = 1
     """Classes with fewer pixels in the pseudo-label do not count."""
     max_prob: float = 0.99999
     """Replaces a missing class's probability of 1."""
     search_device: str = "auto"
     """``auto``: the GPU if the bank fits well, else the CPU; ``cuda``; ``cpu``; ``mmap``: the CPU
-    without holding the bank in memory."""
+    without holding the bank in memory (that of fewer ``bins`` is held)."""
     prefetch: bool = True
     """Read crops in the background."""
     build: Mapping[str, Any] | None = None
@@ -88,6 +93,8 @@ class DepthOptions(Options):
         decays = 0 <= self.decay_begin <= self.decay_end
         self.require("decay_begin", decays, f"0 <= decay_begin <= decay_end ({self.decay_end})")
         self.require("decay_interval", self.decay_interval >= 1, "at least 1 step")
+        divides = self.bins >= 1 and BINS % self.bins == 0
+        self.require("bins", divides, f"a divisor of {BINS}")
         self.require("min_class_pixels", self.min_class_pixels >= 1, "at least 1")
         unknown = sorted(set(self.build or {}) - set(BUILD_OPTIONS))
         if unknown:

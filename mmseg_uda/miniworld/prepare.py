@@ -248,15 +248,9 @@ def _one_thread() -> Iterator[None]:
 
 
 def _make_nano(web: Path, target: Path, steps: int | None) -> None:
-    import torch
+    from mmseg_uda.miniworld.nano_weights import make_nano
 
-    from mmseg_uda.miniworld.weights import BACKBONE_STEPS, train_backbone
-
-    backbone, accuracy = train_backbone(*read_web(web), steps=steps or BACKBONE_STEPS)
-    partial = target.with_name(f".{target.name}.partial")
-    torch.save(backbone.state_dict(), partial)
-    partial.replace(target)
-    print(f"nano backbone: {100 * accuracy:.1f} % of augmented web crops right")
+    make_nano(web, target, steps)
 
 
 def _make_clip(web: Path, target: Path, steps: int | None) -> None:
@@ -306,7 +300,9 @@ _DETAIL_MODULES = (
 )
 DEFAULT_WEIGHTS = ("nano_backbone", "clip")
 WEIGHTS = {
-    "nano_backbone": _Weights("nano_backbone.pth", _make_nano),
+    "nano_backbone": _Weights(
+        "nano_backbone.pth", _make_nano, (*WEIGHT_MODULES, "nano_weights.py")
+    ),
     "clip": _Weights("clip", _make_clip),
     **{arch: _staged(arch) for arch in GROUPS["generalization"].weights},
     "detail_clip": _Weights(

@@ -40,7 +40,7 @@ def make_staged(arch: str, web: Path, target: Path, steps: int | None) -> None:
         steps: Optimizer steps, None for the tested number.
     """
     backbone, accuracy = train_backbone(
-        *read_web(web), steps=steps or STEPS, build=lambda: _build(arch), title=f"mini {arch}"
+        *read_web(web), lambda: _build(arch), steps or STEPS, title=f"mini {arch}"
     )
     partial = target.with_name(f".{target.name}.partial")
     torch.save(backbone.to_torchvision_names(backbone.state_dict()), partial)

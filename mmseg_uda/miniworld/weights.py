@@ -18,7 +18,7 @@ from mmseg_uda.miniworld.augment import augment
 from mmseg_uda.miniworld.web import CROP_SIZE, Caption
 from mmseg_uda.progress import track
 
-BACKBONE_STEPS, CLIP_STEPS = 400, 480
+CLIP_STEPS = 480
 BACKBONE_BATCH, CLIP_BATCH = 64, 96
 # The published statistics of ImageNet, as the segmentation preprocessor uses them.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -104,29 +104,21 @@ def make_optimizer(module: nn.Module, rate: float, steps: int) -> tuple[Any, Any
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def nano_backbone() -> tuple[nn.Module, Sequence[int]]:
-    """The miniature encoder of self-training and the channels of its maps."""
-    from mmseg_uda.models.backbones import NanoBackbone
-
-    backbone = NanoBackbone()
-    return backbone, backbone.channels
-
-
 def train_backbone(
     captions: list[Caption],
     crops: np.ndarray,
-    steps: int = BACKBONE_STEPS,
+    build: Callable[[], tuple[nn.Module, Sequence[int]]],
+    steps: int,
     seed: int = 0,
-    build: Callable[[], tuple[nn.Module, Sequence[int]]] = nano_backbone,
-    title: str = "nano backbone",
+    title: str = "backbone",
 ) -> tuple[nn.Module, float]:
     """Classifies crops with an encoder and a linear head.
 
     Args:
         captions, crops: The web-like domain.
+        build: Makes the encoder; also returns the channels of its maps, coarsest last.
         steps: Optimizer steps.
         seed: Of initial values and batches.
-        build: Makes the encoder; also returns the channels of its maps, coarsest last.
         title: What the progress bar calls it.
 
     Returns:

@@ -86,9 +86,10 @@ def test_weights_are_made_once_and_load(tmp_path):
     import torch
 
     from mmseg_uda.foundation.clip import OpenClip
-    from mmseg_uda.models.backbones import NanoBackbone
+    from mmseg_uda.miniworld.nano_weights import nano_backbone
 
-    NanoBackbone().load_state_dict(torch.load(paths.weights["nano_backbone"], weights_only=True))
+    nano = nano_backbone()[0]
+    nano.load_state_dict(torch.load(paths.weights["nano_backbone"], weights_only=True))
     images = torch.rand(1, 3, 64, 64)
     boxes = torch.tensor([[0, 0, 64, 32]])
     scores = OpenClip(str(paths.weights["clip"])).classify(

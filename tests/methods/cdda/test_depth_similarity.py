@@ -284,6 +284,17 @@ def test_every_way_to_search_and_read_gives_the_same(bank, device, prefetch):
     assert plain.scalars == other.scalars
 
 
+def test_depths_of_one_bin_are_alike(bank):
+    """20 and 31 lie in one of eight bins, 200 and 223 in another."""
+    near, far = halves(20, 200), halves(31, 223)
+    fine = step(bank, (halves(0, 0), far), ROAD_AND_SKY, **OPEN)
+    coarse = step(bank, (halves(0, 0), far), ROAD_AND_SKY, bins=8, search_device="mmap", **OPEN)
+    same = step(bank, (halves(0, 0), near), ROAD_AND_SKY, bins=8, **OPEN)
+    assert fine.scalars["cdda.score_mean"] < coarse.scalars["cdda.score_mean"]
+    assert coarse.scalars["cdda.score_mean"] == same.scalars["cdda.score_mean"]
+    assert coarse.losses().keys() == same.losses().keys()
+
+
 def test_the_executed_trigger_and_mask(bank):
     target = (halves(0, 0), halves(20, 200))
     released = dict(reweight_mask="first_row", guidance_trigger="last")
@@ -332,6 +343,7 @@ def test_what_a_debug_picture_shows(bank):
         (dict(max_prob=1.0), "max_prob=1.0"),
         (dict(decay_interval=0), "decay_interval=0"),
         (dict(min_class_pixels=0), "min_class_pixels=0"),
+        (dict(bins=7), "bins=7"),
         (dict(build=dict(number=3)), r"build has no option \['number'\]"),
         (dict(skip_classes=["truck"]), "no taxonomy"),
         (dict(skip_classes=[19]), "class 19"),

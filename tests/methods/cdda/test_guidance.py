@@ -164,3 +164,10 @@ def test_depths_in_no_bin():
         [[256, 0, 255, 256, 256]]
     ]
     assert depth_bins(torch.tensor([[[0, 255]]], dtype=torch.uint8)).tolist() == [[[0, 255]]]
+
+
+def test_depths_in_fewer_bins():
+    depth = torch.tensor([[[0.0, 31.9, 32.0, 255.9, 256.0, -1.0]]])
+    assert depth_bins(depth, number=8).tolist() == [[[0, 0, 1, 7, 8, 8]]]
+    valid = torch.tensor([[[True, False, True, True, True, True]]])
+    assert depth_bins(depth, valid, 8).tolist() == [[[0, 8, 1, 7, 8, 8]]]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmseg_uda.methods.cdda import depth_histogram
-from mmseg_uda.methods.cdda.histogram import whole_bins
+from mmseg_uda.methods.cdda.histogram import coarsened, whole_bins
 
 LABEL = torch.tensor([[[0, 0, 1], [255, 1, 1]]])
 DEPTH = torch.tensor([[[10.9, 10.0, 20.0], [5.0, 21.5, 255.0]]])
@@ -76,3 +76,11 @@ def test_whole_bins_leave_fractions_out():
     counts = whole_bins(torch.tensor([[[10.25, 20.0]]]))
     assert nonzero(counts[0]) == {(20,): 1}
     assert nonzero(whole_bins(torch.tensor([[[7, 7]]], dtype=torch.uint8))[0]) == {(7,): 2}
+
+
+def test_fewer_bins_hold_the_same_pixels(histogram):
+    counts = histogram(LABEL, DEPTH, 2)
+    coarse = coarsened(counts, 8)  # of 32 depths each
+    assert coarse.shape == (1, 2, 8) and coarse.dtype == counts.dtype
+    assert nonzero(coarse[0]) == {(0, 0): 2, (1, 0): 2, (1, 7): 1}
+    assert coarsened(counts, 256) is counts

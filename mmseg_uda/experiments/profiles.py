@@ -63,8 +63,6 @@ LEARNING_RATES = {"AdamW": 3e-3, "SGD": 1e-2}  # 6e-5, 2.5e-3
 HEAD_LR_MULT = 1.0  # 10
 
 ALPHA = 0.98  # 0.999 (0.99 for plain DACS)
-# 0.968. New classes exist in target labels alone, so the target's weight decides whether they win.
-PSEUDO_THRESHOLD = 0.3
 
 DETECTOR = {
     "type": "ProposalDetector",
@@ -291,7 +289,7 @@ def _scale_loaders(config: dict[str, Any]) -> None:
 def _scale_uda(uda: dict[str, Any]) -> None:
     if uda["type"] in ("Supervised", "Retraining"):
         return
-    uda |= {"alpha": ALPHA, "pseudo_threshold": PSEUDO_THRESHOLD, "target_start": TARGET_START}
+    uda |= {"alpha": ALPHA, "target_start": TARGET_START}
     for rows in ("pseudo_weight_ignore_top", "pseudo_weight_ignore_bottom"):
         if uda.get(rows):
             uda[rows] = _pixels(uda[rows])

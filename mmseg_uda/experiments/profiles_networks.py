@@ -12,8 +12,8 @@ WEIGHTS = "miniworld/nano_backbone"
 CHANNELS = (24, 48, 72, 96)
 HEAD_CHANNELS = 64
 NORM = {"type": "BN", "requires_grad": True}
-# Like the published MiT's, statistics of one image; the same in miniworld/nano_weights.py. The decoders
-# keep their published norm.
+# Like the published MiT's, statistics of one image; the same in miniworld/nano_weights.py. The
+# decoders keep their published norm.
 BACKBONE = {
     "type": "NanoBackbone",
     "channels": CHANNELS,

@@ -1,4 +1,4 @@
-"""Which rows a paper finds better than which, and what was found here: in words and per class."""
+"""Which rows a paper finds better than which, and what was found: in words and per class."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Comparison:
             before, after = below.get(job.job.seed), job.last.get("IoU", {}).get(name)
             gains.append(None if before is None or after is None else after - before)
         found = mean(gains)
-        return found and found.value
+        return None if found is None else found.value
 
 
 def comparisons(experiment: Experiment, rows: Sequence[RowResult]) -> list[Comparison]:
@@ -78,9 +78,7 @@ def expected_order(
     """
     labels = {row.row.label for row in rows}
     hosts = [
-        row
-        for row in rows
-        if row.row.counts and row.row.label.rpartition(" + ")[0] not in labels
+        row for row in rows if row.row.counts and row.row.label.rpartition(" + ")[0] not in labels
     ]
     metric = next(
         (

@@ -14,8 +14,8 @@ from mmseg_uda.miniworld.weights import train_backbone
 # After 400 steps 52 % of the crops are right, after 1200 74 %, after 2400 84 %. On the development
 # world 1200 gain masked consistency two points over 400 (DAFormer, one seed), 2400 no more.
 STEPS = 1200
-# Statistics of one image, as the mini profile has it. Those of a batch mix source, pasted and masked
-# images, and the network that is evaluated would see the target with all of them.
+# Statistics of one image, as the mini profile has it. Those of a batch mix source, pasted and
+# masked images, and the network that is evaluated would see the target with all of them.
 NORM = {"type": "GN", "num_groups": 8}
 
 

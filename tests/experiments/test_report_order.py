@@ -57,7 +57,11 @@ def test_a_method_is_compared_with_its_host(table):
         "MIC over HRDA",
         "target-only over MIC",
     ]
-    assert names[4:] == ["DAFormer + CSI over DAFormer", "HRDA + CSI over HRDA", "MIC + CSI over MIC"]
+    assert names[4:] == [
+        "DAFormer + CSI over DAFormer",
+        "HRDA + CSI over HRDA",
+        "MIC + CSI over MIC",
+    ]
 
 
 def test_differences_are_taken_within_a_seed(table):

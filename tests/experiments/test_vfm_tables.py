@@ -9,7 +9,6 @@ from nano import random_batch
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine import ReferenceNameConstructor
 from mmseg_uda.engine.runner import wrap_model
-from mmseg_uda.experiments import profiles
 from mmseg_uda.experiments.configs import plain_config
 from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.plan import Options, plan

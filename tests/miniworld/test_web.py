@@ -7,8 +7,8 @@ import torch
 from mmseg_uda.miniworld.augment import augment
 from mmseg_uda.miniworld.canvas import Ids
 from mmseg_uda.miniworld.domains import DOMAINS, render
-from mmseg_uda.miniworld.web import Caption, frame_crops, object_boxes, read_web, render_web
 from mmseg_uda.miniworld.nano_weights import nano_backbone
+from mmseg_uda.miniworld.web import Caption, frame_crops, object_boxes, read_web, render_web
 from mmseg_uda.miniworld.weights import contrastive_loss, shown_prompts, train_backbone
 from mmseg_uda.taxonomy import load_taxonomy
 
@@ -75,7 +75,9 @@ def test_contrastive_loss_of_flat_logits_is_the_logarithm_of_the_batch():
 
 def test_backbone_training_repeats_itself(web):
     captions, crops = web
-    (one, _), (other, accuracy) = (train_backbone(captions, crops, nano_backbone, 2) for _ in range(2))
+    (one, _), (other, accuracy) = (
+        train_backbone(captions, crops, nano_backbone, 2) for _ in range(2)
+    )
     first, second = one.state_dict(), other.state_dict()
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert 0 <= accuracy <= 1

@@ -275,6 +275,16 @@ class IDD(TaxonomyDataset):
     """
 
 
+@DATASETS.register_module()
+class CamVid(TaxonomyDataset):
+    """CamVid (Brostow et al., 2009) as SegNet's tutorial distributes it: 367, 101 and 233 frames.
+
+    480x360. Label files hold 11 ids and 11 for unlabelled pixels: ``taxonomy="camvid11"`` with
+    ``label_map="camvid"``. The original, 960x720 and colour-coded, is read once
+    ``tools/convert_datasets/camvid.py`` has made trainIds of it; those need no label map.
+    """
+
+
 @cache
 def _say_once(text: str) -> None:
     """A data set may be built several times, and under other transforms."""

@@ -114,6 +114,9 @@ def _suggestion(space: IdSpace, present: set[int], outside: int) -> str:
             f"so many different ids ({len(ids)}) are those of a photograph, or of a label that was "
             "saved as JPEG: export the labels as PNG"
         )
+    published = [name for name, end in space.taxonomy.raw_id_ends.items() if end == classes]
+    if highest == classes and published and space.label_map is None:
+        return f"label_map={published[0]!r} reads ids 0..{classes}, {classes} as unlabelled"
     if len(ids) == classes:  # grey levels
         return f"if these are the classes in order: label_map={ {i: n for n, i in enumerate(ids)} }"
     if highest == classes:

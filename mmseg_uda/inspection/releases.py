@@ -21,6 +21,7 @@ ENDINGS = {
     r"labelids$|labelcsids$": "label ids",
     r"labellevel[1234]ids$": "level ids",
 }
+CAMVID_COLOURS = "_L.png"
 VISTAS_1, VISTAS_2 = "v1.2", "v2.0"
 VISTAS_FIX = (
     "Use the labels of release 1.2 (label_dir='.../v1.2/labels'), or a dict id -> trainId as "
@@ -55,6 +56,14 @@ def wrong_names(location: DataLocation, taxonomy: Taxonomy, label_map: Any) -> U
         )
     if taxonomy.name not in available_taxonomies():
         return None
+    if location.label_suffix == CAMVID_COLOURS and taxonomy.name == "camvid11":
+        return UserError(
+            f"{folder}: *{CAMVID_COLOURS} are CamVid's colour-coded labels of 32 classes; "
+            f"{_expected(taxonomy, label_map)}.",
+            fix=f"Convert them: python tools/convert_datasets/camvid.py {location.root} --gt-dir "
+            f"{location.label_dir}; then set label_suffix='_L_labelTrainIds.png' and leave "
+            "label_map out.",
+        )
     stem = PurePosixPath(location.label_suffix).stem.lower()
     kind = next((k for pattern, k in ENDINGS.items() if re.search(pattern, stem)), None)
     fix = _fix(kind, location.label_suffix, taxonomy, label_map)

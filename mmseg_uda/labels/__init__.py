@@ -3,6 +3,7 @@
 Nothing here imports torch, so that the converters start at once.
 """
 
+from .camvid import convert_camvid
 from .check import FileReport, find_broken_files, inspect_files
 from .cityscapes import convert_cityscapes
 from .conversion import PUBLISHED_FILE, Counts
@@ -34,6 +35,7 @@ __all__ = [
     "LabelIds",
     "cache_files",
     "cached_counts",
+    "convert_camvid",
     "convert_cityscapes",
     "convert_gta",
     "convert_gta16",

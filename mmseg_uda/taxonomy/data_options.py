@@ -82,6 +82,8 @@ def complete(
     root = resolve_data_root(data_root or layout.root)
     if img_dir is None and label_dir is None:
         layout = _as_found(layout, split, root, images_only)
+    if file_list is None and layout.file_list is not None:
+        file_list = layout.file_list.format(split=split)
     default_img, default_label = layout.splits.get(split, (None, None))
     label_dir = label_dir if label_dir is not None else default_label
     if label_dir is None and not images_only:
@@ -173,6 +175,8 @@ def _list_advice(layout: Layout, root: str, file_list: str | None) -> str:
     """How to get a list that is missing."""
     if file_list is not None and Path(file_list).exists():
         return f"file_list lies below data_root, or is a whole path: {os.path.abspath(file_list)}"
+    if layout.file_list is not None and layout.convert is not None:
+        return f"Run: {layout.convert.format(root=root)}"
     if layout.published_split is None or Path(str(file_list)).parent.name != LIST_FOLDER:
         return FORM
     return f"Run: python tools/convert_datasets/splits.py {layout.published_split} {root}"
@@ -189,9 +193,16 @@ def _as_found(layout: Layout, split: str, root: str, images_only: bool) -> Layou
         if split not in one.splits:
             continue
         images, labels = one.splits[split]
-        if next(scan(Path(root, images), layout.img_suffix), None) is None:
+        found = replace(
+            layout,
+            splits=one.splits,
+            label_suffix=one.label_suffix,
+            img_suffix=one.img_suffix or layout.img_suffix,
+            convert=one.convert or layout.convert,
+            file_list=one.file_list,
+        )
+        if next(scan(Path(root, images), found.img_suffix), None) is None:
             continue
-        found = replace(layout, splits=one.splits, label_suffix=one.label_suffix)
         if images_only or next(scan(Path(root, str(labels)), one.label_suffix), None) is not None:
             return found
         unlabelled.append(found)

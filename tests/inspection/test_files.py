@@ -201,6 +201,10 @@ PUBLISHED = {
             for end in ("labellevel3Ids.png", "instancelevel3Ids.png", "polygons.json")
         ),
     ),
+    "CamVid": (
+        *("train/0001TP_006690.png", "trainannot/0001TP_006690.png", "train.txt"),
+        *("val/0016E5_07959.png", "valannot/0016E5_07959.png", "test/Seq05VD_f00000.png"),
+    ),
     "DarkZurich": ("rgb_anon/train/night/GOPR0351/GOPR0351_frame_000001_rgb_anon.png",),
 }
 

@@ -51,6 +51,16 @@ class TestMasks:
         assert world.told() == []
 
 
+@pytest.mark.parametrize("absent", [None, 4])
+def test_camvids_unlabelled_id_names_its_label_map(absent):
+    counts = {i: 5 for i in range(12) if i != absent}
+    labels = {f"{n}.png": counts for n in range(3)}
+    (found,) = judge_ids(IdSpace("CamVid", load_taxonomy("camvid11")), labels, 3)
+    assert found.level is Level.PROBLEM and "label_map='camvid'" in found.fix
+    (other,) = judge_ids(IdSpace("CamVid", load_taxonomy("camvid11"), "camvid"), {"a": {31: 9}}, 3)
+    assert "labels of that data set and release" in other.fix
+
+
 class TestShifted:
     """Classes that are counted from one."""
 

@@ -89,6 +89,18 @@ def test_levels_of_idd(level):
     assert error is None or "labellevel3Ids" in error.fix
 
 
+@pytest.mark.parametrize("kind", ["CamVid", "TaxonomyDataset"])
+@pytest.mark.parametrize("label_map", ["camvid", None])
+def test_colours_of_camvid(kind, label_map):
+    folders = dict(img_dir="701_StillsRaw_full", label_dir="LabeledApproved_full")
+    error = refused(kind, "camvid11", label_map, **folders, label_suffix="_L.png")
+    assert "colour-coded labels of 32 classes" in error.message
+    assert "camvid.py /data --gt-dir LabeledApproved_full" in error.fix
+    converted = dict(folders, label_suffix="_L_labelTrainIds.png")
+    assert refused(kind, "camvid11", **converted) is None
+    assert "Leave label_map out" in refused(kind, "camvid11", "camvid", **converted).fix
+
+
 def test_own_taxonomies_have_ids_of_any_name(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("name: own\nclasses: [{name: a, color: [1, 2, 3], group: a, prompts: [a]}]\n")

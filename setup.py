@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(
@@ -36,6 +37,9 @@ REQUIREMENTS = [
     "scipy>=1.11",  # imported by mmsegmentation's transforms
 ]
 
+# What stands at the top of a checkout.
+SCRIPTS = ("run_experiments", "experiments", "run_seg", "dynalign_mapillary")
+
 # Experiment trackers, switched on with --log.
 TRACKERS = {
     "tensorboard": ["tensorboard>=2.14"],
@@ -50,6 +54,23 @@ SLURM = ["submitit>=1.5"]  # the line of releases that the tests run with
 SAM = ["segment-anything>=1.0"]  # the published .pth files
 SUPERPIXELS = ["scikit-image>=0.22"]  # SLIC and Felzenszwalb; the first with Python 3.12
 
+
+class BuildWithScripts(build_py):
+    """Copies configs and scripts into the package, to ``.mim``: a wheel has no checkout."""
+
+    def run(self):
+        """Builds, then copies; an editable installation uses the checkout's own."""
+        super().run()
+        if self.editable_mode:
+            return
+        copied = [*HERE.glob("configs/**/*.py"), *HERE.glob("tools/**/*.py")]
+        copied += [HERE / f"{name}.py" for name in SCRIPTS]
+        for path in copied:
+            target = Path(self.build_lib, "mmseg_uda", ".mim", path.relative_to(HERE))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(str(path), str(target))
+
+
 setup(
     name="mmseg_uda",
     version=VERSION,
@@ -59,6 +80,8 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.10",
+    cmdclass={"build_py": BuildWithScripts},
+    entry_points={"console_scripts": ["mmseg-uda = mmseg_uda.commands:main"]},
     packages=find_packages(include=["mmseg_uda", "mmseg_uda.*"]),
     package_data={
         "mmseg_uda": [

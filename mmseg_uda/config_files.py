@@ -22,7 +22,9 @@ from mmseg_uda.system_errors import explain
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-ROOT = Path(__file__).resolve().parents[1]
+_PACKED = Path(__file__).resolve().parent / ".mim"
+ROOT = _PACKED if _PACKED.is_dir() else _PACKED.parents[1]
+"""Folder of configs, tools and scripts: the checkout, or its copy in an installed package."""
 CONFIGS = ROOT / "configs"
 BASES = CONFIGS / "_base_"
 ENDINGS = (".py", ".yaml", ".yml")

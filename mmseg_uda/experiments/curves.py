@@ -141,7 +141,8 @@ def gain_chart(
     most = max(*values, 1.0)
     step, bar, half = 34, 18, 26
     left, head = LABEL_WIDTH + 60, 92
-    width, height = left + step * len(columns) + 4, head + (2 * half + 26) * len(rows)
+    # The slanted name of the last column needs room on its right.
+    width, height = left + step * len(columns) + 50, head + (2 * half + 26) * len(rows)
     parts = [
         f'<svg class="chart gains" viewBox="0 0 {width} {height}" width="{width}" role="img" '
         f'aria-label="{escape(title, quote=True)}">'

@@ -110,7 +110,7 @@ def in_words(experiment: Experiment, rows: Sequence[RowResult]) -> str:
     parts.append(f"Found ({title}, difference within a seed, mean over seeds): {found}.")
     wrong = [step.name for step in steps if sum(step.gains) <= 0]
     parts.append(
-        f"Not as expected: {', '.join(wrong)}." if wrong else "Every difference is as expected."
+        f"Not as expected: {', '.join(wrong)}." if wrong else "All of these are as expected."
     )
     return " ".join(parts)
 

@@ -90,9 +90,6 @@ class SimulatedGpu(TorchDispatchMode):
         self.unpinned: list[Wait] = []
         self._pinned: set[int] = set()
         self._kept: list[Tensor] = []
-        # Autograd counts the devices at a process's first backward pass. After fake tensors it
-        # would count one that is not there, and refuse to run in processes forked later.
-        torch.zeros((), requires_grad=True).backward()
         self._fake = _Fakes(allow_non_fake_inputs=True)
         self._stack = ExitStack()
 

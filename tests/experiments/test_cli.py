@@ -100,9 +100,9 @@ def test_a_job_on_several_gpus_runs_under_torchrun(run, tmp_path):
     assert ranks == ["0", "1", "2", "2"]  # rank and number of processes; no GPU is visible
     assert "'--launcher', 'pytorch', '--work-dir'" in (folder / "calls.txt").read_text()
     assert "2 GPUs × 2 images = 4 images per domain, the published one 2" in text
-    assert "train_dataloader.batch_size=2" in text
+    assert "train_dataloader.batch_size=1" in text
     # the published batch, shared out: nothing to say
-    more = ("--cfg-options", "train_dataloader.batch_size=2", "--work-dir", str(tmp_path / "b"))
+    more = ("--cfg-options", "train_dataloader.batch_size=1", "--work-dir", str(tmp_path / "b"))
     _, text = run(*MINI, "--rows", "7", "--gpus-per-job", "2", "--dry-run", *more)
     assert "published" not in text
 

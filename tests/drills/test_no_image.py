@@ -77,6 +77,7 @@ def test_the_inference_goes_on_with_the_other_images(world, tmp_path, command):
 @pytest.mark.parametrize("put", ODD)
 def test_an_image_by_name_that_is_no_file(tmp_path, command, put):
     put(tmp_path / "0.png")
+    (tmp_path / "job.py").write_text("")  # found, and not read before the image
     call = ("tools/infer.py", tmp_path / "job.py", tmp_path / "weights.pth", tmp_path / "0.png")
     status, output = command(*call, "--out", tmp_path / "out")
     assert status == 2 and f"{tmp_path / '0.png'} " in output and ODD[put] in output

@@ -112,7 +112,7 @@ def warnings_in(run):
 
 def assert_matched(world, folder):
     """The bank was built on first use, and all three uses of a match took place."""
-    bank = world.root / "miniworld/gta/depth_bank"
+    bank = world.root / "miniworld/gta/depth_bank_full"
     assert len(list((bank / "images").iterdir())) == 12
     (scalars,) = folder.glob("*/vis_data/scalars.json")
     steps = [json.loads(line) for line in scalars.read_text().splitlines()]

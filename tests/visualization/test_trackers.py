@@ -55,11 +55,13 @@ def test_a_missing_package_is_named_with_its_command(name, monkeypatch):
 
 
 def test_the_tool_says_so_before_anything_is_loaded(tmp_path):
+    config = tmp_path / "job.py"
+    config.write_text("raise RuntimeError('loaded')")
     code = (
         "import sys, importlib.util as u, runpy\n"
         "find = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'mlflow' else find(name, *a)\n"
-        "sys.argv = ['train.py', 'no_such_config.py', '--log', 'mlflow']\n"
+        f"sys.argv = ['train.py', {str(config)!r}, '--log', 'mlflow']\n"
         "runpy.run_path('tools/train.py', run_name='__main__')\n"
     )
     done = subprocess.run(

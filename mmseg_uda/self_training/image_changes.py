@@ -40,14 +40,22 @@ class ImageChanges:
         if options.weak_jitter is not None:
             self._weak = read_group(WeakJitterOptions, options.weak_jitter)
 
+    def decide_together(self, random: StepRandom) -> Decisions | None:
+        """Draws whether the strong augmentation concerns a batch; None where images are decided.
+
+        DAFormer's code draws this before the classes that are pasted.
+        """
+        if self._how.per_image:
+            return None
+        jitter, blur = self._options.jitter_probability, self._options.blur_probability
+        return Decisions(random.apply_color_jitter(jitter), random.apply_blur(blur))
+
     def decide(self, random: StepRandom, batch_size: int) -> Decisions:
         """Draws whom the strong augmentation concerns."""
         jitter, blur = self._options.jitter_probability, self._options.blur_probability
-        if self._how.per_image:
-            return Decisions(
-                random.jittered_images(batch_size, jitter), random.blurred_images(batch_size, blur)
-            )
-        return Decisions(random.apply_color_jitter(jitter), random.apply_blur(blur))
+        return self.decide_together(random) or Decisions(
+            random.jittered_images(batch_size, jitter), random.blurred_images(batch_size, blur)
+        )
 
     @torch.no_grad()
     def strong(

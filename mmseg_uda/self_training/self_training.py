@@ -130,7 +130,7 @@ class SelfTraining(ComponentHost):
     @torch.no_grad()
     def compose(self, source: SourceBatch, target: TargetBatch, pseudo: PseudoLabels) -> MixedBatch:
         """ClassMix and strong augmentation."""
-        decisions = self.image_changes.decide(self.random, source.image.shape[0])
+        decisions = self.image_changes.decide_together(self.random)
         ids = class_ids(source.label, self.num_classes, self.ignore_index)
         pasted = half_of_classes(ids, self.num_classes, self.options, self.random)
         weak = self.image_changes.weak(target.image, target.normalization, self.random)

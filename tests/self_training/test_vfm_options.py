@@ -85,6 +85,43 @@ def test_the_sources_loss_sees_jittered_images_and_the_mix_pastes_clean_ones():
     assert torch.equal(composed[0], clean)
 
 
+WEAK = ["jittered_images", "jitter_factors"]
+EACH = ["jittered_images", "blurred_images"]
+BATCH = ["apply_color_jitter", "apply_blur"]
+STRONG = ["jitter_factors", "blur_sigma"]
+
+
+class Listing(PinnedRandom):
+    """Notes the order of draws; everything is jittered and blurred."""
+
+    def __init__(self):
+        super().__init__(3)
+        self.drawn = []
+        for name in {*WEAK, *EACH, *STRONG, "class_ranks", "masked_tokens"}:
+            setattr(self, name, self._noting(name, getattr(self, name)))
+        for name in BATCH:
+            setattr(self, name, self._noting(name, lambda probability: True))
+
+    def _noting(self, name, draw):
+        if name in EACH:  # a list of decisions of one image
+            draw = lambda batch_size, probability: [True] * batch_size  # noqa: E731
+        return lambda *args: self.drawn.append(name) or draw(*args)
+
+
+@pytest.mark.parametrize("per_image", [True, False])
+def test_the_order_of_a_steps_draws(per_image):
+    host = trainer(masking=TOKENS, weak_jitter={}, augmentation=dict(per_image=per_image))
+    host.random = Listing()
+    host.train_step(random_batch(0, 2, (64, 64), 5), optimizer(host))
+    if per_image:
+        strong = [*EACH, *STRONG]
+        expected = [*WEAK, "class_ranks", *WEAK, *strong, *strong, "masked_tokens"]
+    else:  # as in DAFormer's code
+        strong = [*BATCH, *STRONG]
+        expected = [*WEAK, *BATCH, "class_ranks", *WEAK, *STRONG, *strong, "masked_tokens"]
+    assert host.random.drawn == expected
+
+
 class Fixed(torch.nn.Module):
     """Returns given logits, first of the image, then of its mirror image."""
 

@@ -3,7 +3,6 @@
 import ast
 
 import pytest
-import torch
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.visualization import Visualizer
@@ -60,8 +59,3 @@ def simulated_gpu():
 
     with SimulatedGpu() as gpu:
         yield gpu
-
-
-# Autograd counts the devices at a process's first backward pass. After the simulated GPU it would
-# count one that is not there, and refuse to run in processes that tests fork later.
-torch.zeros((), requires_grad=True).backward()

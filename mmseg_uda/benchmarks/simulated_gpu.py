@@ -30,6 +30,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mmseg_uda.benchmarks.simulated_autograd import backward, count_devices
+
 aten = torch.ops.aten
 PACKAGE = Path(__file__).parents[1]
 MEMORY = 24 * 2**30
@@ -94,6 +96,7 @@ class SimulatedGpu(TorchDispatchMode):
         self._stack = ExitStack()
 
     def __enter__(self) -> SimulatedGpu:
+        count_devices()
         self._stack.enter_context(self._fake)
         for owner, name, value in self._replacements():
             self._stack.enter_context(mock.patch.object(owner, name, value))
@@ -131,7 +134,7 @@ class SimulatedGpu(TorchDispatchMode):
         yield torch.cuda, "Event", lambda **_: _Event(self)
         yield Tensor, "pin_memory", lambda x, *_, **__: self._pin(x)
         yield Tensor, "is_pinned", lambda x, *_, **__: x.data_ptr() in self._pinned
-        yield Tensor, "backward", _backward
+        yield Tensor, "backward", backward
         yield fake_tensor, "init_gpu_context", lambda *_: None
         yield torch.utils, "swap_tensors", _swap
         load = torch.load  # which makes fakes of all that it reads where a fake mode is on
@@ -329,22 +332,3 @@ def _swap(parameter: Tensor, changed: Tensor) -> None:
         parameter.data = changed.detach()
     else:
         _swap_tensors(parameter, changed)
-
-
-def _backward(loss: Tensor, *_: Any, **__: Any) -> None:
-    for leaf in _leaves(loss):
-        if leaf.grad is None:
-            leaf.grad = torch.zeros_like(leaf)
-
-
-def _leaves(loss: Tensor) -> Iterator[Tensor]:
-    """The tensors that a backward pass from ``loss`` would give a gradient."""
-    pending, seen = [loss.grad_fn], set()
-    while pending:
-        node: Any = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            yield node.variable
-        pending.extend(following for following, _ in node.next_functions)

@@ -1,5 +1,8 @@
 """The simulated GPU: what it calls a wait or an error, a GPU would."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -105,3 +108,22 @@ def test_the_host_is_itself_again_afterwards():
     x = torch.ones(2, requires_grad=True)
     (2 * x).sum().backward()
     assert x.grad.tolist() == [2, 2]
+
+
+FORKS = """
+import os, sys, torch
+from mmseg_uda.benchmarks.simulated_gpu import SimulatedGpu
+with SimulatedGpu():
+    torch.ones(3, device="cuda", requires_grad=True).sum().backward()
+torch.ones((), requires_grad=True).backward()
+child = os.fork()
+if child == 0:
+    torch.ones((), requires_grad=True).backward()
+    os._exit(0)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+def test_processes_that_are_forked_afterwards_can_train():
+    done = subprocess.run([sys.executable, "-c", FORKS], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr

@@ -140,6 +140,11 @@ def read_group(cls: type[Any], config: Mapping[str, Any] | None) -> Any:
     Raises:
         UserError: For an unknown key or an impossible value.
     """
+    if config is not None and not isinstance(config, Mapping):
+        known = ", ".join(f"{name}=..." for name in cls.names())
+        raise UserError(
+            f"{cls.KEY}={config!r} is no group of options.", fix=f"Give some of dict({known})."
+        )
     config = dict(config or {})
     check_options(cls, config, cls.KEY)
     return cls(**config)

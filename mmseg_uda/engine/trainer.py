@@ -11,7 +11,7 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.model import BaseModel
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmseg_uda.engine.exchange import BUCKET_MIB, StepExchange, running_statistics
@@ -192,6 +192,7 @@ class Trainer(BaseModel):
         self._part = 0
         self._step += 1
         self.step += 1
+        self.after_update()
         return self._scalars
 
     def _begin(self, optim_wrapper: StepOptimWrapper) -> None:
@@ -217,6 +218,9 @@ class Trainer(BaseModel):
     @abstractmethod
     def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
         """Computes losses and back-propagates them; the caller does the optimizer step."""
+
+    def after_update(self) -> None:
+        """Called after each update of the parameters, when ``step`` counts it."""
 
     def init_student(self) -> None:
         """Initialises the segmentor, alike in all processes."""
@@ -274,12 +278,17 @@ class Trainer(BaseModel):
         """The segmentor's forward in one of mmengine's modes."""
         return self.model(inputs, data_samples, mode=mode)
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The segmentor that validation and testing use."""
+        return self.model
+
     def val_step(self, data: Any) -> list:
-        """Predicts a validation batch with the segmentor."""
+        """Predicts a validation batch."""
         with self.execution.prediction():
-            return self.model.val_step(data)
+            return self.evaluated.val_step(data)
 
     def test_step(self, data: Any) -> list:
-        """Predicts a test batch with the segmentor."""
+        """Predicts a test batch."""
         with self.execution.prediction():
-            return self.model.test_step(data)
+            return self.evaluated.test_step(data)

@@ -244,14 +244,14 @@ def network_bytes(config: Mapping[str, Any]) -> float | None:
 
 
 def weight_copies(config: Mapping[str, Any]) -> int:
-    """Returns how many networks a checkpoint holds: student, teacher, MIC's own teacher."""
+    """Returns how many networks a checkpoint holds: student, teacher or average, MIC's own."""
     uda = config.get("uda") or {}
     masking = uda.get("masking") or {}
     own = any(masking.get(key, "same") != "same" for key in ("alpha", "pseudo_threshold"))
     if uda.get("type") in BASELINES:  # without a teacher that masking could share
         return 1 + bool(masking)
     if uda.get("type") != "SelfTraining":
-        return 1
+        return 1 + (uda.get("ema") is not None)
     return 1 + (not uda.get("source_only", False)) + own
 
 

@@ -288,6 +288,8 @@ def _scale_loaders(config: dict[str, Any]) -> None:
 
 def _scale_uda(uda: dict[str, Any]) -> None:
     if uda["type"] in ("Supervised", "Retraining"):
+        if uda.get("ema"):
+            profiles_vfm.scale_average(uda["ema"], ITERATIONS / 40_000)
         return
     uda |= {"alpha": ALPHA, "target_start": TARGET_START}
     for rows in ("pseudo_weight_ignore_top", "pseudo_weight_ignore_bottom"):

@@ -41,6 +41,14 @@ def scale_optimizer(wrapper: dict[str, Any]) -> None:
     wrapper["paramwise_cfg"]["layer_decay"]["multiplier"] = 1.0
 
 
+def scale_average(average: dict[str, Any], share: float) -> None:
+    """Lets the average of the weights begin, and reach back, as early in a shorter training."""
+    if "begin" in average:
+        average["begin"] = round(average["begin"] * share)
+    if "momentum" in average:
+        average["momentum"] = min(1.0, average["momentum"] / share)
+
+
 def scale_distillation(distillation: dict[str, Any]) -> None:
     """The tiny network, with other random weights, in place of the foundation model."""
     teacher = {"type": "TimmViT", "arch": ARCH, "arch_options": deepcopy(SIZE)}

@@ -91,7 +91,9 @@ def _rows(numbers: Sequence[str]) -> str:
 def _way(config: Mapping[str, Any]) -> str:
     """Network, iteration, resolution, window and classes of an evaluation."""
     model, test = config["model"], config["model"].get("test_cfg") or {}
-    teacher = (config.get("uda") or {}).get("inference") == "teacher"
+    uda = config.get("uda") or {}
+    who = "Teacher" if uda.get("inference") == "teacher" else "Student"
+    who = "Average of the weights" if uda.get("ema") is not None else who
     head = model["decode_head"]
     head = head if isinstance(head, Mapping) else head[-1]  # of a cascade
     name = head.get("single_scale_head", head.get("type"))
@@ -105,8 +107,8 @@ def _way(config: Mapping[str, Any]) -> str:
         crop, stride = (test["crop_size"], test["stride"])
         window = f"windows of {crop[0]}x{crop[1]}, stride {stride[0]}x{stride[1]}"
     return (
-        f"{'Teacher' if teacher else 'Student'} at the last iteration, {network}, images within "
-        f"{size}, {window}, {head.get('num_classes')} classes"
+        f"{who} at the last iteration, {network}, images within {size}, "
+        f" {window}, {head.get('num_classes')} classes"
     )
 
 

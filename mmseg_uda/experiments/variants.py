@@ -41,6 +41,8 @@ def startup(config: dict[str, Any]) -> dict[str, Any]:
     uda = config.get("uda") or {}
     if "target_start" in uda:
         uda["target_start"] = 0
+    if uda.get("ema"):
+        uda["ema"]["begin"] = 0
     relabel = uda.get("relabel")
     if relabel:
         relabel |= {"collect": (0, 1), "relabel": (1, STARTUP_ITERATIONS)}

@@ -53,6 +53,7 @@ def check_idle(config: Mapping[str, Any]) -> list[Finding]:
         *_older_keys(config),
         *_misspelt(config),
         *_sampling(config.get("train_dataloader") or {}, data),
+        *_average((config.get("uda") or {}).get("ema"), config.get("train_cfg") or {}),
     ]
     findings += [*_of_network(config.get("model") or {}), *_of_checkpoints(config)]
     for key, _, item in entries_of(config):
@@ -107,6 +108,14 @@ def _sampling(loader: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fi
             f"Set train_dataloader.sampler=dict(type={SAMPLER!r}), which shuffles.",
             Level.PROBLEM,
         )
+
+
+def _average(average: Any, training: Mapping[str, Any]) -> Iterator[Finding]:
+    begin = average.get("begin") if isinstance(average, Mapping) else None
+    steps = training.get("max_iters")
+    if isinstance(begin, int) and isinstance(steps, int) and begin >= steps:
+        fix = "Give an earlier begin, or leave uda.ema out."
+        yield _idle("uda.ema", f"it begins after step {steps}, the last.", fix)
 
 
 def _of_network(model: Mapping[str, Any]) -> Iterator[Finding]:

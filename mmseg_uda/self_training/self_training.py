@@ -138,15 +138,7 @@ class SelfTraining(ComponentHost):
         image = self.image_changes.strong(mixed.image, source.normalization, self.random, decisions)
         return replace(mixed, image=image)
 
-    def _predictor(self) -> nn.Module:
+    @property
+    def evaluated(self) -> nn.Module:
+        """The student, or the teacher where the option says so."""
         return self.ema_model if self.options.inference == "teacher" else self.model
-
-    def val_step(self, data: Any) -> list:
-        """Predicts with the student, or with the teacher where the option says so."""
-        with self.execution.prediction():
-            return self._predictor().val_step(data)
-
-    def test_step(self, data: Any) -> list:
-        """Predicts with the student, or with the teacher where the option says so."""
-        with self.execution.prediction():
-            return self._predictor().test_step(data)

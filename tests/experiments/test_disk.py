@@ -54,6 +54,8 @@ def test_what_a_checkpoint_holds():
     host = dict(type="SelfTraining")
     own = dict(type="SelfTraining", masking=dict(alpha=0.9))
     assert disk.checkpoint_copies(dict(uda=dict(type="Supervised"), **adam)) == 3
+    average = dict(type="Supervised", ema=dict(begin=3))
+    assert disk.checkpoint_copies(dict(uda=average, **adam)) == 4
     assert disk.checkpoint_copies(dict(uda=host, **adam)) == 4
     assert disk.checkpoint_copies(dict(uda=host, **sgd)) == 3
     assert disk.checkpoint_copies(dict(uda=own, **adam)) == 5

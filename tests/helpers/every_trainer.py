@@ -26,7 +26,7 @@ TRAINERS = {
     "Retraining": dict(taxonomy_map=MAP),
     "SRHA": dict(teacher_inputs="independent", alpha=0.9),
     "SelfTraining": PARTS,
-    "Supervised": {},
+    "Supervised": dict(ema=dict(momentum=0.1, begin=2)),
 }
 CONSTRUCTORS = {
     "AdversarialTraining": dict(

@@ -30,6 +30,7 @@ IDLE = {
     "model.train_cfg.work_dir": config(
         model=dict(type="HRDAEncoderDecoder", train_cfg=dict(work_dir="x"))
     ),
+    "uda.ema": config(uda=dict(ema=dict(begin=100)), train_cfg=dict(max_iters=100)),
     "load_form": config(load_form="a.pth"),
     "custom_hook": config(custom_hook=[]),
     "seed": config(seed=3, randomness=dict(seed=0)),
@@ -83,6 +84,7 @@ def test_they_are_told_with_their_key(key):
         ),
         config(source=dict(split="train", img_dir="a")),
         config(pair=dict(rare_class_sampling={})),
+        config(uda=dict(ema=dict(begin=99)), train_cfg=dict(max_iters=100)),
         config(optimizer=dict(lr=1), optim_wrapper=dict(optimizer=dict(lr=1)), seed=0,
                randomness=dict(seed=0)),
         config(

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from mmseg_uda.engine.checkpoint import newest_checkpoint
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
-from mmseg_uda.engine.options import Options
 from mmseg_uda.engine.processes import copy_from_main
 from mmseg_uda.engine.records import SourceBatch
-from mmseg_uda.engine.supervised import Supervised
+from mmseg_uda.engine.supervised import Supervised, SupervisedOptions
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.weights import load_with_rows
 from mmseg_uda.taxonomy import load_taxonomy_map
@@ -26,7 +25,7 @@ FULL = 255.0
 
 
 @dataclass(frozen=True)
-class RetrainingOptions(Options):
+class RetrainingOptions(SupervisedOptions):
     """Options of :class:`Retraining`."""
 
     taxonomy_map: str = "mapillary_v5"
@@ -47,6 +46,7 @@ class RetrainingOptions(Options):
 
     def check(self) -> None:
         """Raises a ``UserError`` for values that cannot work."""
+        super().check()
         useless = self.freeze_known and self.source_checkpoint is None
         self.require("freeze_known", not useless, "False, or the source model: source_checkpoint")
         self.require("default_weight", 0 <= self.default_weight <= 1, "a number in 0..1")
@@ -83,7 +83,7 @@ class Retraining(Supervised):
 
     def init_weights(self) -> None:
         """Initialises the segmentor, then takes over what the source model has learnt."""
-        self.init_student()
+        super().init_weights()
         if self.options.source_checkpoint is None:
             return
         taxonomy, path = self.taxonomy_map, Path(self.options.source_checkpoint)
@@ -96,16 +96,19 @@ class Retraining(Supervised):
         )
         copy_from_main(self.model.state_dict().values())
 
-    def train_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> dict:
-        """One optimizer step; see :class:`Trainer`."""
+    def run_step(self, data: Mapping[str, Any], optim_wrapper: StepOptimWrapper) -> None:
+        """Cross-entropy on the labelled batch."""
         if self.options.freeze_known and self._frozen is None:
             self._frozen = self._known_rows()
-        scalars = super().train_step(data, optim_wrapper)
+        super().run_step(data, optim_wrapper)
+
+    def after_update(self) -> None:
+        """Gives the classifiers of known classes their values again, where they stay."""
         # Written back instead of blocking gradients: weight decay would change the rows, too.
         with torch.no_grad():
             for parameter, kept in self._frozen or ():
                 parameter[list(self.taxonomy_map.known_ids)] = kept
-        return scalars
+        super().after_update()
 
     def pixel_weight(self, source: SourceBatch) -> Tensor | None:
         """(B, H, W) float32 weights of a batch's labels: None counts every pixel alike.

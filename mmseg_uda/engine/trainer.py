@@ -261,6 +261,7 @@ class Trainer(BaseModel):
         image: Tensor,
         choose_offset: ChooseOffset | None = None,
         token_mask: Tensor | None = None,
+        pixel_mask: Tensor | None = None,
     ) -> SegmentorOutput:
         """The student's training forward of (B, 3, H, W); every one goes through this place.
 
@@ -268,7 +269,7 @@ class Trainer(BaseModel):
             UserError: If a BatchNorm layer gets one value per channel.
         """
         with batch_norm_advice(image):
-            return training_forward(self.model, image, choose_offset, token_mask)
+            return training_forward(self.model, image, choose_offset, token_mask, pixel_mask)
 
     def loss(self, output: SegmentorOutput, label: Tensor, weight: Tensor | None = None) -> dict:
         """The segmentor's losses and accuracies for (B, H, W) labels and weights."""

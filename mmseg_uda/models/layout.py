@@ -36,15 +36,21 @@ def tokens_to_map(owner: Any, tokens: Tensor, size: Sequence[int]) -> Tensor:
     return with_layout(owner, tokens.transpose(1, 2).unflatten(2, tuple(size)))
 
 
-def encode(segmentor: Any, image: Tensor, token_mask: Tensor | None = None) -> Sequence[Tensor]:
+def encode(
+    segmentor: Any,
+    image: Tensor,
+    token_mask: Tensor | None = None,
+    pixel_mask: Tensor | None = None,
+) -> Sequence[Tensor]:
     """Backbone (and neck) maps of images (B, 3, H, W), in the layout chosen for the segmentor.
 
-    Encoders whose tokens become maps hand them on transposed in memory.
+    Encoders whose tokens become maps hand them on transposed in memory. Masks are for a
+    ``TimmViT``.
     """
-    if token_mask is None:
+    if token_mask is None and pixel_mask is None:
         levels = segmentor.extract_feat(image)
     else:
-        levels = segmentor.backbone(image, token_mask)
+        levels = segmentor.backbone(image, token_mask, pixel_mask)
         levels = segmentor.neck(levels) if segmentor.with_neck else levels
     if not isinstance(levels, (list, tuple)):
         return levels

@@ -127,6 +127,7 @@ def training_forward(
     image: Tensor,
     choose_offset: ChooseOffset | None = None,
     token_mask: Tensor | None = None,
+    pixel_mask: Tensor | None = None,
 ) -> SegmentorOutput:
     """Runs a segmentor for training.
 
@@ -136,13 +137,14 @@ def training_forward(
         choose_offset: Given the number of vertical and horizontal positions of a random crop,
             returns the chosen pair of indices. Segmentors without one never call it.
         token_mask: (B, h·w) bool, tokens that a ``TimmViT`` is not shown; one pass only.
+        pixel_mask: (B, 1, h, w) float32 of 0 and 1, pixels of its resized image that it is shown.
 
     Returns:
         Logits at the decoder's resolution and the features behind them.
     """
     if hasattr(segmentor, "training_forward"):
         return segmentor.training_forward(image, choose_offset)
-    return decode_features(segmentor, encode(segmentor, image, token_mask))
+    return decode_features(segmentor, encode(segmentor, image, token_mask, pixel_mask))
 
 
 def decode_features(segmentor: Any, features: Sequence[Tensor]) -> SegmentorOutput:

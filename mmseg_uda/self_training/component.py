@@ -62,11 +62,16 @@ class Host(Protocol):
         """A further teacher network for the student, and its averaging."""
 
     def forward_student(
-        self, image: Tensor, choose_offset: Any = None, token_mask: Tensor | None = None
+        self,
+        image: Tensor,
+        choose_offset: Any = None,
+        token_mask: Tensor | None = None,
+        pixel_mask: Tensor | None = None,
     ) -> SegmentorOutput:
         """The student's training forward on normalised images (B, 3, H, W).
 
-        ``token_mask``, (B, h·w) bool, names tokens that a :class:`TimmViT` is not shown.
+        ``token_mask``, (B, h·w) bool, names tokens that a :class:`TimmViT` is not shown,
+        ``pixel_mask``, (B, 1, h, w) float32 of 0 and 1, pixels of its resized image that it is.
         """
 
     def loss(

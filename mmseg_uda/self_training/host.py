@@ -162,11 +162,15 @@ class ComponentHost(Trainer):
         return {**losses, **self.components.source_losses(ctx, source, output)}, output
 
     def forward_student(
-        self, image: Tensor, choose_offset: Any = None, token_mask: Tensor | None = None
+        self,
+        image: Tensor,
+        choose_offset: Any = None,
+        token_mask: Tensor | None = None,
+        pixel_mask: Tensor | None = None,
     ) -> SegmentorOutput:
         """The training forward of (B, 3, H, W); a detail crop's position is from ``random``."""
         choose_offset = choose_offset or self.random.crop_offset
-        return super().forward_student(image, choose_offset, token_mask)
+        return super().forward_student(image, choose_offset, token_mask, pixel_mask)
 
     def refine_labels(
         self, ctx: StepContext, target: TargetBatch, pseudo: PseudoLabels

@@ -207,6 +207,28 @@ def test_only_the_masked_pass_masks_tokens_and_trains_the_token():
     assert "masked image" in [panel.title for panel in host.panels]
 
 
+@pytest.mark.parametrize("scale", [1.1, 1.0])  # 64 pixels become 70, or 70 all the same
+def test_pixels_are_masked_behind_the_resize(scale):
+    network = vfm_uda_network(8, 2, 2, 5)
+    network["backbone"]["input_scale"] = scale
+    masking = dict(type="MaskedConsistency", mode="separatetrg", block_size=16)
+    host = trainer(network, masking=masking)
+    host.random = PinnedRandom()
+    seen = []
+    host.model.backbone.patch_embed.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    host.draws = True
+    data = random_batch(0, 2, (64, 64), 5)
+    read = host.read_batches(SimpleNamespace(draws=False), data, True)[1]
+    target, to_rgb = read.image, read.normalization.to_rgb
+    host.train_step(data, optimizer(host))
+    resized = F.interpolate(target, size=(70, 70), mode="bilinear", align_corners=False)
+    kept = host.random.kept_patches(2, 4, 4, 0.7, "cpu")  # round(70 / 16)
+    kept = F.interpolate(kept, size=(70, 70), mode="nearest")
+    assert len(seen) == 3 and torch.equal(seen[2], resized * kept)
+    (shown,) = (panel.image for panel in host.panels if panel.title == "masked image")
+    assert torch.equal(shown, to_rgb(target * F.interpolate(kept, size=(64, 64))))
+
+
 def test_a_frozen_encoder_trains_its_mask_token_alone():
     for masking, trained in ((TOKENS, ["mask_token"]), (None, [])):
         host = trainer(vfm_uda_network(8, 2, 2, 5, trainable="none"), masking=masking)

@@ -16,7 +16,7 @@ vfm_uda = dict(
         mode="separatetrgaug",
         unit="tokens",  # tokens are replaced by a trained mask token
         mask_ratio=0.7,
-        block_size=64,  # in pixels of the image, for unit="pixels"
+        block_size=64,  # in pixels of the resized image, for unit="pixels"
         loss_weight=1,
         shared_draws=False,
     ),

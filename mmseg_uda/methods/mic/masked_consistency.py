@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +44,29 @@ def mask_image(image: Tensor, block_size: int, mask_ratio: float, random: StepRa
         mask_ratio: Probability of a patch to be blanked.
         random: Draws the grid.
     """
-    batch, _, height, width = image.shape
-    rows, columns = round(height / block_size), round(width / block_size)
-    kept = random.kept_patches(batch, rows, columns, mask_ratio, image.device)
-    return image * F.interpolate(kept, size=(height, width), mode="nearest")
+    return image * kept_pixels(image, image.shape[-2:], block_size, mask_ratio, random)
+
+
+def kept_pixels(
+    image: Tensor, size: Sequence[int], block_size: int, mask_ratio: float, random: StepRandom
+) -> Tensor:
+    """(B, 1, *size) float32 of 0 and 1: the patches that :func:`mask_image` leaves.
+
+    Args:
+        image: (B, 3, H, W), which will be resized to ``size`` before the mask is laid on it.
+        size: Height and width.
+        block_size: Edge of a patch in pixels of ``size``.
+        mask_ratio: Probability of a patch to be blanked.
+        random: Draws the grid.
+    """
+    rows, columns = (round(side / block_size) for side in size)
+    kept = random.kept_patches(image.shape[0], rows, columns, mask_ratio, image.device)
+    return F.interpolate(kept, size=tuple(size), mode="nearest")
+
+
+def encodes_once(segmentor: Any) -> bool:
+    """Whether a segmentor shows the whole image to its encoder, once; HRDA does not."""
+    return not hasattr(segmentor, "training_forward")
 
 
 def require_token_mask(segmentor: Any) -> None:
@@ -57,7 +77,7 @@ def require_token_mask(segmentor: Any) -> None:
     """
     if not isinstance(segmentor.backbone, TimmViT):
         found = f"the encoder is a {type(segmentor.backbone).__name__}"
-    elif hasattr(segmentor, "training_forward"):
+    elif not encodes_once(segmentor):
         found = f"{type(segmentor).__name__} encodes an image more than once"
     else:
         return
@@ -81,7 +101,8 @@ class MaskingOptions(Options):
     mask_ratio: float = 0.7
     """Share of blanked patches, in [0, 1)."""
     block_size: int = 64
-    """Patch edge in pixels: 64 at full resolution, 32 at half."""
+    """Patch edge in pixels: 64 at full resolution, 32 at half; of the resized image where a
+    ``TimmViT`` resizes it (VFM-UDA++)."""
     loss_weight: float = 1.0
     """Factor on the masked losses."""
     alpha: float | str = "same"
@@ -171,31 +192,41 @@ class MaskedConsistency(Component):
                     ctx.random,
                     shared_draws=self.options.shared_draws,
                 )
-            image, token_mask = self._mask(ctx, image)
-        output = host.forward_student(image, token_mask=token_mask)
+            image, masks = self._mask(ctx, image)
+        output = host.forward_student(image, **masks)
         losses = host.loss(output, label, weight)
         if ctx.draws:
-            shown = self._without_tokens(host, image, token_mask)
+            shown = self._blanked(host, image, **masks)
             self._show(ctx, source.normalization.to_rgb(shown), label, weight, output)
         return {f"masked.{name}": self._scale(name, value) for name, value in losses.items()}
 
-    def _mask(self, ctx: StepContext, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The image with blank patches, or the image and its masked tokens (B, h·w)."""
-        ratio = self.options.mask_ratio
-        if self.options.unit == "pixels":
-            return mask_image(image, self.options.block_size, ratio, ctx.random), None
-        rows, columns = ctx.host.model.backbone.grid_size(*image.shape[-2:])
-        count = rows * columns
-        return image, ctx.random.masked_tokens(image.shape[0], count, ratio, image.device)
+    def _mask(self, ctx: StepContext, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The image with blank patches, or the image and what the encoder is to mask."""
+        model, options, size = ctx.host.model, self.options, image.shape[-2:]
+        ratio = options.mask_ratio
+        if options.unit == "tokens":
+            rows, columns = model.backbone.grid_size(*size)
+            count = rows * columns
+            tokens = ctx.random.masked_tokens(image.shape[0], count, ratio, image.device)
+            return image, {"token_mask": tokens}
+        if isinstance(model.backbone, TimmViT) and encodes_once(model):
+            size = model.backbone.input_size(*size)
+            kept = kept_pixels(image, size, options.block_size, ratio, ctx.random)
+            return image, {"pixel_mask": kept}
+        return mask_image(image, options.block_size, ratio, ctx.random), {}
 
     @staticmethod
-    def _without_tokens(host: Host, image: Tensor, token_mask: Tensor | None) -> Tensor:
-        """For the picture: masked tokens blank."""
-        if token_mask is None:
-            return image
-        size = image.shape[-2:]
-        kept = (~token_mask).float().view(-1, 1, *host.model.backbone.grid_size(*size))
-        return image * F.interpolate(kept, size=size, mode="nearest")
+    def _blanked(
+        host: Host,
+        image: Tensor,
+        token_mask: Tensor | None = None,
+        pixel_mask: Tensor | None = None,
+    ) -> Tensor:
+        """For the picture: the image without what the encoder masks."""
+        kept, size = pixel_mask, image.shape[-2:]
+        if token_mask is not None:
+            kept = (~token_mask).float().view(-1, 1, *host.model.backbone.grid_size(*size))
+        return image if kept is None else image * F.interpolate(kept, size=size, mode="nearest")
 
     def _show(
         self,

@@ -270,26 +270,37 @@ class TimmViT(BaseModule):
             return math.ceil(side / self.patch_size)
         return max(1, int(side * self.input_scale) // self.patch_size)
 
-    def forward(self, image: Tensor, token_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Pixels to which an image of ``height`` × ``width`` is resized."""
+        rows, columns = self.grid_size(height, width)
+        return rows * self.patch_size, columns * self.patch_size
+
+    def forward(
+        self, image: Tensor, token_mask: Tensor | None = None, pixel_mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Encodes images.
 
         Args:
             image: Normalised images (B, 3, H, W).
             token_mask: (B, h·w) bool in rows of :meth:`grid_size`; these tokens are replaced by the
                 mask token, before positions are added.
+            pixel_mask: (B, 1, h, w) float32 at :meth:`input_size`, a factor on the resized image.
 
         Returns:
             Maps (B, D, h, w), resized where ``resample`` says so.
         """
         frozen = self.trainable == "none" and token_mask is None
         with torch.no_grad() if frozen else nullcontext():
-            return self._encode(image, token_mask)
+            return self._encode(image, token_mask, pixel_mask)
 
-    def _encode(self, image: Tensor, token_mask: Tensor | None) -> tuple[Tensor, ...]:
+    def _encode(
+        self, image: Tensor, token_mask: Tensor | None, pixel_mask: Tensor | None
+    ) -> tuple[Tensor, ...]:
         rows, columns = self.grid_size(*image.shape[-2:])
-        size = (rows * self.patch_size, columns * self.patch_size)
+        size = self.input_size(*image.shape[-2:])
         if tuple(image.shape[-2:]) != size:
             image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+        image = image if pixel_mask is None else image * pixel_mask
         x = self.patch_embed(image).flatten(1, 2)
         if token_mask is not None:
             x = torch.where(token_mask.unsqueeze(-1), self.mask_token.to(x.dtype), x)

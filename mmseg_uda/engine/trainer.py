@@ -24,6 +24,7 @@ from mmseg_uda.engine.processes import copy_from_main
 from mmseg_uda.engine.state_watch import StateWatch
 from mmseg_uda.engine.step_seed import seed_step
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.adapters.query_link import check_linked
 from mmseg_uda.models.head_outputs import main_head
 from mmseg_uda.models.normalization import check_normalization
 from mmseg_uda.models.views import (
@@ -110,6 +111,7 @@ class Trainer(BaseModel):
         self.seed = seed
         self.model = MODELS.build(segmentor)
         check_normalization(self.model)
+        check_linked(self.model)
         self.execution = Execution.read(execution)
         self.execution.prepare(self.model)
         self.taxonomy: Taxonomy | None = load_taxonomy(taxonomy) if taxonomy else None

@@ -94,9 +94,9 @@ def test_rein_is_the_published_module(case):
     weights = tensors(data, f"{case}/w/")
     rank = None if case == "rein" else 4
     module = Rein(3, 16, 16, ReinOptions(tokens=6, rank=rank))
-    missing = module.load_state_dict(weights, strict=False)
-    assert missing.missing_keys == []
-    assert {n.partition(".")[0] for n in missing.unexpected_keys} == {"transform", "merge"}
+    module.link(8)
+    module.load_state_dict(weights)
+    assert off(module.queries(), data[f"{case}/queries"]) < 2e-6
     assert off(module.tokens(), data[f"{case}/tokens"]) < 1e-6
     features = torch.from_numpy(data[f"{case}/feats"])
     for block in range(3):
@@ -106,15 +106,32 @@ def test_rein_is_the_published_module(case):
 def test_rein_starts_in_the_published_range():
     published = json.loads((VFM / "rein_init.json").read_text())
     module = Rein(24, 1024, 16, ReinOptions())
+    assert sum(p.numel() for p in module.parameters()) == 2_990_081 - 459_264  # without queries
+    module.link(256)
     bound = published["lora_tokens_bound_L_p16"]
     for name in ("a", "b"):
         tokens = getattr(module, f"learnable_tokens_{name}")
         assert tokens.abs().max().item() == pytest.approx(bound, rel=1e-3)
     counts = published["trainable_params_L"]
     ours = {name: parameter.numel() for name, parameter in module.named_parameters()}
-    # the link to Mask2Former's queries is not here
-    expected = {k: v for k, v in counts.items() if not k.startswith(("transform", "merge"))}
-    assert ours == expected
+    assert ours == counts
+    assert sum(ours.values()) == published["total"] == 2_990_081
+
+
+@torch.no_grad()
+def test_a_query_is_the_maximum_the_mean_and_the_last_block_of_its_token():
+    module = Rein(3, 2, 1, ReinOptions(tokens=2, rank=None))
+    module.link(2)
+    tokens = torch.tensor([[[1.0, 0], [0, 4]], [[5, -3], [2, 2]], [[0, 6], [1, 0]]])
+    module.learnable_tokens.copy_(tokens)
+    module.transform.weight.copy_(torch.tensor([[1.0, 0], [0, 2]]))
+    module.transform.bias.copy_(torch.tensor([0.0, 1]))
+    # the first query channel adds the three of channel 0, the second takes 100, 10, 1 of channel 1
+    module.merge.weight.copy_(torch.tensor([[1.0, 1, 1, 0, 0, 0], [0, 0, 0, 100, 10, 1]]))
+    module.merge.bias.zero_()
+    # channel 0 of token 0: 1, 5, 0; channel 1: 1, -5, 13; of token 1: 0, 2, 1 and 9, 5, 1
+    expected = torch.tensor([[5 + 2 + 0, 1300 + 30 + 13], [2 + 1 + 1, 900 + 50 + 1]]).float()
+    assert torch.equal(module.queries(), expected)
 
 
 def build(arch="vit_small_patch14_dinov2", kind="lora", **options):

@@ -26,6 +26,9 @@ class ReinOptions:
     """Tokens of a block are a product of this rank; None stores them as they are."""
     scale: float = 1e-3
     """First value of the trained factor on the change."""
+    link_queries: bool | None = None
+    """Whether the tokens become Mask2Former's queries, one each. None: where the decoder has
+    queries, as published; decoders of pixels have none."""
 
     def __post_init__(self) -> None:
         if self.tokens < 2 or (self.rank is not None and self.rank < 1):
@@ -40,7 +43,7 @@ class Rein(nn.Module):
 
     With tokens T of a block and features f: P = softmax(f·Tᵀ/√D); Δ = P·MLP_t(T) without the first
     token, which only takes probability away; f + scale·MLP_f(f + Δ). Both linear layers and the
-    scale are shared by all blocks.
+    scale are shared by all blocks. :meth:`link` adds what makes queries of the tokens.
 
     Args:
         depth: Number of blocks.
@@ -51,7 +54,7 @@ class Rein(nn.Module):
 
     def __init__(self, depth: int, width: int, patch: int, options: ReinOptions) -> None:
         super().__init__()
-        self.width, self.patch = width, patch
+        self.width, self.patch, self.options = width, patch, options
         count, rank = options.tokens, options.rank
         if rank is None:
             self.learnable_tokens = nn.Parameter(torch.empty(depth, count, width))
@@ -62,6 +65,8 @@ class Rein(nn.Module):
         self.mlp_token2feat = nn.Linear(width, width)
         self.mlp_delta_f = nn.Linear(width, width)
         self.rank = rank
+        self.transform: nn.Linear | None = None  # of link
+        self.merge: nn.Linear | None = None
         self.start()
 
     @torch.no_grad()
@@ -79,6 +84,23 @@ class Rein(nn.Module):
         if self.rank is None:
             return self.learnable_tokens
         return self.learnable_tokens_a @ self.learnable_tokens_b
+
+    def link(self, width: int) -> None:
+        """Adds the layers that make queries of ``width`` channels of the tokens."""
+        self.transform, self.merge = nn.Linear(self.width, width), nn.Linear(3 * width, width)
+        for layer in (self.transform, self.merge):
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5))
+
+    def queries(self) -> Tensor:
+        """(tokens, width): of every token what it is in all blocks, as one query.
+
+        Each channel of a query sees, beside one another, the maximum over the blocks, the mean, and
+        the last block's value of every channel of the transformed token.
+        """
+        assert self.transform is not None and self.merge is not None
+        tokens = self.transform(self.tokens())
+        parts = torch.stack([tokens.amax(dim=0), tokens.mean(dim=0), tokens[-1]], dim=-1)
+        return self.merge(parts.flatten(1))
 
     def forward(self, x: Tensor, block: int, prefix: int) -> Tensor:
         """Refine the output (B, prefix + N, D) of a block; prefix tokens pass unchanged."""

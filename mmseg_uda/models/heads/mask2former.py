@@ -86,6 +86,7 @@ class TorchMask2FormerHead(BaseDecodeHead):
             dropout=0.0,
             pre_norm=False,
         )
+        self.num_queries = num_queries
         self.set_top_down_levels(top_down_levels)
         self.transformer = library.Mask2FormerTransformerModule(channels, self._config)
         self.class_predictor = nn.Linear(channels, self.num_classes + 1)
@@ -114,6 +115,14 @@ class TorchMask2FormerHead(BaseDecodeHead):
             decoder.to(parameter.device, parameter.dtype).train(old.training)
         self.pixel_decoder: nn.Module = decoder
         self.top_down_levels = levels
+
+    def take_queries(self, queries: nn.Module) -> None:
+        """Puts a module in place of the queries' position embedding.
+
+        Args:
+            queries: Has a ``weight`` (num_queries, channels).
+        """
+        self.transformer.queries_embedder = queries
 
     def predict_masks(self, inputs: Sequence[Tensor]) -> MaskPredictions:
         """Decodes backbone features.

@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.adapters.query_link import link_queries
 from mmseg_uda.models.segmentors.windows import (
     DEFAULT_BATCH_PIXELS,
     merge_windows,
@@ -46,6 +47,7 @@ class SlideEncoderDecoder(EncoderDecoder):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        link_queries(self)
         average = (self.test_cfg or {}).get("average", "logits")
         if average not in ("logits", "probabilities"):
             raise UserError(

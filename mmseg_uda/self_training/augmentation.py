@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_uda.engine.records import Normalization
-from mmseg_uda.self_training.random import StepRandom
+from mmseg_uda.self_training.random import BLUR_SIGMA, StepRandom
 
 # Half width of the blur kernel in pixels. The largest standard deviation is 1.15, so the
 # weights that a wider kernel would add sum up to less than 3e-11.
@@ -144,16 +144,22 @@ def blur_weights(sigma: Tensor, size: int) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def gaussian_blur(image: Tensor, sigma: Tensor) -> Tensor:
+def gaussian_blur(image: Tensor, sigma: Tensor, largest: float = BLUR_SIGMA[1]) -> Tensor:
     """Blurs (B, 3, H, W) with one standard deviation per image, borders reflected.
 
     A separable filter of at most 15 taps per axis, equal to the reference's dense kernel of a
     tenth of the image (103 × 103 at 1024²) within float32 rounding.
+
+    Args:
+        image: Images.
+        sigma: (B,) standard deviations in pixels.
+        largest: No ``sigma`` is above; where it is more than 1.15, the filter has more taps.
     """
+    radius = math.ceil(BLUR_RADIUS * largest / BLUR_SIGMA[1])
     batch, channels, height, width = image.shape
     blurred = image.reshape(1, batch * channels, height, width)
     for axis, extent in ((2, height), (3, width)):
-        size = min(blur_kernel_size(extent), 2 * BLUR_RADIUS + 1)
+        size = min(blur_kernel_size(extent), 2 * radius + 1)
         weights = blur_weights(sigma, size).repeat_interleave(channels, dim=0)
         shape = (-1, 1, size, 1) if axis == 2 else (-1, 1, 1, size)
         half = size // 2
@@ -175,8 +181,10 @@ def strong_augmentation(
     jitter_strength: float | Sequence[float],
     shared_draws: bool = False,
     style: str = "kornia",
+    grey: Sequence[bool] = (),
+    blur_sigma: tuple[float, float] = BLUR_SIGMA,
 ) -> Tensor:
-    """Jitter, then blur, normalised images.
+    """Jitters, then blurs normalised images.
 
     Args:
         image: (B, 3, H, W) float32, normalised.
@@ -189,6 +197,8 @@ def strong_augmentation(
         shared_draws: One operation order and one standard deviation for the whole batch (MIC)
             instead of one per image (DACS).
         style: Of the colour operations, a key of ``STYLES``.
+        grey: Per image whether it loses its colours, between jitter and blur; none by default.
+        blur_sigma: Range of the standard deviations in pixels.
     """
     batch, device = image.shape[0], image.device
     if chosen := _chosen(jitter, batch):
@@ -205,9 +215,12 @@ def strong_augmentation(
             style,
         )
         image = _with_rows(image, chosen, normalization.from_rgb(jittered))
+    if chosen := _chosen(grey, batch):
+        rows = _grey(normalization.to_rgb(_rows(image, chosen))).expand(-1, 3, -1, -1)
+        image = _with_rows(image, chosen, normalization.from_rgb(rows))
     if chosen := _chosen(blur, batch):
-        sigma = random.blur_sigma(batch, shared_draws, device)
-        blurred = gaussian_blur(_rows(image, chosen), _rows(sigma, chosen))
+        sigma = random.blur_sigma(batch, shared_draws, device, blur_sigma)
+        blurred = gaussian_blur(_rows(image, chosen), _rows(sigma, chosen), blur_sigma[1])
         image = _with_rows(image, chosen, blurred)
     return image
 

@@ -154,7 +154,7 @@ class ComponentHost(Trainer):
         self, ctx: StepContext, source: SourceBatch
     ) -> tuple[Losses, SegmentorOutput]:
         """Cross-entropy on the source images, and the components' losses on the same pass."""
-        image = self.image_changes.weak(source.image, source.normalization, self.random)
+        image = self.image_changes.source(source.image, source.normalization, self.random)
         source = replace(source, image=image)
         output = self.forward_student(source.image)
         with averaged_over(self.model, self.options.source_average):

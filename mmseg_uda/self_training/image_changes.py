@@ -14,6 +14,7 @@ from mmseg_uda.self_training.augmentation import strong_augmentation
 from mmseg_uda.self_training.options import (
     AugmentationOptions,
     HostOptions,
+    SourceOptions,
     WeakJitterOptions,
 )
 from mmseg_uda.self_training.random import StepRandom
@@ -39,6 +40,9 @@ class ImageChanges:
         self._weak: WeakJitterOptions | None = None
         if options.weak_jitter is not None:
             self._weak = read_group(WeakJitterOptions, options.weak_jitter)
+        self._source: SourceOptions | None = None
+        if self._weak is not None and self._weak.source is not None:
+            self._source = read_group(SourceOptions, self._weak.source)
 
     def decide_together(self, random: StepRandom) -> Decisions | None:
         """Draws whether the strong augmentation concerns a batch; None where images are decided.
@@ -100,5 +104,23 @@ class ImageChanges:
             jitter=random.jittered_images(image.shape[0], weak.probability),
             blur=False,
             jitter_strength=(weak.brightness, weak.contrast, weak.saturation, weak.hue),
+            style=self._how.style,
+        )
+
+    @torch.no_grad()
+    def source(self, image: Tensor, normalization: Normalization, random: StepRandom) -> Tensor:
+        """Changes normalised source images (B, 3, H, W) for their own loss, each by itself."""
+        strong, batch = self._source, image.shape[0]
+        if strong is None:
+            return self.weak(image, normalization, random)
+        return strong_augmentation(
+            image,
+            normalization,
+            random,
+            jitter=random.jittered_images(batch, strong.probability),
+            grey=random.grey_images(batch, strong.grey_probability),
+            blur=random.blurred_images(batch, strong.blur_probability),
+            jitter_strength=(strong.brightness, strong.contrast, strong.saturation, strong.hue),
+            blur_sigma=strong.blur_sigma,
             style=self._how.style,
         )

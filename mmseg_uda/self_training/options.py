@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,8 @@ class AugmentationOptions(Options):
 
 
 @dataclass(frozen=True)
-class WeakJitterOptions(Options):
-    """Colour jitter of source images for their own loss and of target images before mixing."""
-
-    KEY = "uda.weak_jitter"
+class JitterOptions(Options):
+    """Colour jitter of images, each by itself."""
 
     probability: float = 0.9
     """Of each image to be jittered."""
@@ -50,6 +48,61 @@ class WeakJitterOptions(Options):
         for name in ("probability", "brightness", "contrast", "saturation"):
             self.require(name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
         self.require("hue", 0 <= self.hue <= 0.5, "a number of turns in [0, 0.5]")
+
+
+@dataclass(frozen=True)
+class SourceOptions(JitterOptions):
+    """What VFM-UDA++ does to source images for their own loss; defaults are its values."""
+
+    KEY = "uda.weak_jitter.source"
+
+    probability: float = 0.8
+    """Of each image to be jittered."""
+    brightness: float = 0.8
+    """Half width of the range of brightness factors."""
+    contrast: float = 0.8
+    """The same of contrast."""
+    saturation: float = 0.8
+    """The same of saturation."""
+    hue: float = 0.4
+    """Half width of the range of hue shifts, in turns."""
+    grey_probability: float = 0.1
+    """Of each image to lose its colours."""
+    blur_probability: float = 0.5
+    """Of each image to be blurred."""
+    blur_sigma: tuple[float, float] = (0.15, 3.0)
+    """Range of the blur's standard deviation in pixels."""
+
+    def check(self) -> None:
+        """Raises a ``UserError`` for numbers outside their range."""
+        super().check()
+        for name in ("grey_probability", "blur_probability"):
+            self.require(name, 0 <= getattr(self, name) <= 1, "a number in [0, 1]")
+        sigma = self.blur_sigma
+        right = isinstance(sigma, Sequence) and len(sigma) == 2
+        right = right and all(isinstance(s, (int, float)) for s in sigma)
+        self.require(
+            "blur_sigma",
+            right and 0 < sigma[0] <= sigma[1],
+            "two numbers above 0, the smaller first",
+        )
+
+
+@dataclass(frozen=True)
+class WeakJitterOptions(JitterOptions):
+    """Colour jitter of source images for their own loss and of target images before mixing."""
+
+    KEY = "uda.weak_jitter"
+
+    source: Mapping[str, Any] | None = None
+    """A stronger change of source images in place of it, blur and grey images among it: ``{}`` as
+    VFM-UDA++, or values of :class:`SourceOptions`. None: none, as in VFM-UDA."""
+
+    def check(self) -> None:
+        """Raises a ``UserError`` for numbers outside their range."""
+        super().check()
+        if self.source is not None:
+            read_group(SourceOptions, self.source)
 
 
 @dataclass(frozen=True)

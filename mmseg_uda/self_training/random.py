@@ -81,6 +81,10 @@ class StepRandom:
         """Which images are blurred, where each is decided by itself."""
         return [self.apply_blur(probability) for _ in range(batch_size)]
 
+    def grey_images(self, batch_size: int, probability: float) -> list[bool]:
+        """Which images lose their colours."""
+        return [self._uniform() < probability for _ in range(batch_size)]
+
     def jitter_factors(self, batch_size: int, device: torch.device) -> Tensor:
         """(B, 4) in [-1, 1): brightness, contrast, saturation, hue, before the strength."""
         return to_device(self._rand(batch_size, 4) * 2 - 1, device)
@@ -93,9 +97,15 @@ class StepRandom:
         ]
         return orders * batch_size if shared else orders
 
-    def blur_sigma(self, batch_size: int, shared: bool, device: torch.device) -> Tensor:
-        """(B,) standard deviations in pixels; one value for all when ``shared``."""
-        low, high = BLUR_SIGMA
+    def blur_sigma(
+        self,
+        batch_size: int,
+        shared: bool,
+        device: torch.device,
+        bounds: tuple[float, float] = BLUR_SIGMA,
+    ) -> Tensor:
+        """(B,) standard deviations in pixels within bounds; one value for all when ``shared``."""
+        low, high = bounds
         draws = self._rand(1).expand(batch_size) if shared else self._rand(batch_size)
         return to_device(low + (high - low) * draws, device)
 

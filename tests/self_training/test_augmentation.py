@@ -93,16 +93,17 @@ def test_the_smallest_sigma_is_the_identity():
     assert (blurred - image).abs().max() < 1e-9
 
 
-def test_separable_equals_dense():
-    image = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(2))
-    sigma = torch.tensor([0.6, 1.15])
-    size = blur_kernel_size(256)
+@pytest.mark.parametrize(("side", "largest"), [(256, 1.15), (440, 3.0)])
+def test_separable_equals_dense(side, largest):
+    image = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(2))
+    sigma = torch.tensor([0.6, largest])
+    size = blur_kernel_size(side)
     taps = blur_weights(sigma, size)
     dense = torch.einsum("bi,bj->bij", taps, taps).repeat_interleave(3, dim=0).unsqueeze(1)
     half = size // 2
-    padded = F.pad(image, (half,) * 4, mode="reflect").reshape(1, 6, 256 + 2 * half, -1)
+    padded = F.pad(image, (half,) * 4, mode="reflect").reshape(1, 6, side + 2 * half, -1)
     expected = F.conv2d(padded, dense, groups=6).view_as(image)
-    assert (gaussian_blur(image, sigma) - expected).abs().max() < 1e-6
+    assert (gaussian_blur(image, sigma, largest) - expected).abs().max() < 1e-6
 
 
 def test_without_jitter_and_blur_nothing_changes():

@@ -85,7 +85,7 @@ class Augmenting(PinnedRandom):
     def jitter_orders(self, batch_size, shared):
         return [SHARED_ORDER] * batch_size if shared else ORDERS
 
-    def blur_sigma(self, batch_size, shared, device):
+    def blur_sigma(self, batch_size, shared, device, bounds):
         return torch.tensor([SHARED_SIGMA] * batch_size if shared else SIGMAS)
 
 

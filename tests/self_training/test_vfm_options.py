@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
 from pinned_random import PinnedRandom
+from torchvision.transforms.functional import rgb_to_grayscale
 from vfm import golden, vfm_uda_network
 
 import mmseg_uda.register_all  # noqa: F401
@@ -69,6 +70,23 @@ def test_weak_jitter():
     same = [torch.equal(a, b) for a, b in zip(image, changed, strict=True)]
     assert 0 < sum(same) < 20
     assert ImageChanges(SelfTrainingOptions()).weak(image, UNIT, StepRandom(1)) is image
+
+
+def test_the_strong_change_of_sources():
+    grey = dict(probability=0.0, grey_probability=1.0, blur_probability=0.0)
+    image = torch.rand(200, 3, 4, 4)
+    changes = ImageChanges(SelfTrainingOptions(weak_jitter=dict(probability=0.0, source=grey)))
+    done = changes.source(image, UNIT, StepRandom(1))
+    assert torch.allclose(done, rgb_to_grayscale(image, 3), atol=1e-6)
+    assert torch.equal(changes.weak(image, UNIT, StepRandom(1)), image)  # a target before mixing
+    published = ImageChanges(SelfTrainingOptions(weak_jitter=dict(source={})))
+    done = published.source(image, UNIT, StepRandom(1))
+    is_grey = (done - done[:, :1]).abs().amax(dim=(1, 2, 3)) < 1e-6
+    assert is_grey.float().mean().item() == pytest.approx(0.1, abs=0.06)
+    unchanged = [torch.equal(a, b) for a, b in zip(done, image, strict=True)]
+    assert np.mean(unchanged) == pytest.approx(0.2 * 0.9 * 0.5, abs=0.06)
+    sigma = StepRandom(1).blur_sigma(500, False, "cpu", (0.15, 3.0))
+    assert sigma.min() >= 0.15 and 2.9 < sigma.max() <= 3
 
 
 def test_the_sources_loss_sees_jittered_images_and_the_mix_pastes_clean_ones():
@@ -260,6 +278,10 @@ def test_blocks_of_a_resized_image():
         (None, dict(augmentation=dict(style="albu")), "augmentation.style='albu'"),
         (None, dict(augmentation=dict(perimage=True)), "augmentation.perimage"),
         (None, dict(weak_jitter=dict(hue=0.7)), "weak_jitter.hue=0.7"),
+        (None, dict(weak_jitter=dict(source=dict(hue=0.7))), "weak_jitter.source.hue=0.7"),
+        (None, dict(weak_jitter=dict(source=dict(blur_sigma=(3, 1)))), "source.blur_sigma=(3, 1)"),
+        (None, dict(weak_jitter=dict(source=dict(blur_sigma=3))), "source.blur_sigma=3"),
+        (None, dict(weak_jitter=dict(source="strong")), "weak_jitter.source='strong'"),
         (None, dict(source_average="valid"), "source_average='valid'"),
         (None, dict(teacher_flip=True, subdomains=dict(type="DynamicSubdomains")), "subdomains"),
     ],

@@ -1,5 +1,5 @@
 # demo: experiment 90 on the miniworld. test: the test-suite. test-gpu: what only a GPU shows.
-# lint: style and types.
+# lint: style and types. docs: the site, in build/site. docs-serve: the site while its pages are edited.
 # Each of them first installs into .venv what is not there yet.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ TEST_JOBS ?= 2
 TEST_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: demo test test-gpu lint format install clean
+.PHONY: demo test test-gpu lint format docs docs-serve install clean
 
 demo: install
 	$(BIN)/python tools/make_miniworld.py --out data/miniworld
@@ -33,6 +33,12 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 install: $(STAMP)
 

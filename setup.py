@@ -50,6 +50,14 @@ TRACKERS = {
 # run_experiments.py --executor slurm.
 SLURM = ["submitit>=1.5"]  # the line of releases that the tests run with
 
+# The documentation as a site (mkdocs.yml) and its notebook.
+DOCS = [
+    "mkdocs>=1.6,<2",  # 2 drops plugins
+    "mkdocs-material>=9.5",
+    "mkdocs-jupyter>=0.25",  # brings what runs a notebook: ipykernel, nbclient, nbformat
+    "mkdocstrings[python]>=0.27",  # pages from docstrings
+]
+
 # Region proposers of DynAlign that transformers does not bring.
 SAM = ["segment-anything>=1.0"]  # the published .pth files
 SUPERPIXELS = ["scikit-image>=0.22"]  # SLIC and Felzenszwalb; the first with Python 3.12
@@ -95,6 +103,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         **TRACKERS,
+        "docs": DOCS,
         "slurm": SLURM,
         "sam": SAM,
         "superpixels": SUPERPIXELS,
@@ -102,6 +111,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.5",  # two test processes on two cores
             *TRACKERS["tensorboard"],
+            *DOCS,
             *SLURM,
             *SAM,
             *SUPERPIXELS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -57,7 +58,7 @@ class StepOptimWrapper(OptimWrapper):
         UserError: If ``amp`` is none of these, or the device cannot do it.
     """
 
-    def __init__(self, *args, amp: str | None = None, **kwargs) -> None:
+    def __init__(self, *args: Any, amp: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         require_choice("optim_wrapper.amp", amp, (None, *AMP_DTYPES))
         if amp is not None:
@@ -119,7 +120,7 @@ class StepOptimWrapper(OptimWrapper):
             self.step(hold=hold)
         self.optimizer.zero_grad(set_to_none=True)
 
-    def step(self, hold: Tensor | None = None, **kwargs) -> None:
+    def step(self, hold: Tensor | None = None, **kwargs: Any) -> None:
         """Clips and applies the gradients; the schedules count its calls.
 
         Args:

@@ -37,8 +37,10 @@ class TransformersClip(CropClassifier):
 
     Args:
         checkpoint: Folder with ``config.json``, weights and tokenizer, or a hub name.
-        crop_mode, preprocess, dtype, chunk: See :class:`CropClassifier`; the defaults are CLIP's
-            published preprocessing.
+        crop_mode: See :class:`CropClassifier`; the defaults are CLIP's published preprocessing.
+        preprocess: See :class:`CropClassifier`.
+        dtype: See :class:`CropClassifier`.
+        chunk: See :class:`CropClassifier`.
         input_size: Side of the network input in pixels, None for what the model was trained with;
             position embeddings are interpolated to another one.
     """
@@ -127,8 +129,11 @@ class OpenClip(CropClassifier):
             ``open_clip_config.json`` and the weights (open_clip's local format), a hub name, or,
             together with ``pretrained``, an architecture such as ``'ViT-B-32'``.
         pretrained: With an architecture name: a weights file or one of open_clip's tags.
-        crop_mode, preprocess, dtype, chunk: See :class:`CropClassifier`. Without ``crop_mode``
-            the ``resize_mode`` in the model's settings decides.
+        crop_mode: See :class:`CropClassifier`; without it the ``resize_mode`` in the model's
+            settings decides.
+        preprocess: See :class:`CropClassifier`.
+        dtype: See :class:`CropClassifier`.
+        chunk: See :class:`CropClassifier`.
         input_size: Side of the network input in pixels, None for what the model was trained with.
     """
 

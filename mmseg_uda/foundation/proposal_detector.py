@@ -44,8 +44,9 @@ class ProposalDetector(Detector):
         min_side: Shortest side of a box in pixels.
         max_area: Boxes that cover a larger share of the image are dropped.
         overlap: IoU above which the worse of two boxes of objects is dropped.
-        grid_sizes, grid_aspects, grid_stride: See
-            :func:`mmseg_uda.foundation.proposals.grid_boxes`.
+        grid_sizes: See :func:`mmseg_uda.foundation.proposals.grid_boxes`.
+        grid_aspects: See :func:`mmseg_uda.foundation.proposals.grid_boxes`.
+        grid_stride: See :func:`mmseg_uda.foundation.proposals.grid_boxes`.
         context: Each box is enlarged by this share of its size on every side for the classifier;
             the box that is returned stays as proposed.
         background: Background phrases; None takes the ones that the caller passes to ``detect``.

@@ -28,7 +28,10 @@ class ToyScorer(CropClassifier):
         table: Colour (R, G, B from 0 to 255) of phrases.
         dim: Length of a feature, 12 at least.
         input_size: Side of the network input in pixels.
-        crop_mode, preprocess, dtype, chunk: See :class:`CropClassifier`.
+        crop_mode: See :class:`CropClassifier`.
+        preprocess: See :class:`CropClassifier`.
+        dtype: See :class:`CropClassifier`.
+        chunk: See :class:`CropClassifier`.
     """
 
     mean = std = (0.5, 0.5, 0.5)

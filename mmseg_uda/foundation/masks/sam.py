@@ -241,7 +241,8 @@ class SamProposer(AutomaticMaskProposer):
     """Regions by SAM (Kirillov et al., ICCV 2023) with transformers; also HQ-SAM and SAM 2.
 
     Args:
-        checkpoint, dtype: See :class:`TransformersSam`.
+        checkpoint: See :class:`TransformersSam`.
+        dtype: See :class:`TransformersSam`.
         channel_order: See :class:`AutomaticMaskProposer`.
         options: See :class:`GenerationOptions`.
     """
@@ -262,7 +263,9 @@ class SegmentAnythingProposer(AutomaticMaskProposer):
     """Regions by SAM with the package segment-anything and a published ``.pth`` file.
 
     Args:
-        checkpoint, model_type, dtype: See :class:`SegmentAnything`.
+        checkpoint: See :class:`SegmentAnything`.
+        model_type: See :class:`SegmentAnything`.
+        dtype: See :class:`SegmentAnything`.
         channel_order: See :class:`AutomaticMaskProposer`.
         options: See :class:`GenerationOptions`.
     """

@@ -16,7 +16,7 @@ from mmseg_uda.experiments.tables.vfm import VFM_TABLES
 
 EXPERIMENTS = (
     *DAFORMER_TABLES,  # 1-8, 100, 101: networks and training strategies
-    *HRDA_TABLES,  # 40-49: context and detail
+    *HRDA_TABLES,  # 40-50: context and detail
     *MIC_TABLES,  # 80-85: masked image consistency
     *CSI_TABLES,  # 90-94: relabelling of classes that the source lacks
     *CDDA_TABLES,  # 300-302: depth distributions

@@ -110,6 +110,8 @@ def config_name(config: Mapping[str, Any], changes: Mapping[str, Any] | None = N
 def domains(config: Mapping[str, Any]) -> str:
     """Returns '{source}2{target}' with resolution suffixes; the oracle has no source."""
     data, evaluated = config["train_dataloader"]["dataset"], config["val_dataloader"]["dataset"]
+    if "targets" in evaluated:  # the first of several
+        evaluated = next(iter(evaluated["targets"].values()))
     source, target = domain(data["source"]), domain(data.get("target") or evaluated)
     if is_supervised(config):
         same = data["source"]["type"] == evaluated["type"]
@@ -181,13 +183,16 @@ def host(config: Mapping[str, Any]) -> str:
         return BASELINES[uda["type"]]
     if is_supervised(config):
         return "target-only" if domains(config).startswith("2") else "source-only"
-    if uda.get("source_only"):
-        return "dacs_srconly"
-    parts = ["dacs"]
-    if uda["alpha"] != 0.99:
+    alone = uda.get("source_only", False)
+    # Domain generalization: not even images of a target.
+    unseen = alone and not config["train_dataloader"]["dataset"].get("target")
+    parts = ["dgdacs" if unseen else "dacs"]
+    if uda["alpha"] != 0.99 and not alone:  # no teacher
         parts.append(f"a{uda['alpha']}".replace("0.", ""))
     if uda.get("feature_distance"):
         parts.append("fdthings" if uda["feature_distance"]["classes"] else "fd")
+    if alone:
+        parts.append("srconly")
     return "_".join(parts)
 
 

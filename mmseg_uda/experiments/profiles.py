@@ -131,7 +131,7 @@ def mini(config: dict[str, Any]) -> dict[str, Any]:
 def world_groups(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the parts of the miniworld that configs need beyond the default ones."""
     groups = {
-        "generalization": any(map(profiles_srha.is_generalization, configs)),
+        "generalization": any(map(profiles_srha.needs_unseen, configs)),
         "taxonomy": any(map(profiles_dynalign.needs_fine_classes, configs)),
     }
     return [name for name, needed in groups.items() if needed]

@@ -62,6 +62,12 @@ def is_generalization(config: Mapping[str, Any]) -> bool:
     return config.get("model", {}).get("backbone", {}).get("type") == "StagedBackbone"
 
 
+def needs_unseen(config: Mapping[str, Any]) -> bool:
+    """Whether a resolved config needs these networks' weights, or has several targets."""
+    evaluated = (config.get("val_dataloader") or {}).get("dataset") or {}
+    return is_generalization(config) or "targets" in evaluated
+
+
 def scale_item(item: dict[str, Any]) -> None:
     """Scales one dict of a data config in place."""
     kind = item.get("type")

@@ -36,9 +36,9 @@ def data(tmp_path_factory):
     return root
 
 
-def config_of(label, folder, variant=""):
+def config_of(label, folder, variant="", experiment=500):
     options = Options(profile="mini", variant=variant, work_dir=folder / "plan")
-    table = options.table(next(e for e in EXPERIMENTS if e.id == 500))
+    table = options.table(next(e for e in EXPERIMENTS if e.id == experiment))
     job = next(j for j in table.jobs() if j.row.label == label)
     return Config(plan(table, [job], options)[0].resolved)
 
@@ -103,3 +103,21 @@ def test_mask2former_starts_and_trains(data, tmp_path, monkeypatch):
     assert any(name.startswith("backbone.layer4") for name in moved)
     assert any(name.startswith("decode_head") for name in moved)
     assert not any(name.startswith("backbone.layer0") for name in moved)
+
+
+def test_hrda_trains_on_the_source_alone_and_scores_all_targets(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data))
+    cfg = config_of("HRDA, detail crop 384", tmp_path, "startup", 50)
+    changes = {
+        "model.backbone.init_cfg": None,
+        "train_cfg.val_begin": 1,
+        "work_dir": str(tmp_path / "run"),
+    }
+    cfg.merge_from_dict(changes)
+    runner = build_runner(cfg)
+    runner.train()
+    assert runner.iter == 2
+    assert runner.model.teacher is None
+    (evaluation,) = json.loads((tmp_path / "run/evaluations.json").read_text())
+    scores = [evaluation[f"{name}/mIoU"] for name in ("cityscapes", "bdd100k", "mapillary")]
+    assert evaluation["mIoU"] == pytest.approx(sum(scores) / 3, abs=0.01)

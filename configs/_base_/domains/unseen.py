@@ -60,4 +60,25 @@ val_bdd100k_synthia_gta = dict(
         ),
     ),
 )
+
+
+# As DAFormer and HRDA see them: within the size of their Cityscapes, and scored at native size.
+def within(scale):
+    shrunk = [
+        dict(type="LoadFrame"),
+        dict(type="ResizeFields", scale=scale),
+        dict(type="LoadTrainIds"),
+        dict(type="PackFields"),
+    ]
+    frames = dict(split="val", test_mode=True, pipeline=shrunk)
+    targets = dict(
+        cityscapes=dict(frames, type="Cityscapes"),
+        bdd100k=dict(frames, type="BDD100K"),
+        mapillary=dict(frames, type="Mapillary", label_map="mapillary12"),
+    )
+    return dict(type="MultiTargetDataset", targets=targets)
+
+
+val_unseen = within((1024, 512))
+val_unseenHR = within((2048, 1024))
 per_target = dict(type="MultiTargetIoU", subsets={})

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.cli import Parser, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 # Data set -> folders of images and of labels below --data_dir; {split} is val, train or test.
@@ -72,7 +72,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     Raises:
         UserError: There is no such option.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.cli import Parser, run_tool, worker_count
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 
@@ -19,7 +19,7 @@ DATASETS = {"gta": ("GTA", 24966), "synthia": ("SYNTHIA", 9400)}
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw CDDA's bank of source crops.")
+    parser = Parser(description="Draw CDDA's bank of source crops.")
     parser.add_argument("--config", default="configs/cdda/gta2cs_cdda_daformer.py")
     parser.add_argument("--dataset_name", default="gta", help=" or ".join(DATASETS))
     parser.add_argument("--source_preprocessed_path", default="preprocessed/gta_daformer")

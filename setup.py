@@ -37,8 +37,12 @@ REQUIREMENTS = [
     "scipy>=1.11",  # imported by mmsegmentation's transforms
 ]
 
-# What stands at the top of a checkout.
+# What a package takes along of a checkout, as mmsegmentation's does: scripts at its top, and files.
 SCRIPTS = ("run_experiments", "experiments", "run_seg", "dynalign_mapillary")
+PACKED = (
+    *("model-index.yml", "configs/**/*.py", "configs/**/*.yml", "tools/**/*.py"),
+    *("README.md", "docs/*.md", "pretrained/*.md", "mmseg_uda/**/*.md"),
+)
 
 # Experiment trackers, switched on with --log.
 TRACKERS = {
@@ -64,14 +68,14 @@ SUPERPIXELS = ["scikit-image>=0.22"]  # SLIC and Felzenszwalb; the first with Py
 
 
 class BuildWithScripts(build_py):
-    """Copies configs and scripts into the package, to ``.mim``: a wheel has no checkout."""
+    """Copies configs, scripts and pages into the package, to ``.mim``: a wheel has no checkout."""
 
     def run(self):
         """Builds, then copies; an editable installation uses the checkout's own."""
         super().run()
         if self.editable_mode:
             return
-        copied = [*HERE.glob("configs/**/*.py"), *HERE.glob("tools/**/*.py")]
+        copied = [path for pattern in PACKED for path in HERE.glob(pattern)]
         copied += [HERE / f"{name}.py" for name in SCRIPTS]
         for path in copied:
             target = Path(self.build_lib, "mmseg_uda", ".mim", path.relative_to(HERE))

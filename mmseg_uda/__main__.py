@@ -1,8 +1,6 @@
 """``python -m mmseg_uda COMMAND`` is ``mmseg-uda COMMAND``."""
 
-import sys
-
 from mmseg_uda.commands import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

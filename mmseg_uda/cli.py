@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import hashlib
 import logging
 import multiprocessing
 import os
 import re
+import select
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from mmseg_uda.calling import as_called, program
 from mmseg_uda.cfg_options import add_config_flag, config_mistake, parse_options
 from mmseg_uda.config_files import find_config
 from mmseg_uda.data_root import add_data_root_option, use_data_root
@@ -39,17 +42,23 @@ def run_tool(main: Callable[[], int | None]) -> None:
     That is a user's mistake, and what the machine refuses: files, disks, memory.
     """
     logging.Handler.handleError = _tell_once  # type: ignore
-    suggest_options()
     status: int | None
     try:
         settle_home()
         status = main()
     except KeyboardInterrupt:
         status = 130
+    except BrokenPipeError:
+        if not nobody_reads():
+            raise
+        status = 1
     except Interrupted as stop:
         if SAID_VARIABLE in os.environ:
             (Path(os.environ[SAID_VARIABLE]) / SAVED).touch()
         status = int(stop.code or 0)
+    except SystemExit:  # argparse's
+        nobody_reads()
+        raise
     except Exception as error:
         known = readable(error)
         if known is not None:
@@ -62,23 +71,44 @@ def run_tool(main: Callable[[], int | None]) -> None:
             status = 1
         else:
             raise
+    nobody_reads()
     _end_workers(status or 0)
     sys.exit(status or 0)
 
 
-def suggest_options() -> None:
-    """Lets command lines name the option that an unknown one is most like."""
-    argparse.ArgumentParser.error = _refuse  # type: ignore
+def nobody_reads() -> bool:
+    """Whether who read the output has gone (``| head``); the rest of it then goes nowhere."""
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+        output = select.poll()
+        output.register(sys.stdout, 0)
+        gone = any(event & select.POLLERR for _, event in output.poll(0))
+    except (OSError, ValueError, AttributeError):  # it is no file, closed, or not there
+        return False
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
-def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    """argparse's own, with suggestions."""
-    given = re.findall(r"(?:^| )(--?[A-Za-z][\w-]*)", message.partition("arguments: ")[2])
-    found = [difflib.get_close_matches(one, parser._option_string_actions, n=1) for one in given]
-    near = [one for names in found for one in names]
-    fix = f"\n  Fix: Did you mean {', '.join(near)}?" if near else ""
-    parser.print_usage(sys.stderr)
-    parser.exit(2, f"{parser.prog}: error: {message}{fix}\n")
+class Parser(argparse.ArgumentParser):
+    """Options of a command: help in the form that was called, and suggestions for unknown ones."""
+
+    def __init__(self, prog: str | None = None, **settings: Any) -> None:
+        super().__init__(prog=prog or program(), **settings)
+
+    def format_help(self) -> str:
+        """Returns argparse's own text, with commands as the reader can call them."""
+        return as_called(super().format_help())
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process as argparse's own, with suggestions."""
+        given = re.findall(r"(?:^| )(--?[A-Za-z][\w-]*)", message.partition("arguments: ")[2])
+        found = [difflib.get_close_matches(one, self._option_string_actions, n=1) for one in given]
+        near = [one for names in found for one in names]
+        fix = f"\n  Fix: Did you mean {', '.join(near)}?" if near else ""
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: error: {message}{fix}\n")
 
 
 def _tell_once(handler: logging.Handler, record: logging.LogRecord) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmseg_uda.calling import ROOT
 from mmseg_uda.cfg_options import TOP_LEVEL
 from mmseg_uda.config_bases import below_package, find_bases_in, import_modules
 from mmseg_uda.errors import UserError
@@ -22,9 +23,6 @@ from mmseg_uda.system_errors import explain
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-_PACKED = Path(__file__).resolve().parent / ".mim"
-ROOT = _PACKED if _PACKED.is_dir() else _PACKED.parents[1]
-"""Folder of configs, tools and scripts: the checkout, or its copy in an installed package."""
 CONFIGS = ROOT / "configs"
 BASES = CONFIGS / "_base_"
 ENDINGS = (".py", ".yaml", ".yml")

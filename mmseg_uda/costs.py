@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.calling import as_called
+
 FILE = Path(__file__).with_name("costs.json")
 #: Components that a forecast leaves out, and what it lacks without them.
 UNCOUNTED = {"relabel": "vision-language models", "depth": "the bank's search"}
@@ -84,5 +86,6 @@ def cost_lines(configs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
             + (f", without {' and '.join(lacks)}" if lacks else "")
         )
     if lines:
-        lines.append("  (half to twice the hours; docs/memory_and_speed.md has other GPUs)")
+        more = "  (half to twice the hours; docs/memory_and_speed.md has other GPUs)"
+        lines.append(as_called(more))
     return lines

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mmseg_uda.calling import as_called
+
 REQUEUE_STATUS = 75
 """Exit status of a training that a signal ended after it had saved its state: run it again.
 
@@ -39,9 +41,10 @@ class UserError(Exception):
         if message.startswith("Caught UserError in DataLoader worker"):
             # torch raises a worker's error anew, with the worker's traceback as its message.
             message = message.rpartition("mmseg_uda.errors.UserError: ")[2].strip()
+        message = as_called(message)
         super().__init__(message)
         self.message = message
-        self.fix = fix
+        self.fix = None if fix is None else as_called(fix)
 
     def __str__(self) -> str:
         return self.message if self.fix is None else f"{self.message}\n  Fix: {self.fix}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from mmseg_uda.calling import as_called
 from mmseg_uda.errors import UserError
 
 SHOWN = 10  # problems in one message
@@ -42,6 +43,10 @@ class Finding:
     message: str
     fix: str = field(default="", kw_only=True)
     details: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", as_called(self.message))
+        object.__setattr__(self, "fix", as_called(self.fix))
 
     def __str__(self) -> str:
         return f"{self.message}\n  Fix: {self.fix}" if self.fix else self.message

@@ -1,10 +1,12 @@
 import argparse
+import errno
+import os
 import subprocess
 import sys
 
 import pytest
 
-from mmseg_uda.cli import most_workers, suggest_options, worker_count
+from mmseg_uda.cli import Parser, most_workers, run_tool, worker_count
 from mmseg_uda.labels.conversion import parse_options
 
 
@@ -35,8 +37,7 @@ def test_a_converter_with_absurdly_many_processes(monkeypatch, capsys):
     ],
 )
 def test_unknown_options_get_a_suggestion(capsys, given, near):
-    suggest_options()
-    parser = argparse.ArgumentParser(prog="tool")
+    parser = Parser(prog="tool")
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--work-dir")
     with pytest.raises(SystemExit) as ended:
@@ -44,6 +45,51 @@ def test_unknown_options_get_a_suggestion(capsys, given, near):
     told = capsys.readouterr().err
     assert ended.value.code == 2 and f"tool: error: unrecognized arguments: {given[0]}" in told
     assert (near in told) if near else ("Did you mean" not in told)
+
+
+def end_unread(main):
+    """Exit status of a tool whose output goes into a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as output, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", output)
+        with pytest.raises(SystemExit) as ended:
+            run_tool(main)
+        output.write("what is left goes nowhere")
+        output.flush()
+    return ended.value.code
+
+
+def test_a_reader_that_has_gone_ends_a_tool():
+    assert end_unread(lambda: print("line\n" * 100_000)) == 1
+
+
+def test_a_reader_that_has_gone_at_the_end():
+    """What is short is written when the program ends; its status stays its own."""
+    parser = Parser(prog="tool")
+    assert end_unread(lambda: print("line")) == 0
+    assert end_unread(lambda: (print("line"), 3)[1]) == 3
+    assert end_unread(lambda: parser.parse_args(["--help"]) and None) == 0
+
+
+def test_a_broken_pipe_to_another_place_is_a_fault(monkeypatch):
+    def main():
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with open(os.devnull, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(BrokenPipeError):
+            run_tool(main)
+
+
+@pytest.mark.parametrize("words", [["-m", "mmseg_uda"], ["run_experiments.py", "--list"]])
+def test_a_pipe_that_nobody_reads(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.stderr == "" and done.returncode in (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -64,12 +64,16 @@ def test_a_config_of_the_package_is_shown(run):
 
 def test_help_names_every_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["mmseg-uda", "--help"])
-    assert commands.main() == 0
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert all(f"\n  {name} " in shown for name in commands.COMMANDS)
 
 
 def test_an_unknown_command_is_answered_with_the_nearest(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["mmseg-uda", "trian"])
-    assert commands.main() == 2
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    assert ended.value.code == 2
     assert "Did you mean train?" in capsys.readouterr().err

@@ -9,13 +9,13 @@ import argparse
 from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import run_name, run_tool
+from mmseg_uda.cli import Parser, run_name, run_tool
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description="Run the alignment that a config describes.")
+    parser = Parser(description="Run the alignment that a config describes.")
     parser.add_argument("config", help="config file with 'alignment', 'source' and 'data'")
     parser.add_argument("--work-dir", metavar="DIR", help="default: work_dirs/NAME_OF_CONFIG")
     add_data_root_option(parser)

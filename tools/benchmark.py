@@ -26,7 +26,7 @@ from queue import Empty
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.cli import Parser, run_tool, worker_count
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.files import write_json
 
@@ -36,7 +36,7 @@ PRESETS = Path(__file__).parents[1] / "configs" / "_base_" / "execution"
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("configs", nargs="+", help="config files to compare")
     parser.add_argument(
         "--variants",

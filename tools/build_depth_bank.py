@@ -13,14 +13,14 @@ import argparse
 import sys
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.cli import Parser, run_tool, worker_count
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description="Draw CDDA's bank of source crops.")
+    parser = Parser(description="Draw CDDA's bank of source crops.")
     parser.add_argument("--config", required=True, help="config of the training")
     parser.add_argument("--out", help="folder of the bank (default: uda.depth.bank of the config)")
     parser.add_argument(

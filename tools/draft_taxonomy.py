@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmseg_uda.cli import run_tool
+from mmseg_uda.cli import Parser, run_tool
 from mmseg_uda.errors import UserError
 from mmseg_uda.taxonomy import (
     candidates_prompt,
@@ -27,9 +27,7 @@ TAXONOMY = "name or YAML file of a taxonomy"
 
 def main() -> None:
     """Prints a prompt, or writes a map."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
     candidates = commands.add_parser("candidates", help="prompt: what each source class can become")

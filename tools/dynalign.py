@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import add_inference_options, add_tta_options, run_tool, worker_count
+from mmseg_uda.cli import Parser, add_inference_options, add_tta_options, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
 STAGES = ("propose", "predict", "score", "relabel", "visualize", "evaluate")
@@ -29,9 +29,7 @@ KINDS = ("labels", "confidence", "json", "images")
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="+", metavar="image", help="images, and folders of images")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of all results")
     _add_source(parser.add_argument_group("source prediction (one of the two)"))

@@ -14,6 +14,7 @@ from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
 from mmseg_uda.cli import (
+    Parser,
     add_inference_options,
     add_tta_options,
     check_typing,
@@ -27,7 +28,7 @@ KINDS = ("color", "ids", "overlay")
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description="Segment images of any size.")
+    parser = Parser(description="Segment images of any size.")
     parser.add_argument("config", help="config file of the training")
     parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
     parser.add_argument("inputs", nargs="+", metavar="image", help="images, and folders of images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.cli import Parser, run_tool, worker_count
 from mmseg_uda.miniworld import (
     DEVELOPMENT_SEED,
     REPORTED_SEED,
@@ -25,7 +25,7 @@ from mmseg_uda.places import require_folder
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Render the miniature world in the formats of the real data sets, and train "
         "the miniature networks. What is there already stays; an interrupted call goes on."
     )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 
-from mmseg_uda.cli import run_tool
+from mmseg_uda.cli import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description="Write the student of a checkpoint alone.")
+    parser = Parser(description="Write the student of a checkpoint alone.")
     parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
     parser.add_argument("out", help="file or folder; digits of the file's SHA-256 join its name")
     parser.add_argument("--teacher", action="store_true", help="publish the teacher instead")

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.cli import Parser, run_tool, worker_count
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.inspection.folder import check_folder
@@ -27,7 +27,7 @@ from mmseg_uda.taxonomy.folders import Leftovers
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Render depth files with Depth Anything V2.",
         epilog="The small model is under Apache-2.0, base and large for non-commercial use only.",
     )

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmseg_uda.cli import run_tool, worker_count
+from mmseg_uda.cli import Parser, run_tool, worker_count
 from mmseg_uda.miniworld.prepare import WEIGHTS, ship_weights
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Train the miniature weights that come with the package anew (about ten "
         "minutes on one core) and put them into mmseg_uda/miniworld/shipped."
     )

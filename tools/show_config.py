@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 
-from mmseg_uda.cli import run_tool
+from mmseg_uda.cli import Parser, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", help="config file, with or without .py, also below configs/")
     parser.add_argument("--diff", metavar="OTHER", help="print what OTHER has instead (-, +)")
     parser.add_argument("--key", default="", help="only what lies at or below it: uda.masking")

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from mmseg_uda.cli import (
+    Parser,
     add_config_options,
     add_inference_options,
     add_tta_options,
@@ -23,7 +24,7 @@ from mmseg_uda.places import require_folder
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description="Evaluate a checkpoint.")
+    parser = Parser(description="Evaluate a checkpoint.")
     parser.add_argument("config", help="config file, or the folder of a training")
     parser.add_argument(
         "checkpoint",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmseg_uda.cli import add_config_options, apply_environment, run_name, run_tool
+from mmseg_uda.cli import Parser, add_config_options, apply_environment, run_name, run_tool
 from mmseg_uda.errors import UserError
 from mmseg_uda.loggers import add_log_option, add_loggers, require_loggers
 from mmseg_uda.places import require_folder
@@ -16,7 +16,7 @@ from mmseg_uda.places import require_folder
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description="Train a config.")
+    parser = Parser(description="Train a config.")
     parser.add_argument("config", help="config file with 'model' and 'uda'")
     parser.add_argument(
         "--resume",

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from mmseg_uda.benchmarks.memory import PeakMemory
 from mmseg_uda.benchmarks.timing import seconds, wait
-from mmseg_uda.cli import worker_count
+from mmseg_uda.calling import program
+from mmseg_uda.cli import Parser, worker_count
 from mmseg_uda.methods.cdda.histogram import BINS, depth_histogram
 from mmseg_uda.methods.cdda.pruned_search import PrunedSearch
 from mmseg_uda.methods.cdda.search import ResidentSearch
@@ -141,7 +142,7 @@ def measure(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command ``tools/benchmark.py cdda``."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(f"{program()} cdda", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=24966, help="entries of the bank")
     parser.add_argument("--classes", type=int, default=19)
     parser.add_argument("--crop", type=int, nargs=2, default=(1024, 1024), metavar=("H", "W"))

@@ -5,7 +5,6 @@ python tools/benchmark.py dynalign --threads 2
 
 from __future__ import annotations
 
-import argparse
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.benchmarks.timing import seconds
-from mmseg_uda.cli import worker_count
+from mmseg_uda.calling import program
+from mmseg_uda.cli import Parser, worker_count
 from mmseg_uda.files import write_json
 from mmseg_uda.foundation import ToyScorer
 from mmseg_uda.foundation.masks import MaskSet, rle
@@ -171,7 +171,7 @@ def measure(regions: int = REGIONS, beside_literal: bool = True) -> dict[str, An
 
 def main(arguments: list[str] | None = None) -> int:
     """The command ``tools/benchmark.py dynalign``; 1 where a limit is exceeded."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(f"{program()} dynalign", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--regions", type=int, default=REGIONS, help=f"per image ({REGIONS})")
     parser.add_argument("--no-literal", action="store_true", help="leave the published way out")
     parser.add_argument("--threads", type=worker_count, help="CPU threads")

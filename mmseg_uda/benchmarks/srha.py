@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from mmseg_uda.benchmarks.timing import wait
-from mmseg_uda.cli import worker_count
+from mmseg_uda.calling import program
+from mmseg_uda.cli import Parser, worker_count
 from mmseg_uda.files import write_json
 from mmseg_uda.methods.srha.alignment import regional_distance
 from mmseg_uda.methods.srha.rearrangement import EPS, dirichlet_weights, rearrange
@@ -120,7 +121,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(f"{program()} srha", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=4, help="images, without their copies")
     parser.add_argument("--side", type=int, default=192, help="of the stem's maps")
     parser.add_argument("--channels", type=int, default=64, help="of the stem's maps")

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from mmseg_uda.benchmarks.memory import PeakMemory
 from mmseg_uda.benchmarks.timing import wait
-from mmseg_uda.cli import worker_count
+from mmseg_uda.calling import program
+from mmseg_uda.cli import Parser, worker_count
 from mmseg_uda.files import write_json
 from mmseg_uda.methods.ssda.crf import Kernel, truncated_crf_loss
 
@@ -112,7 +113,7 @@ def measure(name: str, args: argparse.Namespace, results: Any) -> None:
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(f"{program()} ssda", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--shape", type=int, nargs=4, metavar=("N", "C", "H", "W"), default=[2, 19, 256, 256]
     )

@@ -5,27 +5,38 @@ python tools/benchmark.py table --exp 90 301 411 500 600 --write
 
 from __future__ import annotations
 
-import argparse
+import runpy
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
+from mmseg_uda.calling import PACKED, ROOT, program
+from mmseg_uda.cli import Parser
 from mmseg_uda.costs import FILE, GIB, kind, stored, uncounted
+from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_json
 
-PAGE = Path(__file__).parents[2] / "docs" / "memory_and_speed.md"
+PAGE = ROOT / "docs" / "memory_and_speed.md"
 BEGIN, END = "<!-- forecast: begin -->\n", "<!-- forecast: end -->\n"
 TABLES = ("90", "301", "411", "500", "600")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the table; with ``--write`` store and document it."""
-    parser = argparse.ArgumentParser(prog="tools/benchmark.py table", description=__doc__)
+    """Prints the table; with ``--write`` store and document it.
+
+    Raises:
+        UserError: ``--write`` in an installed package.
+    """
+    parser = Parser(f"{program()} table", description=__doc__)
     parser.add_argument("--exp", nargs="+", default=list(TABLES), help="tables to count")
     parser.add_argument("--write", action="store_true", help=f"store it, also in {PAGE.name}")
     parser.add_argument("--only-new", action="store_true", help="count only what is not stored")
     args = parser.parse_args(argv)
+    if args.write and PACKED:
+        raise UserError(
+            "--write changes files of a checkout, and this is an installed package.",
+            fix="Leave it out: the table is printed.",
+        )
     costs: dict[str, dict[str, Any]] = dict(stored()) if args.only_new else {}
     lines = [HEAD]
     for table, label, config in rows(args.exp):
@@ -49,9 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
 def rows(tables: Sequence[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Table, label and resolved config of every row."""
-    import experiments
-
-    for experiment in experiments.EXPERIMENTS:
+    for experiment in runpy.run_path(str(ROOT / "experiments.py"))["EXPERIMENTS"]:
         if str(experiment.id) in tables:
             for row in experiment.rows:
                 yield str(experiment.id), row.label, row.resolved

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import most_workers
+from mmseg_uda.cli import Parser, most_workers
 from mmseg_uda.data_root import add_data_root_option
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.cluster import LOCAL, SLURM, ClusterOptions, parse_minutes
@@ -23,8 +23,7 @@ MOST_NUMBERS = MOST_JOBS = 1000
 
 def parser() -> argparse.ArgumentParser:
     """Returns the command's argument parser."""
-    result = argparse.ArgumentParser(
-        prog="run_experiments.py",
+    result = Parser(
         description="Trains the tables of the papers and reports their numbers. Calling it again "
         "continues: finished jobs are skipped, interrupted ones resume.",
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmseg_uda.cli import readable, report_error, suggest_options
+from mmseg_uda.cli import readable, report_error
 from mmseg_uda.config_files import ROOT
 from mmseg_uda.costs import cost_lines
 from mmseg_uda.data_root import resolve_data_root, use_data_root
@@ -70,7 +70,6 @@ def main(
         make_world: Command that makes the miniworld in ``--out DIR`` unless it is there.
         align: Command that aligns taxonomies as ``CONFIG --work-dir DIR`` says.
     """
-    suggest_options()
     options = parser().parse_args(arguments)
     try:
         settle_home()

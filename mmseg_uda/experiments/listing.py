@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from mmseg_uda.calling import as_called
 from mmseg_uda.experiments.configs import origin
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import State
@@ -29,7 +30,9 @@ def list_experiments(tables: Sequence[Experiment], console: Console) -> None:
             experiment.title,
         )
     console.print(table)
-    console.print("Rows and names: run_experiments.py --exp ID --dry-run", highlight=False)
+    console.print(
+        as_called("Rows and names: run_experiments.py --exp ID --dry-run"), highlight=False
+    )
 
 
 def show_plan(experiment: Experiment, planned: Sequence[PlannedJob], console: Console) -> None:
@@ -56,7 +59,7 @@ def show_plan(experiment: Experiment, planned: Sequence[PlannedJob], console: Co
         say(f"  {one.job.name}" + ("" if state is State.PENDING else f"  [{state.value}]"))
         say(f"    config {short(one.config_path)}")
     for note in experiment.notes:
-        say(f"\nNote: {note}")
+        say(as_called(f"\nNote: {note}"))
 
 
 def _count(number: int, what: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmseg_uda.cli import worker_count
+from mmseg_uda.cli import Parser, worker_count
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing, write_json
 from mmseg_uda.places import require_folder
@@ -149,7 +149,7 @@ def parse_options(description: str, gt_dir: str, nproc: int) -> argparse.Namespa
     Raises:
         UserError: The folder for statistics cannot be written to.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = Parser(description=description)
     parser.add_argument("root", type=Path, help="root folder of the data set")
     parser.add_argument("--gt-dir", default=gt_dir, help=f"label folder below it ({gt_dir})")
     parser.add_argument(

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmseg_uda.cli import run_name
+from mmseg_uda.calling import as_called
+from mmseg_uda.cli import Parser, run_name
 from mmseg_uda.errors import UserError
 from mmseg_uda.miniworld.shipped import shipped_recipe, unpack
 from mmseg_uda.taxonomy import load_taxonomy
@@ -35,7 +36,7 @@ FOLDERS = {
 
 def parser() -> argparse.ArgumentParser:
     """Returns the command's parser."""
-    command = argparse.ArgumentParser(
+    command = Parser(
         description="Begin a training on own data: write its taxonomy and config.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -223,7 +224,7 @@ def _write(folder: Path, plan: Plan, taxonomy: str | None) -> Path:
         assert recipe is not None  # it comes with the package
         unpack("nano_backbone", recipe, folder / SMALL_WEIGHTS)
     config = folder / f"{folder.name}.py"
-    config.write_text(config_text(plan), encoding="utf-8")
+    config.write_text(as_called(config_text(plan)), encoding="utf-8")
     return config
 
 
@@ -249,6 +250,6 @@ def _tell_next(config: Path, plan: Plan) -> None:
     pictures = plan.target.folder
     file, weights, images = (shlex.quote(str(one)) for one in (shown, weights, pictures))
     print(f"Written: {shown.parent}. Next:")
-    print(f"  python tools/doctor.py {file}")
-    print(f"  python tools/train.py {file}")
-    print(f"  python tools/infer.py {file} {weights} {images} --out predictions")
+    print(as_called("  python tools/doctor.py"), file)
+    print(as_called("  python tools/train.py"), file)
+    print(as_called("  python tools/infer.py"), f"{file} {weights} {images} --out predictions")

@@ -4,10 +4,9 @@ python tools/convert_datasets/splits.py gta data/gta
 python tools/convert_datasets/splits.py synthia data/synthia
 """
 
-import argparse
 from pathlib import Path
 
-from mmseg_uda.cli import run_tool
+from mmseg_uda.cli import Parser, run_tool
 from mmseg_uda.errors import UserError
 from mmseg_uda.labels import write_split_lists
 from mmseg_uda.taxonomy import LIST_FOLDER, available_splits
@@ -15,7 +14,7 @@ from mmseg_uda.taxonomy import LIST_FOLDER, available_splits
 
 def main() -> None:
     """Writes the lists."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", choices=available_splits())
     parser.add_argument("root", type=Path, help="root folder of the data set")
     args = parser.parse_args()

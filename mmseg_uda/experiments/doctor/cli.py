@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mmseg_uda.cli import worker_count
+from mmseg_uda.cli import Parser, worker_count
 from mmseg_uda.config_files import find_config
 from mmseg_uda.costs import cost_lines
 from mmseg_uda.data_root import add_data_root_option, use_data_root
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         UserError: When a config file does not exist.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Checks the installation, and the weights and data sets that configs need."
     )
     parser.add_argument("configs", nargs="*", type=Path, metavar="CONFIG")

@@ -4,6 +4,7 @@ A table is data: its rows name a config and what they change in it (docs/configs
 one). Each paper has a file in ``mmseg_uda/experiments/tables``.
 """
 
+from mmseg_uda.experiments.tables.camvid import CAMVID_TABLES
 from mmseg_uda.experiments.tables.cdda import CDDA_TABLES
 from mmseg_uda.experiments.tables.csi import CSI_TABLES
 from mmseg_uda.experiments.tables.daformer import DAFORMER_TABLES
@@ -24,4 +25,5 @@ EXPERIMENTS = (
     *SRHA_TABLES,  # 500-504: domain generalization
     *DYNALIGN_TABLES,  # 600-605: other taxonomies
     *VFM_TABLES,  # 700-706, 713: foundation-model backbones
+    *CAMVID_TABLES,  # 800, 801: rendered streets to photographs
 )

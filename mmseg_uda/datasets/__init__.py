@@ -25,6 +25,7 @@ from .taxonomy_dataset import (
     Cityscapes,
     DarkZurich,
     Mapillary,
+    MiniGTA,
     TaxonomyDataset,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "DomainDataPreProcessor",
     "DomainPairDataset",
     "Mapillary",
+    "MiniGTA",
     "MultiTargetDataset",
     "PairSampler",
     "RareClassSampling",

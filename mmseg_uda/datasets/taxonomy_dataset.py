@@ -285,6 +285,15 @@ class CamVid(TaxonomyDataset):
     """
 
 
+@DATASETS.register_module()
+class MiniGTA(TaxonomyDataset):
+    """Rendered streets with the labels of GTA (``tools/make_miniworld.py``), 640x320.
+
+    Labels hold the 19 trainIds; ``taxonomy="camvid11"`` with ``label_map="cityscapes19"`` makes
+    CamVid's classes of them.
+    """
+
+
 @cache
 def _say_once(text: str) -> None:
     """A data set may be built several times, and under other transforms."""

@@ -292,10 +292,9 @@ def _provide_data(
             )
         hint = f"Delete {world} and start again."
     else:
-        hint = (
-            "Get the files as listed, give --data-root DIR if they are elsewhere, or run the same "
-            "jobs without any of them on the rendered miniworld: --profile mini"
-        )
+        hint = "Get the files as listed, or give --data-root DIR if they are elsewhere."
+        if all(profiles.has_miniature(one.resolved) for one in planned):
+            hint += " The same jobs run without any of them on the miniworld: --profile mini"
     preflight.require([one.resolved for one in planned], hint, weights=options.profile == "paper")
     for finding in preflight.inspect(one.effective for one in planned):
         _say(console, f"Warning: {finding}")

@@ -39,7 +39,7 @@ DATA_ROOTS = {
     "Mapillary": f"{WORLD}/mapillary",
     "IDD": f"{WORLD}/idd",
 }
-MISSING = {"DarkZurich": "Dark Zurich"}
+MISSING = {"DarkZurich": "Dark Zurich", "CamVid": "CamVid"}
 CLIP_FOLDER = "pretrained/miniworld/clip"
 
 # Pixels here per pixel of the paper, at its half and its full resolution alike: of crops, detail
@@ -152,16 +152,24 @@ def mini_experiment(experiment: Experiment) -> Experiment:
     sampling and steps, so that the difference is what adaptation brings. The published
     source-only configs also distort colours, which helps a lot where domains differ in colour as
     much as here; that baseline is a row of its own.
+
+    Raises:
+        UserError: No row is left.
     """
-    left = [row for row in experiment.rows if _is_missing(row)]
+    left = [row for row in experiment.rows if not has_miniature(row.resolved)]
     rows = [row for row in experiment.rows if row not in left]
     stems = {row.stem for row in rows}
     # Tables that are not of the lineage name their jobs, and bring baselines of their own.
     own = bool(experiment.rows[0].name)
     for row in (*experiment.references, *([] if own else _baselines(rows))):
-        if row.stem not in stems and not _is_missing(row):
+        if row.stem not in stems and has_miniature(row.resolved):
             rows.append(row)
             stems.add(row.stem)
+    if not rows:
+        raise UserError(
+            f"The miniworld has the data of no row of experiment {experiment.id}.",
+            fix="Leave --profile mini out.",
+        )
     title = experiment.title
     if left:
         labels = ", ".join(f"'{row.label}'" for row in left)
@@ -169,13 +177,12 @@ def mini_experiment(experiment: Experiment) -> Experiment:
     return replace(experiment, seeds=SEEDS, rows=tuple(rows), title=title)
 
 
-def _is_missing(row: Row) -> bool:
-    """Whether the miniworld lacks a data set of a row."""
-    config = row.resolved
+def has_miniature(config: Mapping[str, Any]) -> bool:
+    """Whether the miniworld has all data sets of a resolved config."""
     parts = list(config.get("train_dataloader", {}).get("dataset", {}).values())
     parts.append(config.get("val_dataloader", {}).get("dataset"))
     named = [part.get("type") for part in parts if isinstance(part, Mapping)]
-    return not {*MISSING}.isdisjoint(named)
+    return {*MISSING}.isdisjoint(named)
 
 
 def _baselines(rows: Sequence[Row]) -> Iterator[Row]:

@@ -110,6 +110,7 @@ def complete(
     )
     published = type in LAYOUTS and not own_depth
     own = _is_own(type, root, own_paths)
+    obtain = layout.obtain.format(root=root, parent=os.path.dirname(os.path.normpath(root)))
     return dict(
         title=layout.title,
         root=root,
@@ -117,7 +118,7 @@ def complete(
         label_dir=None if images_only else label_dir,
         img_suffix=img_suffix,
         label_suffix=label_suffix,
-        obtain=_own_advice(type, root, own_paths) if own else layout.obtain.format(root=root),
+        obtain=_own_advice(type, root, own_paths) if own else obtain,
         convert=layout.convert.format(root=root) if layout.convert and not own_paths else None,
         per_condition=layout.per_condition,
         depth_dir=depth_dir,

@@ -42,7 +42,8 @@ class Layout:
         splits: split -> (image folder, label folder or None), relative to the root.
         img_suffix: End of image file names.
         label_suffix: What replaces it in label file names.
-        obtain: Where to get the data set and where to put it.
+        obtain: Where to get the data set and where to put it; ``{root}`` stands for the root
+            folder, ``{parent}`` for the one above.
         convert: Command that makes the trainId labels; ``{root}`` stands for the root folder.
         per_condition: The split folders also exist one level deeper, once per weather condition.
         depth_suffix: What replaces the image suffix in depth file names; None: only the file
@@ -209,6 +210,16 @@ LAYOUTS: dict[str, Layout] = {
         obtain="Download 'IDD Segmentation' from https://idd.insaan.iiit.ac.in/ and unpack it to "
         "{root}, so that {root}/leftImg8bit/val and {root}/gtFine/val exist; the data set's own "
         "label tool (AutoNUE/public-code) makes the *_labellevel3Ids.png with id type level3Id",
+    ),
+    # Drawn by this project, larger than in the miniworld: the source for small photographs.
+    "MiniGTA": Layout(
+        title="mini-GTA",
+        root="data/streets/gta",
+        splits={"train": ("images", "labels")},
+        img_suffix=".png",
+        label_suffix="_labelTrainIds.png",
+        obtain="Render it, which takes about a minute: python tools/make_miniworld.py --out "
+        "{parent} --domains gta --no-weights --size 640 320",
     ),
     "CamVid": Layout(
         title="CamVid",

@@ -18,7 +18,9 @@ from mmseg_uda.taxonomy.needs import parts_of
 def test_every_row_builds(tables, tmp_path, profile):
     options = Options(profile=profile, work_dir=tmp_path)
     built = set()
-    for experiment in map(options.table, tables):
+    # Photographs have no miniature.
+    chosen = [one for one in tables if profile == "paper" or one.paper != "Real images"]
+    for experiment in map(options.table, chosen):
         for one in plan(experiment, experiment.jobs(seeds=[0]), options):
             if not one.trains:
                 continue

@@ -11,6 +11,7 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.models.backbones import StagedBackbone
 from mmseg_uda.models.heads import AuxiliaryFCNHead, DeepLabV3PlusHead
 from mmseg_uda.models.views import (
+    Box,
     full_logits,
     full_prediction,
     resize_nearest,
@@ -138,6 +139,43 @@ def test_initial_values(kind):
             assert module.momentum == 0.1
             assert torch.equal(module.weight, torch.ones_like(module.weight))
             assert not module.bias.any()
+
+
+def with_hrda(**options):
+    """HRDA with this decoder on a narrow MobileNetV2, whose logits have a stride of 8."""
+    head = dict(
+        type="HRDAHead",
+        single_scale_head="DeepLabV3PlusHead",
+        in_channels=[8, 160],
+        channels=8,
+        low_channels=4,
+        num_classes=5,
+        align_corners=False,
+        hr_loss_weight=0.1,
+    )
+    backbone = dict(type="StagedBackbone", arch="mobilenet_v2", width=0.125, depth=0.25)
+    return narrow(
+        type="HRDAEncoderDecoder",
+        backbone=backbone,
+        decode_head={**head, **options},
+        auxiliary_head=None,
+        hr_crop_size=(32, 32),
+    )
+
+
+def test_it_decodes_both_scales_of_hrda():
+    model = with_hrda(output_stride=8)
+    assert model.crop_coord_divisible == 16
+    output = training_forward(model.train(), torch.randn(2, 3, 64, 96), lambda v, h: (v - 1, 0))
+    assert [view.logits.shape[-2:] for view in output.logits] == [(8, 12), (4, 4)]
+    assert output.logits[1].box == Box(32, 64, 0, 32)
+    assert full_logits(model.eval(), torch.randn(1, 3, 50, 70)).shape == (1, 5, 50, 70)
+
+
+def test_another_stride_than_the_encoders_is_told():
+    with pytest.raises(UserError, match="stride to be 4.*mobilenet_v2.* of 8") as error:
+        with_hrda()
+    assert "output_stride=8" in error.value.fix
 
 
 def test_labels_are_reduced_to_the_upper_left():

@@ -155,3 +155,10 @@ def test_mapillary_reaches_all_classes_from_25_ids():
         255 255 10 255 9 8 255 255 255 255 255 255 255 255 255 255 0 255 255 255 5 255 5 6 255 7 255
         18 255 15 13 255 17 16 255 255 14 255 255 255 255"""
     assert table == [int(value) for value in published.split()]
+
+
+def test_rendered_streets_name_the_command_that_draws_them(tmp_path):
+    config = {"type": "MiniGTA", "data_root": f"{tmp_path}/streets/gta/"}
+    images, labels = missing_paths(config)
+    assert images.fix == labels.fix
+    assert f"tools/make_miniworld.py --out {tmp_path}/streets --domains gta" in images.fix

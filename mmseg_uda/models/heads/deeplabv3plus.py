@@ -64,6 +64,8 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         channels: Channels of every pyramid branch and of the decoder.
         low_channels: Channels to which the first stage is reduced.
         dilations: One 3×3 branch each.
+        output_stride: Pixels of the image per pixel of the first stage, which HRDA needs to know:
+            4 of a ResNet, 8 of the light networks in stages.
         **kwargs: mmseg's decode head options; ``in_index`` defaults to ``(0, 3)``,
             ``align_corners`` to True, ``dropout_ratio`` to 0, the loss to the cross-entropy
             over labelled pixels.
@@ -76,6 +78,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         *,
         low_channels: int = 48,
         dilations: Sequence[int] = (6, 12, 18),
+        output_stride: int = 4,
         **kwargs: Any,
     ) -> None:
         kwargs = {
@@ -88,6 +91,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
             **multiple_select(kwargs, "DeepLabV3PlusHead"),
         }
         super().__init__(list(in_channels), channels, **kwargs)
+        self.output_stride = output_stride
         low, high = in_channels
         norm = dict(self.norm_cfg)
         self.image_mean = conv_norm_relu(high, channels, 1, norm)

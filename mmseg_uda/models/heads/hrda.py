@@ -15,10 +15,13 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.heads.daformer import DAFormerHead
+from mmseg_uda.models.heads.deeplabv3plus import DeepLabV3PlusHead
 from mmseg_uda.models.heads.dlv2 import DLV2Head
 from mmseg_uda.models.views import Box, upsample
 
-SCALE_HEADS: dict[str, Any] = {"DAFormerHead": DAFormerHead, "DLV2Head": DLV2Head}
+SCALE_HEADS: dict[str, Any] = {
+    head.__name__: head for head in (DAFormerHead, DLV2Head, DeepLabV3PlusHead)
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class HRDAHead(BaseDecodeHead):
     """Shared decoder of both scales plus a scale attention predicted from the context scale.
 
     Args:
-        single_scale_head: ``'DAFormerHead'`` or ``'DLV2Head'``; takes the remaining options.
-            When absent, the one whose options are given.
+        single_scale_head: ``'DAFormerHead'``, ``'DLV2Head'`` or ``'DeepLabV3PlusHead'``; takes the
+            remaining options. When absent, one of the first two, by the options that are given.
         scales: Resize factors, context first, e.g. (0.5, 1); set by the segmentor.
         attention_classwise: One attention map per class, else one for all.
         attention_embed_dim: Width of a DAFormer attention head.
@@ -89,12 +92,12 @@ class HRDAHead(BaseDecodeHead):
         super().__init__(1, 1, dropout_ratio=0, init_cfg=None, **shared)
         del self.conv_seg
         head_class = SCALE_HEADS[single_scale_head]
-        self.output_stride = head_class.output_stride
         self.lr_scale, self.hr_scale = sorted(scales)
         self.hr_loss_weight = hr_loss_weight
         self.lr_loss_weight = lr_loss_weight
         self.fixed_attention = fixed_attention
         self.head = head_class(**kwargs)
+        self.output_stride: int = self.head.output_stride
         if fixed_attention is None:
             options = _attention_options(kwargs, attention_embed_dim)
             if not attention_classwise:

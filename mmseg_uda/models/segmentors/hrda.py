@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_uda.errors import UserError, require_choice
+from mmseg_uda.models.backbones.staged import StagedBackbone
 from mmseg_uda.models.heads.hrda import ScaleLogits
 from mmseg_uda.models.layout import encode
 from mmseg_uda.models.segmentors.slide import SlideEncoderDecoder
@@ -111,6 +112,15 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
                 fix=f"Use 'all' or one of {list(self.scales)}.",
             )
         size, stride = self.hr_crop_size, self.output_stride
+        if isinstance(self.backbone, StagedBackbone):
+            index = self.decode_head.head.in_index
+            first = self.backbone.feature_strides[index if isinstance(index, int) else index[0]]
+            if first != stride:
+                raise UserError(
+                    f"HRDA takes the decoder's stride to be {stride}; the first map of "
+                    f"{self.backbone.arch} that it decodes has one of {first}.",
+                    fix=f"Use single_scale_head='DeepLabV3PlusHead' with output_stride={first}.",
+                )
         if size is not None and any(side % (2 * stride) for side in size):
             raise UserError(
                 f"model.hr_crop_size={list(size)} does not fit the decoder's stride {stride}.",

@@ -74,18 +74,19 @@ def test_weak_jitter():
 
 def test_the_strong_change_of_sources():
     grey = dict(probability=0.0, grey_probability=1.0, blur_probability=0.0)
-    image = torch.rand(200, 3, 4, 4)
+    image = UNIT.from_rgb(torch.rand(200, 3, 4, 4, generator=torch.Generator().manual_seed(0)))
     changes = ImageChanges(SelfTrainingOptions(weak_jitter=dict(probability=0.0, source=grey)))
     done = changes.source(image, UNIT, StepRandom(1))
-    assert torch.allclose(done, rgb_to_grayscale(image, 3), atol=1e-6)
+    assert torch.allclose(done, rgb_to_grayscale(image, 3), atol=1e-3)
     assert torch.equal(changes.weak(image, UNIT, StepRandom(1)), image)  # a target before mixing
-    published = ImageChanges(SelfTrainingOptions(weak_jitter=dict(source={})))
+    style = dict(style="torchvision")
+    published = ImageChanges(SelfTrainingOptions(augmentation=style, weak_jitter=dict(source={})))
     done = published.source(image, UNIT, StepRandom(1))
-    is_grey = (done - done[:, :1]).abs().amax(dim=(1, 2, 3)) < 1e-6
+    is_grey = (done - done[:, :1]).abs().amax(dim=(1, 2, 3)) < 1e-3
     assert is_grey.float().mean().item() == pytest.approx(0.1, abs=0.06)
     unchanged = [torch.equal(a, b) for a, b in zip(done, image, strict=True)]
     assert np.mean(unchanged) == pytest.approx(0.2 * 0.9 * 0.5, abs=0.06)
-    sigma = StepRandom(1).blur_sigma(500, False, "cpu", (0.15, 3.0))
+    sigma = StepRandom(1).blur_sigma(500, False, torch.device("cpu"), (0.15, 3.0))
     assert sigma.min() >= 0.15 and 2.9 < sigma.max() <= 3
 
 

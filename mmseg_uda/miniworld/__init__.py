@@ -7,7 +7,7 @@ Two seeds are kept apart. ``DEVELOPMENT_SEED`` renders the world on which gap, s
 thresholds were chosen; ``REPORTED_SEED`` renders the one that reported numbers come from.
 """
 
-from mmseg_uda.miniworld.domains import DEVELOPMENT_SEED, REPORTED_SEED, STRENGTH
+from mmseg_uda.miniworld.gap import DEVELOPMENT_SEED, REPORTED_SEED, STRENGTH
 from mmseg_uda.miniworld.prepare import MiniworldPaths, WeightOptions, ensure_miniworld
 from mmseg_uda.miniworld.world import WorldOptions
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmseg_uda.miniworld.canvas import VOID, Canvas, Ids
 from mmseg_uda.miniworld.effects import WEATHERS, finish, paint_sky
+from mmseg_uda.miniworld.gap import DEVELOPMENT_SEED, STRENGTH
 from mmseg_uda.miniworld.layout import Layout, Plan, draw_scene
 from mmseg_uda.miniworld.shapes import Brush
 from mmseg_uda.miniworld.style import (
@@ -22,11 +23,6 @@ from mmseg_uda.miniworld.style import (
     random_style,
     synthia_style,
 )
-
-# Gap between the rendered sources and the "real" targets, chosen on the development world.
-STRENGTH = 0.55
-DEVELOPMENT_SEED = 1
-REPORTED_SEED = 20240
 
 GTA_LAYOUT = Layout(eye=(1.6, 1.95), focal=(125, 148), horizon=(0.38, 0.46), road=(3.0, 4.6))
 # Nothing of the classes that SYNTHIA does not label, but look-alikes with the label it has: box

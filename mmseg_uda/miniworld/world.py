@@ -16,7 +16,8 @@ import cv2
 
 from mmseg_uda.miniworld import formats, unseen_formats
 from mmseg_uda.miniworld.catalogue import get_domain
-from mmseg_uda.miniworld.domains import REPORTED_SEED, STRENGTH, Domain, render
+from mmseg_uda.miniworld.domains import Domain, render
+from mmseg_uda.miniworld.gap import REPORTED_SEED, STRENGTH
 from mmseg_uda.miniworld.stamps import close_folder, fingerprint, is_complete, open_folder
 from mmseg_uda.miniworld.unseen import UNSEEN
 from mmseg_uda.pool import leave_to_parent, map_in_processes

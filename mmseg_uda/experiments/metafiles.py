@@ -19,6 +19,7 @@ from mmseg_uda.experiments.grid import Experiment, Row
 INDEX = "model-index.yml"
 METHODS = {
     "advseg": "AdvSeg",
+    "camvid": "Real images",
     "cdda": "CDDA",
     "csi": "CSI",
     "daformer": "DAFormer",
@@ -40,6 +41,8 @@ DATA = {
     "city": "Cityscapes",
     "acdc": "ACDC",
     "dzur": "Dark Zurich",
+    "streets": "mini-GTA",
+    "camvid": "CamVid",
     "idd": "IDD",
     "mapillary": "Mapillary Vistas",
     "cbm": "Cityscapes, BDD100K, Mapillary Vistas",
@@ -107,7 +110,8 @@ def _model(path: Path, row: Row | None) -> dict[str, Any]:
     pair = PAIR.search(path.stem)
     source, target = (DATA.get(name, name) for name in pair.groups()) if pair else ("", "")
     data = {"Training Data": source} if source else {}
-    if pair and pair[2] not in UNSEEN:
+    alone = (plain_config(path).get("uda") or {}).get("type") == "Supervised"
+    if pair and pair[2] not in UNSEEN and not alone:
         data["Target Data"] = f"{target} (images)"
     model: dict[str, Any] = {
         "Name": path.stem,

@@ -152,6 +152,7 @@ def test_a_list_that_is_wrong_is_a_problem_of_its_data_set(tmp_path):
 # Files as they are published, beside images and labels in use.
 PUBLISHED = {
     "GTA": ("images/00001.png", "labels/00001.png", "labels/00001_labelTrainIds.png"),
+    "MiniGTA": ("images/00001.png", "labels/00001.png", "labels/00001_labelTrainIds.png"),
     "SYNTHIA": (
         *("RGB/0000000.png", "GT/LABELS/0000000.png", "GT/LABELS/0000000_labelTrainIds.png"),
         *("GT/COLOR/0000000.png", "Depth/Depth/0000000.png"),

@@ -58,7 +58,7 @@ SLURM = ["submitit>=1.5"]  # the line of releases that the tests run with
 DOCS = [
     "mkdocs>=1.6,<2",  # 2 drops plugins
     "mkdocs-material>=9.5",
-    "mkdocs-jupyter>=0.25",  # brings what runs a notebook: ipykernel, nbclient, nbformat
+    "mkdocs-jupyter>=0.26",  # brings what runs a notebook: ipykernel, nbclient, nbformat
     "mkdocstrings[python]>=0.27",  # pages from docstrings
 ]
 

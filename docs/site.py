@@ -10,11 +10,13 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mmseg_uda"
 LINK = re.compile(r"(?<=\]\()([^)#:\s]+)")
+NOTEBOOK_LINK = re.compile(r'(?<=href=")[\w./]+\.md(?=["#])')
 ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code>)")
 
 
@@ -60,8 +62,19 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def on_page_content(html, page, config, files):
-    """Drops the roles of names in docstrings."""
-    return ROLE.sub("", html)
+    """Drops the roles of names in docstrings, and links what notebooks link.
+
+    Raises:
+        Abort: A notebook links a page that is not there; mkdocs looks at Markdown alone.
+    """
+
+    def target(match: re.Match) -> str:
+        file = files.get_file_from_path(match[0])
+        if file is None:
+            raise Abort(f"{page.file.src_uri} links {match[0]}, which is no page.")
+        return file.url_relative_to(page.file)
+
+    return ROLE.sub("", NOTEBOOK_LINK.sub(target, html))
 
 
 def _page_of(source: str) -> str | None:

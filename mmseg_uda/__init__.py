@@ -8,10 +8,12 @@ import warnings
 
 __version__ = "0.1.0"
 
-# Advice that is nobody's fault here: to install mmcv's compiled operators, which nothing uses, and
-# to give two classes one channel, where pseudo-labels and class weights need a channel each.
+# Advice that is nobody's fault here: to install mmcv's compiled operators, which nothing uses, to
+# give two classes one channel, where pseudo-labels and class weights need a channel each, and, in
+# notebooks, to install widgets for tqdm's progress bars.
 for _advice in (
     "Fail to import ``MultiScaleDeformableAttention``",
     "For binary segmentation, we suggest using",
+    "IProgress not found",
 ):
     warnings.filterwarnings("ignore", message=_advice)

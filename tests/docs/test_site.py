@@ -32,7 +32,8 @@ def site(tmp_path_factory):
 
 
 def test_every_page_card_and_room_is_there(site):
-    pages = [path.stem for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
+    pages = [path.stem for path in (ROOT / "docs").glob("*.*") if path.suffix in (".md", ".ipynb")]
+    pages.remove("README")
     expected = [f"{page}.html" for page in (*pages, "index", "contents", "changelog")]
     expected += [f"cards/{card}.html" for card in CARDS]
     expected += [f"api/{room}.html" for room in ROOMS]
@@ -54,7 +55,18 @@ def test_links_to_files_lead_to_their_pages(site):
     assert 'href="../api/self_training.html"' in card
     assert 'href="../original_commands.html"' in card
     home = (site / "index.html").read_text(encoding="utf-8")
-    assert 'href="cards/segmentors.html"' in home and ".md" not in re.findall('href="(.*?)"', home)
+    assert 'href="cards/segmentors.html"' in home
+    tutorial = (site / "tutorial.html").read_text(encoding="utf-8")
+    assert (
+        'href="data.html#camvid"' in tutorial and 'id="camvid"' in (site / "data.html").read_text()
+    )
+
+
+def test_no_link_leads_to_a_source(site):
+    for page in site.rglob("*.html"):
+        links = re.findall(r'href="([^"]*)"', page.read_text(encoding="utf-8"))
+        inner = [link for link in links if not link.startswith(("http", "mailto"))]
+        assert not [link for link in inner if re.search(r"\.md(#|$)|README", link)], page
 
 
 def test_nothing_is_fetched_from_elsewhere(site):

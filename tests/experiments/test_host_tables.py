@@ -20,6 +20,14 @@ NETWORKS = {
     6: ("daformer_conv1_mitb5", "upernet_mitb5", "upernet_ch256_mitb5", "daformer_isa_mitb5")
     + ("daformer_sepaspp_bottleneck_mitb5", "daformer_aspp_mitb5", "daformer_sepaspp_mitb5"),
 }
+STARTS = (
+    *("dlv2red_r101v1c", "dlv3p_nodbn_r101v1c", "da_nodbn_r101v1c", "segformer_mitb5"),
+    *("isa_nodbn_r101v1c", "dlv2red_r50v1c", "dlv2red_s50", "dlv2red_s101", "dlv2red_s200"),
+    *("dlv2red_x50-32", "dlv2red_x101-32", "segformer_mitb4", "segformer_mitb3"),
+    *(*NETWORKS[2], "daformer_conv1_mitb5", "daformer_isa_mitb5"),
+    *("daformer_sepaspp_bottleneck_mitb5", "daformer_aspp_mitb5", "daformer_sepaspp_mitb5"),
+    *("upernet_mitb5", "upernet_ch256_mitb5"),
+)
 STRATEGIES = ("dacs_rcsinf", "dacs_rcs001", "dacs_fd", "dacs_fdthings", "dacs_fdthings_rcs001")
 ABLATIONS = (
     ("sf512x512_cpl2_hrda1-512-01", "sf768x768_cpl2_hrda1-512-01")
@@ -112,6 +120,11 @@ NAMES = {
         for block in (16, 32, 64, 128)
         for tenths in (3, 5, 7, 9)
         if (block, tenths) != (32, 7)
+    ],
+    100: crossed(STARTS, ("target-only",)),
+    101: [
+        f"gta2cs_{way}_segformer_mitb5_poly10warm"
+        for way in ("source-only", "target-only", "dacs", *STRATEGIES, f"{UDA}_cpl")
     ],
     85: [f"cs2cs_dacs_srconly_m32-07-sps_{LR}"],
 }

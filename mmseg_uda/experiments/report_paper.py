@@ -100,8 +100,8 @@ def _way(config: Mapping[str, Any]) -> str:
     network = f"{name} on {model.get('backbone', {}).get('type')}"
     network += " in HRDA" * (head.get("type") == "HRDAHead")
     dataset = (config.get("val_dataloader") or {}).get("dataset") or {}
-    scales = [step["scale"] for step in dataset.get("pipeline", ()) if "scale" in step]
-    size = "x".join(map(str, scales[-1])) if scales else "their own size"
+    targets = dataset.get("targets") or {"": dataset}
+    size = " or ".join(dict.fromkeys(map(_size, targets.values())))
     window = "whole images"
     if test.get("mode") == "slide":
         crop, stride = (test["crop_size"], test["stride"])
@@ -109,7 +109,14 @@ def _way(config: Mapping[str, Any]) -> str:
     return (
         f"{who} at the last iteration, {network}, images within {size}, "
         f" {window}, {head.get('num_classes')} classes"
+        + (f", targets {', '.join(targets)}" if len(targets) > 1 else "")
     )
+
+
+def _size(dataset: Mapping[str, Any]) -> str:
+    """Returns what the images of a data set are shrunk or enlarged to fit into."""
+    scales = [step["scale"] for step in dataset.get("pipeline", ()) if "scale" in step]
+    return "x".join(map(str, scales[-1])) if scales else "their own size"
 
 
 @cache

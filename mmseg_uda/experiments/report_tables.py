@@ -18,6 +18,7 @@ METRIC_TITLES = {
     "mIoU": "mIoU",
     "mIoU_16": "mIoU 16",
     "mIoU_13": "mIoU 13",
+    "mIoU_test": "mIoU, test server",
     "mIoU_new": "new classes",
     "mIoU_known": "known classes",
     "mIoU_upstream": "mIoU, upstream",

@@ -152,6 +152,23 @@ def test_the_protocol_names_network_size_window_classes_and_software(table, fold
     assert "NanoBackbone, images within 128x64, whole images" in mini
 
 
+def test_the_protocol_of_several_targets_names_them_and_their_size(tables, tmp_path):
+    markdown = write_report(find_experiment(tables, 50), tmp_path, "paper")[0].read_text()
+    protocol = markdown.partition("## Protocol")[2].partition("\n## ")[0]
+    named = "19 classes, targets cityscapes, bdd100k, mapillary"
+    assert (
+        f"DAFormerHead on MiT, images within 1024x512, whole images, {named} (row 1)." in protocol
+    )
+    windows = "windows of 1024x1024, stride 512x512"
+    assert f"images within 2048x1024, {windows}, {named} (rows 2, 3)." in protocol
+
+
+def test_numbers_of_a_test_server_say_so(tables, tmp_path):
+    lines = write_report(find_experiment(tables, 8), tmp_path, "paper")[0].read_text().splitlines()
+    (head,) = (line for line in lines if line.startswith("| # | row | seeds |"))
+    assert "| mIoU, test server | mIoU, test server, reported |" in head
+
+
 def test_a_table_has_the_papers_lines_and_columns(tables, tmp_path):
     table = find_experiment(tables, 6)
     finish(tmp_path, table.jobs(rows=[13], seeds=[0])[0].name, [evaluation(40000, 67.5)])

@@ -5,7 +5,9 @@ import math
 
 import pytest
 import torch
+from fixed_run import config
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
+from resuming import differences, whole_and_killed
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.methods.minent import EntropyMinimization, normalized_entropy
@@ -68,3 +70,12 @@ def test_the_target_starts_when_it_is_told_to():
     wrapper = optimizer(trainer)
     logs = [trainer.train_step(random_batch(n, size=SIZE), wrapper) for n in range(2)]
     assert ["target.loss_entropy" in log for log in logs] == [False, True]
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
+    masking = dict(type="MaskedConsistency", mode="separatetrgaug", block_size=16)
+    uda = dict(_delete_=True, type="EntropyMinimization", masking=masking)
+    whole, killed = whole_and_killed(lambda *a: config(*a, uda=copy.deepcopy(uda)), tmp_path)
+    assert any(name.startswith("components.masking.") for name in whole["state_dict"])
+    assert whole["optimizer"]["state"]
+    assert differences(whole, killed) == []

@@ -100,6 +100,7 @@ setup(
             "py.typed",
             "**/*.yaml",
             "**/templates/*",
+            "**/README.md",  # cards: citations for published models
             "costs.json",
             "miniworld/shipped/*.zip",
         ]

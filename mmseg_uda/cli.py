@@ -22,6 +22,7 @@ from mmseg_uda.cfg_options import add_config_flag, config_mistake, parse_options
 from mmseg_uda.config_files import find_config
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import Interrupted, UserError
+from mmseg_uda.hub_repositories import hub_address
 from mmseg_uda.peers import has_ended, silent_process
 from mmseg_uda.places import settle_home
 from mmseg_uda.system_errors import explain
@@ -272,13 +273,14 @@ def check_typing(config: str, options: Sequence[str] = ()) -> None:
     """Looks for what is wrong in a command line before torch is loaded, which takes seconds.
 
     Args:
-        config: Name of a config, or the folder of a training.
+        config: Name of a config, a folder (of a training, or a published model), or an address of
+            the hub.
         options: ``--cfg-options``.
 
     Raises:
         UserError: There is no such config, or an option is no key=value.
     """
-    if not os.path.isdir(config):
+    if hub_address(config) is None and not os.path.isdir(config):
         find_config(config)
     parse_options(options)
 

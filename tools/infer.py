@@ -1,5 +1,8 @@
 """Segment images: python tools/infer.py CONFIG CHECKPOINT IMAGES_OR_FOLDERS... --out DIR.
 
+A published model (a folder, or hf://owner/name of the Hugging Face hub) or a training's folder
+stands for CONFIG and CHECKPOINT.
+
 Writes per image a coloured PNG, a PNG of ids and an overlay, and a legend for all of them. The same
 command continues after an interruption.
 """
@@ -7,6 +10,7 @@ command continues after an interruption.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -29,9 +33,17 @@ KINDS = ("color", "ids", "overlay")
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = Parser(description="Segment images of any size.")
-    parser.add_argument("config", help="config file of the training")
-    parser.add_argument("checkpoint", help="checkpoint of this project, mmseg or a reference code")
-    parser.add_argument("inputs", nargs="+", metavar="image", help="images, and folders of images")
+    parser.add_argument(
+        "config",
+        help="config file of the training; or a published model (folder or hf://owner/name) or the "
+        "folder of a training, which have a checkpoint of their own",
+    )
+    parser.add_argument(
+        "checkpoint",
+        help="checkpoint of this project, mmseg or a reference code, or a published model; "
+        "left out behind a folder or hf://",
+    )
+    parser.add_argument("inputs", nargs="*", metavar="image", help="images, and folders of images")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the predictions")
     parser.add_argument(
         "--write", nargs="+", choices=KINDS, default=list(KINDS), help="what to write (all three)"
@@ -93,17 +105,28 @@ def main() -> int:
     from mmseg_uda.apis.folder import predict_files
     from mmseg_uda.apis.image_files import find_images
     from mmseg_uda.apis.prediction_files import HRDA_KINDS, PredictionFolder, weights_digest
+    from mmseg_uda.engine.checkpoint import model_in
     from mmseg_uda.engine.config_file import load_network_config
     from mmseg_uda.engine.runner import configure_threads
     from mmseg_uda.engine.testing import set_inference
     from mmseg_uda.engine.tta import augmentations_from
+    from mmseg_uda.models.weights import is_published
 
     configure_threads()
+    config, checkpoint = args.config, args.checkpoint
+    if is_published(config) or os.path.isdir(config):
+        args.inputs.insert(0, checkpoint)
+        config, checkpoint = model_in(config)
+    if not args.inputs:
+        raise UserError(
+            "There are no images to segment.",
+            fix="Name them, or their folder, behind config and checkpoint.",
+        )
     files = find_images(args.inputs, args.out)
-    cfg = load_network_config(args.config, args.cfg_options)
+    cfg = load_network_config(config, args.cfg_options)
     set_inference(cfg, args.inference_mode, args.sequential_slide)
     part = "ema_model" if args.teacher else "model"
-    model = init_segmentor(cfg, args.checkpoint, args.device, part=part)
+    model = init_segmentor(cfg, checkpoint, args.device, part=part)
     predictor = Predictor(
         model,
         resize=args.resize,

@@ -29,8 +29,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "checkpoint",
         nargs="?",
-        help="checkpoint of this project, mmseg or a reference code; of a training's folder its "
-        "newest one if left out",
+        help="checkpoint of this project, mmseg or a reference code, or a published model "
+        "(folder or hf://owner/name), whose network replaces the config's; of a training's folder "
+        "its newest one if left out",
     )
     parser.add_argument("--out", metavar="DIR", help="also write trainId PNGs (for test servers)")
     parser.add_argument(
@@ -63,8 +64,14 @@ def main() -> None:
     from mmseg_uda.engine.runner import configure_threads
     from mmseg_uda.engine.testing import set_inference, test_checkpoint
     from mmseg_uda.engine.tta import augmentations_from
+    from mmseg_uda.models.weights import is_published, local_folder
 
     check_launcher(args.launcher)
+    if is_published(args.config):
+        raise UserError(
+            f"{args.config} is a published model, which names no data to test on.",
+            fix=f"Give the config of an evaluation before it: tools/test.py CONFIG {args.config}",
+        )
     if os.path.isdir(args.config):
         folder = Path(args.config)
         args.config = recorded_config(folder)
@@ -76,6 +83,10 @@ def main() -> None:
             fix="Name it after the config, or give the folder of a training alone.",
         )
     cfg = load_network_config(args.config, args.cfg_options)
+    if is_published(args.checkpoint):  # the network is its own, the data are the config's
+        args.checkpoint = local_folder(args.checkpoint)
+        options = [one for one in args.cfg_options if one.startswith("model.")]
+        cfg.model = load_network_config(args.checkpoint, options).model
     own = args.work_dir or run_folder(args.checkpoint)
     cfg.work_dir = own or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher

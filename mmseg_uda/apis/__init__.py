@@ -2,9 +2,10 @@
 
 from mmseg_uda.apis.alignment import Aligner, AlignmentSettings, align
 from mmseg_uda.apis.config_view import explain_config
+from mmseg_uda.apis.model_folder import publish_folder
 from mmseg_uda.apis.prediction import Prediction, Predictor, predict
 from mmseg_uda.apis.publishing import publish
-from mmseg_uda.apis.segmentor import init_segmentor, taxonomy_of
+from mmseg_uda.apis.segmentor import from_pretrained, init_segmentor, taxonomy_of
 from mmseg_uda.engine.tta import Augmentations
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "Predictor",
     "align",
     "explain_config",
+    "from_pretrained",
     "init_segmentor",
     "predict",
     "publish",
+    "publish_folder",
     "taxonomy_of",
 ]

@@ -17,28 +17,42 @@ from mmseg_uda.engine.data_config import building_from, carried_config
 from mmseg_uda.engine.deployed import deployed_model
 from mmseg_uda.engine.released_config import from_released_config
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.weights import load_segmentor_weights, meta_of, read_checkpoint
+from mmseg_uda.models.weights import (
+    is_published,
+    load_segmentor_weights,
+    meta_of,
+    read_checkpoint,
+)
 from mmseg_uda.released import is_released
 from mmseg_uda.taxonomy import LAYOUTS, Taxonomy, available_taxonomies, load_taxonomy
+
+TOGETHER = "Get it again: the config and the weights in it do not belong together."
 
 
 def init_segmentor(
     config: str | Path | Config | None,
-    checkpoint: str | Path | None,
+    checkpoint: str | Path | None = None,
     device: str | torch.device | None = None,
     part: str = "model",
 ) -> Any:
-    """Builds the segmentor of a config and fills it from a checkpoint.
+    """Builds the segmentor of a config and fills it from a checkpoint, or a published one.
 
-    The trainer around it (``uda``), data sets and pretrained encoders are not touched.
+    The trainer around it (``uda``), data sets and pretrained encoders are not touched; of adapters
+    that were published alone, the encoder is looked for by its name. ``from_pretrained`` is another
+    name of this function.
+
+    >>> model = init_segmentor("hf://owner/name@v1", device="cuda")  # doctest: +SKIP
 
     Args:
         config: Config file or config of a training, of a plain mmsegmentation segmentor, or of a
             released checkpoint (mmsegmentation 0.x, Python or JSON). None
             takes the text that trainings and ``tools/publish.py`` store in the checkpoint; as a
-            checkpoint is data, that may name registered types only, and imports nothing.
+            checkpoint is data, that may name registered types only, and imports nothing. Or a
+            published model by itself: the folder that ``tools/publish.py`` wrote, or
+            ``hf://owner/name`` of the Hugging Face hub, with ``@revision`` for a branch, tag or
+            commit.
         checkpoint: Checkpoint of this project, of mmsegmentation, or of a reference repository
-            (DAFormer, HRDA, MIC). None leaves random weights.
+            (DAFormer, HRDA, MIC), or a published model. None leaves random weights.
         device: Where the network runs: ``'cpu'``, ``'cuda'``, ``'cuda:1'``. None takes the GPU if
             there is one.
         part: ``'model'`` for the student, ``'ema_model'`` for the teacher.
@@ -49,16 +63,27 @@ def init_segmentor(
 
     Raises:
         UserError: The config or the checkpoint is missing or damaged, they do not fit together,
-            or there is no such device.
+            the hub has no such model or cannot be reached, or there is no such device.
     """
     device = checked_device(device)
+    if isinstance(config, (str, Path)) and (is_published(config) or Path(config).is_dir()):
+        if checkpoint is not None:
+            raise UserError(
+                f"{config} is a model with weights of its own.",
+                fix=f"Leave {checkpoint} out, or give a config file in place of the model.",
+            )
+        config, checkpoint = None, config
     content = None if checkpoint is None else read_checkpoint(checkpoint)
     cfg, model = network_of(config, content, checkpoint)
     if content is not None and checkpoint is not None:
-        load_segmentor_weights(model, content, part, checkpoint)
+        fix = TOGETHER if config is None else None
+        load_segmentor_weights(model, content, part, checkpoint, fix=fix)
     model.cfg = cfg
     model.dataset_meta = dataset_meta(cfg, content, model.num_classes)
     return model.to(device).eval()
+
+
+from_pretrained = init_segmentor
 
 
 def network_of(

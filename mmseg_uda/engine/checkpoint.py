@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.models.weights import load_segmentor_weights, meta_of
+from mmseg_uda.models.weights import is_published, load_segmentor_weights, local_folder, meta_of
 from mmseg_uda.models.weights.finite import require_finite
 from mmseg_uda.released import read_json
 
@@ -62,6 +62,18 @@ def recorded_config(run: Path) -> Path:
             fix="Give the config and the checkpoint.",
         )
     return found[0]
+
+
+def model_in(place: str | Path) -> tuple[Path, Path]:
+    """Config and checkpoint of a published model, whose folder is both, or of a training's folder.
+
+    Raises:
+        UserError: A folder is neither.
+    """
+    if is_published(place):
+        folder = local_folder(place)
+        return folder, folder
+    return recorded_config(Path(place)), newest_checkpoint(place)
 
 
 def run_folder(checkpoint: str | Path) -> str | None:

@@ -9,9 +9,16 @@ from mmengine.config import Config
 
 from mmseg_uda.cfg_options import merge_options, parse_options
 from mmseg_uda.config_files import find_config, read_config
-from mmseg_uda.engine.data_config import checked_model, registered_types_only, tell_imports
+from mmseg_uda.engine.data_config import (
+    carried_config,
+    checked_model,
+    registered_types_only,
+    tell_imports,
+)
 from mmseg_uda.engine.released_config import from_released_config
+from mmseg_uda.errors import UserError
 from mmseg_uda.inspection import following_classes
+from mmseg_uda.models.weights import is_published, published_meta
 from mmseg_uda.released import JSON, is_released, refuse_released
 
 
@@ -38,16 +45,23 @@ def load_network_config(path: str | Path, options: Sequence[str] = ()) -> Config
 
     Such configs lie beside the checkpoints of DAFormer, HRDA and MIC, as Python or as JSON, and are
     translated (see :mod:`mmseg_uda.engine.released_config`). JSON is data: it may name registered
-    types only.
+    types only. So is a published model (a folder or ``hf://owner/name``), of which network and test
+    pipeline are taken.
 
     Args:
-        path: Config file.
+        path: Config file, or published model.
         options: See :func:`load_config`. Of a released config, those under ``data.`` concern the
             config as it was released, the others what it becomes.
 
     Raises:
         UserError: See :func:`load_config`; or a part of a released config has no counterpart.
     """
+    if is_published(path):
+        carried = carried_config({"meta": published_meta(path)}, path)
+        if carried is None:
+            raise UserError(f"The config of {path} has no model.", fix="Publish the model again.")
+        merge_options(carried, parse_options(options), path)
+        return carried
     path = find_config(path)
     cfg = read_config(path)
     if not is_released(cfg):

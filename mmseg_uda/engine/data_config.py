@@ -31,6 +31,7 @@ from mmseg_uda.engine.deployed import deployed_model, deployed_pipeline, stored_
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.adapters import ADAPTERS
 from mmseg_uda.models.heads.layers import LAYERS
+from mmseg_uda.models.weights import meta_of
 
 # What only says where weights and images are fetched from; the checkpoint brings every weight.
 FETCHES = ("init_cfg", "pretrained", "checkpoint_path", "backend_args", "file_client_args")
@@ -85,6 +86,9 @@ def carried_config(checkpoint: Mapping[str, Any], source: str | Path) -> Config 
     cfg = stored_config(checkpoint, source)
     if cfg is None or "model" not in cfg:
         return None
+    taxonomy = meta_of(checkpoint).get("taxonomy_file")
+    if taxonomy is not None:  # beside a published config
+        cfg.test_evaluator = {"type": "StreamingIoU", "taxonomy": taxonomy}
     tell_imports(cfg.pop("custom_imports", None), source)
     try:
         with registered_types_only():

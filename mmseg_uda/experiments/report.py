@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg_uda.experiments.escaping import csv_cell, markdown_code, markdown_text
+from mmseg_uda.escaping import csv_cell, markdown_code, markdown_text
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.page import page
 from mmseg_uda.experiments.report_order import in_words

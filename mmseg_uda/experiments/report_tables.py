@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mmseg_uda.escaping import markdown_code, markdown_text
 from mmseg_uda.experiments.display import clock
-from mmseg_uda.experiments.escaping import markdown_code, markdown_text
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.experiments.results import JobResult, Mean, RowResult, shown_classes

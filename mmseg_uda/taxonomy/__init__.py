@@ -7,6 +7,7 @@ from .needs import missing_paths
 from .published_splits import LIST_FOLDER, available_splits, published_split
 from .taxonomy import Taxonomy, available_taxonomies, load_taxonomy
 from .taxonomy_map import TaxonomyMap, available_taxonomy_maps, load_taxonomy_map
+from .writing import taxonomy_from, taxonomy_text
 
 __all__ = [
     "DEPTH_LOADER",
@@ -28,4 +29,6 @@ __all__ = [
     "missing_paths",
     "read_answer",
     "published_split",
+    "taxonomy_from",
+    "taxonomy_text",
 ]

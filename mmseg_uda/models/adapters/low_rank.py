@@ -116,6 +116,11 @@ class AdaptedLinear(nn.Linear):
         return self.options.alpha / self.options.rank
 
     @property
+    def takes_components(self) -> bool:
+        """Whether W loses what A and B start with."""
+        return self.options.type == "soma" and self.options.init_from == "pretrained"
+
+    @property
     def delta(self) -> Tensor:
         """s·B·A, (o, i): 0 in rows that are not adapted."""
         parts, *adapted = self.rows
@@ -158,7 +163,7 @@ class AdaptedLinear(nn.Linear):
             )
             self.lora_A[place].copy_(down)
             self.lora_B[place].copy_(up)
-        if self.options.init_from == "pretrained":
+        if self.takes_components:
             self.frozen_weight.sub_(self.delta)
 
     @torch.no_grad()

@@ -16,15 +16,18 @@ from mmseg_uda.models.weights.files import (
     atomic_save,
     coverage_problems,
     describe_problems,
-    read_checkpoint,
+    meta_of,
     state_dict_of,
 )
 from mmseg_uda.models.weights.finite import require_finite
+from mmseg_uda.models.weights.frozen_base import with_base
+from mmseg_uda.models.weights.published import read_checkpoint
 from mmseg_uda.models.weights.reference_names import from_reference_names, to_reference_names
 from mmseg_uda.models.weights.srha_names import check_srha_command, from_srha_names
 from mmseg_uda.models.weights.vit_names import from_vfm_uda_names
 
 PARTS = ("model", "ema_model")
+ITS_CONFIG = "Use the config that the checkpoint was trained with."
 
 
 def load_segmentor_weights(
@@ -33,6 +36,7 @@ def load_segmentor_weights(
     part: str = "model",
     source: str | Path = "the checkpoint",
     adapt: bool = True,
+    fix: str | None = None,
 ) -> None:
     """Fills a segmentor completely, or raises.
 
@@ -47,6 +51,7 @@ def load_segmentor_weights(
         source: Where a content came from, for messages.
         adapt: Give a Mask2Former as many top-down levels as the file has. Its parameters are then
             new ones, so an optimizer that holds the old ones forbids it.
+        fix: What to do if they do not fit together; None: use the config of its training.
 
     Raises:
         UserError: The file is unreadable, lacks the part, or belongs to another network.
@@ -54,7 +59,7 @@ def load_segmentor_weights(
     name = source if isinstance(checkpoint, Mapping) else checkpoint
     weights = segmentor_weights(segmentor, checkpoint, part, source)
     _fit_top_down_levels(segmentor, weights, name, adapt)
-    fill_segmentor(segmentor, weights, name)
+    fill_segmentor(segmentor, weights, name, fix or ITS_CONFIG)
 
 
 def segmentor_weights(
@@ -98,11 +103,17 @@ def segmentor_weights(
             for name, value in selected.items()
             if not name.startswith("auxiliary_head.")
         }
+    base = meta_of(content).get("base")
+    if isinstance(base, Mapping):  # adapters alone
+        selected = with_base(segmentor, selected, base, source)
     return selected
 
 
 def fill_segmentor(
-    segmentor: nn.Module, weights: Mapping[str, torch.Tensor], source: str | Path
+    segmentor: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    source: str | Path,
+    fix: str = ITS_CONFIG,
 ) -> None:
     """Loads weights that cover a segmentor exactly, or raises.
 
@@ -114,7 +125,7 @@ def fill_segmentor(
     if any(problems.values()):
         raise UserError(
             f"{source} is a checkpoint of another network:\n  {describe_problems(problems)}",
-            fix="Use the config that the checkpoint was trained with.",
+            fix=fix,
         )
     require_finite(weights, source)
     segmentor.load_state_dict({**expected, **weights})

@@ -19,7 +19,7 @@ from mmseg_uda.files import replacing
 from mmseg_uda.regular_files import require_file
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_file(path: str | Path) -> dict[str, Any]:
     """Loads a checkpoint or bare weights onto the CPU, as data only.
 
     The check sums of the file are compared first; ``torch.load`` takes wrong numbers as they are.

@@ -16,7 +16,7 @@ from typing import Any
 
 from mmengine.runner import CheckpointLoader
 
-from mmseg_uda.models.weights.files import harmless_globals, no_weights, read_checkpoint
+from mmseg_uda.models.weights.files import harmless_globals, no_weights, read_file
 from mmseg_uda.models.weights.finite import require_finite, tensors_in
 
 # torch's switches: the first overrules weights_only=False anywhere, the second objects to it.
@@ -32,7 +32,7 @@ def read_weights_as_data() -> None:
 
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Reads a file onto the CPU; who asks for it copies it to where it belongs."""
-    content = read_checkpoint(Path(filename).expanduser())
+    content = read_file(Path(filename).expanduser())
     require_finite(tensors_in(content), filename)
     return content
 

@@ -18,7 +18,7 @@ from mmseg_uda.models.backbones.timm_vit import TimmViT
 from mmseg_uda.models.weights.files import (
     coverage_problems,
     describe_problems,
-    read_checkpoint,
+    read_file,
     state_dict_of,
 )
 from mmseg_uda.models.weights.finite import require_finite
@@ -27,7 +27,7 @@ from mmseg_uda.models.weights.vit_names import vit_weights
 
 HUB_REPOSITORIES = {f"mit_b{i}": f"nvidia/mit-b{i}" for i in range(6)}
 # timm's own repositories: architecture and tag of the weights
-_TIMM_NAME = re.compile(r"[a-z]\w*\.[a-z]\w*")
+TIMM_NAME = re.compile(r"[a-z]\w*\.[a-z]\w*")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 DOWNLOADS = {
     # open-mmlab's conversions of ImageNet ResNets with a deep stem
@@ -164,7 +164,7 @@ def fetch_weights(name: str) -> Path:
     """
     repository, url = HUB_REPOSITORIES.get(name), DOWNLOADS.get(name)
     target = pretrained_roots()[0] / f"{name}.pth"
-    if repository is None and _TIMM_NAME.fullmatch(name):
+    if repository is None and TIMM_NAME.fullmatch(name):
         repository, target = f"timm/{name}", target.with_name(f"{name}.safetensors")
     try:
         if repository is not None:
@@ -219,7 +219,7 @@ def load_backbone_weights(
         UserError: The file is missing, unreadable or does not fit.
     """
     path = find_weights(checkpoint) or fetch_weights(checkpoint)
-    weights = state_dict_of(read_checkpoint(path), str(path))
+    weights = state_dict_of(read_file(path), str(path))
     if any(name.startswith("backbone.") for name in weights):
         weights = {
             name.removeprefix("backbone."): value

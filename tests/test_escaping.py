@@ -10,7 +10,7 @@ from html import unescape
 import pytest
 from markdown_it import MarkdownIt
 
-from mmseg_uda.experiments.escaping import csv_cell, markdown_code, markdown_text
+from mmseg_uda.escaping import csv_cell, markdown_code, markdown_text
 from mmseg_uda.experiments.grid import Reported, find_experiment
 from mmseg_uda.experiments.jobs import JobFolder, State
 from mmseg_uda.experiments.report import write_report

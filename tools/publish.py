@@ -29,7 +29,9 @@ def parse_args() -> argparse.Namespace:
         default="published",
         help="folder in which the model's is made (published); a file NAME.pth: as --pth",
     )
-    parser.add_argument("--teacher", action="store_true", help="publish the teacher, or the average of uda.ema")
+    parser.add_argument(
+        "--teacher", action="store_true", help="publish the teacher, or the average of uda.ema"
+    )
     parser.add_argument("--half", action="store_true", help="store float16: half the size")
     parser.add_argument("--config", help="for checkpoints that carry no config (reference codes)")
     parser.add_argument(

@@ -259,6 +259,18 @@ class TestContent:
         card = ModelCard.load(student / "README.md")
         assert card.data.eval_results is None and "No validation of these weights" in card.text
 
+    def test_the_average_of_a_supervised_training(self, run, tmp_path):
+        folder = run()
+        content = torch.load(folder / "iter_7.pth", weights_only=True)
+        content["meta"]["cfg"] += "\nuda = dict(type='Supervised', ema=dict(begin=2))\n"
+        torch.save(content, folder / "iter_7.pth")
+        last, average = (publish_folder(folder, tmp_path, part=p) for p in ("model", "ema_model"))
+        assert average.name == f"{last.name}-average"
+        metrics = json.loads((average / "metrics.json").read_text())
+        assert metrics["metrics"]["mIoU"] == 55.5
+        assert metrics["protocol"].startswith("Average of the weights, DAFormerHead")
+        assert "measure the average of the weights" in (last / "README.md").read_text()
+
     def test_an_interim_state_is_told(self, run, tmp_path, trained):
         folder = run()
         content = torch.load(folder / "iter_7.pth", weights_only=True)
@@ -393,7 +405,9 @@ class TestPlaces:
 
     def test_other_places(self, run, tmp_path):
         folder = run()
-        with pytest.raises(UserError, match="(?s)is no published model.*tools/publish.py"):
+        with pytest.raises(
+            UserError, match="(?s)is a folder, but no published model.*tools/publish.py"
+        ):
             init_segmentor(folder, device="cpu")
         published = publish_folder(folder, tmp_path)
         with pytest.raises(UserError, match="weights of its own"):

@@ -66,8 +66,9 @@ def local_folder(place: str | Path) -> Path:
     if address is not None:
         place = fetch_repository(address, (WEIGHTS, ADAPTERS, CONFIG, TAXONOMY))
     if not Path(place).is_dir() or not is_published(place):
+        kind = f"{place} is a folder, but" if address is None else f"{address} is"
         raise UserError(
-            f"{address or place} is no published model: it holds no {WEIGHTS}.",
+            f"{kind} no published model: it holds no {WEIGHTS}.",
             fix="Give a folder that python tools/publish.py CHECKPOINT OUT has written; of a "
             "training's folder give config and checkpoint.",
         )

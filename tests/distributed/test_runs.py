@@ -8,7 +8,14 @@ from fixed_run import with_validation
 from mmengine.config import Config
 from mmengine.model.utils import convert_sync_batchnorm
 from nano import nano_config
-from process_tasks import decide, dropped_pixels, positions, run_config, validate
+from process_tasks import (
+    decide,
+    dropped_pixels,
+    positions,
+    run_config,
+    run_plain_transformer,
+    validate,
+)
 from processes import start, together
 
 from mmseg_uda.engine.distributed import choose_sync_bn, wrapper_config
@@ -50,6 +57,27 @@ def test_killed_and_resumed_is_bit_exact(tmp_path):
     assert any(name.startswith("ema_model.") for name in names)
     assert not any(name.startswith("module.") for name in names)
     assert names["components.relabel.counts"].sum() > partial["components.relabel.counts"].sum()
+
+
+@pytest.mark.parametrize("adapter", [None, dict(type="soma", rank=2, first_block=0)])
+def test_plain_transformers_are_killed_and_resumed(tmp_path, adapter):
+    """Two processes, with teachers that share what is frozen and with others."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    shared = together(run_plain_transformer, whole, 4, adapter)
+    assert shared[0] == shared[1] and (shared[0] > 20) == bool(adapter)
+    kill = dict(custom_hooks=[dict(type="KilledHook", step=3)])
+    codes, _ = start(run_plain_transformer, killed, 4, adapter, kill)
+    assert codes == [-signal.SIGKILL] * 2
+    early = checkpoint(killed, 2)["state_dict"]
+    assert together(run_plain_transformer, killed, 4, adapter) == shared
+    expected, found = checkpoint(whole, 4), checkpoint(killed, 4)
+    for part in ("state_dict", "optimizer", "param_schedulers"):
+        assert unequal(expected[part], found[part]) == []
+    late = expected["state_dict"]
+    moved = [name for name in late if unequal(early[name], late[name])]
+    assert any(".blocks.1." in name for name in moved)
+    trained = (".lora_", "bias", "mask_token", "decode_head.", "step")
+    assert all(any(t in name for t in trained) for name in moved) == bool(adapter)
 
 
 def test_a_start_that_is_refused_ends_all_processes(tmp_path):

@@ -13,10 +13,12 @@ from mmengine.model.utils import convert_sync_batchnorm
 from mmseg.registry import DATASETS, HOOKS
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
 from staged import sgd, srha
+from vfm import vfm_uda_network
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.datasets import PairSampler
 from mmseg_uda.engine import Supervised, build_runner
+from mmseg_uda.engine.checkpoint import in_common
 from mmseg_uda.engine.distributed import StepDataParallel
 from mmseg_uda.engine.exchange import StepExchange, running_statistics
 from mmseg_uda.engine.processes import from_main_process
@@ -248,6 +250,21 @@ def run_config(work_dir, steps, changes=None):
     runner = build_runner(cfg)
     runner.train()
     return runner.iter
+
+
+def run_plain_transformer(work_dir, steps, adapter, changes=None):
+    """A run with masked tokens on a small plain transformer, whole or with an adapter."""
+    cfg = config(work_dir, steps, **(changes or {}))
+    cfg.launcher = "pytorch"
+    trainable = "adapters" if adapter else "all"
+    cfg.model = vfm_uda_network(8, 2, 2, 5, trainable=trainable, adapter=adapter)
+    cfg.model.data_preprocessor.size = (32, 32)
+    masking = dict(type="MaskedConsistency", unit="tokens", shared_draws=False)
+    cfg.uda = dict(type="SelfTraining", pseudo_threshold=0.1, teacher_flip=True, masking=masking)
+    runner = build_runner(cfg)
+    runner.train()
+    trainer = runner.model.module if hasattr(runner.model, "module") else runner.model
+    return len(in_common(trainer.state_dict()))
 
 
 @HOOKS.register_module()

@@ -3,6 +3,7 @@
 import copy
 import zipfile
 
+import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from nano import optimizer, random_batch
@@ -47,6 +48,20 @@ def test_frozen_weights_are_shared_and_stay():
         assert all(torch.equal(p, before[n]) for n, p in frozen(host.model).items())
         moved = {n for n in student if not torch.equal(student[n], teacher[n])}
         assert moved == set(student) - shared  # the mask token, too
+
+
+@pytest.mark.parametrize("kind", ["lora", "soma", "rein"])
+def test_a_step_with_recomputed_blocks_is_the_same(kind):
+    states = []
+    for execution in (None, dict(recompute=["backbone"])):
+        host = trainer(kind, masking=TOKENS, execution=execution)
+        before = {n: p.clone() for n, p in host.model.named_parameters()}
+        host.train_step(random_batch(0, 2, (64, 64), 5), optimizer(host))
+        states.append(dict(host.model.named_parameters()))
+    moved = {n for n, p in states[1].items() if not torch.equal(p, before[n])}
+    assert moved == {n for n, p in states[1].items() if p.requires_grad}
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=1e-6), name
 
 
 def test_it_resumes_bit_for_bit_and_shares_again():

@@ -16,7 +16,7 @@ from mmseg_uda.experiments.history import Points
 COLORS = 10
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 60, 22, 12, 38
-LABEL_WIDTH, LABEL_LETTERS = 180, 22
+LABEL_WIDTH, LABEL_LETTERS, LETTER_WIDTH = 180, 22, 7
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def gain_chart(
         return ""
     most = max(*values, 1.0)
     step, bar, half = 34, 18, 26
-    left, head = LABEL_WIDTH + 60, 92
+    longest = max(len(name) for name, _ in rows)
+    left, head = max(LABEL_WIDTH + 60, LETTER_WIDTH * longest + 16), 92
     # The slanted name of the last column needs room on its right.
     width, height = left + step * len(columns) + 50, head + (2 * half + 26) * len(rows)
     parts = [

@@ -17,6 +17,7 @@ from mmseg_uda.experiments.report_tables import (
 from mmseg_uda.experiments.results import RowResult
 from mmseg_uda.protocol import evaluation_way, software
 
+ONE_SEED = "¹"
 DIFFERENCES = "Difference to the published value, in points; a single run may be 2 points lower."
 
 
@@ -43,7 +44,8 @@ def printed_table(rows: Sequence[RowResult], published: bool) -> Table | None:
 
 def _cell(row: RowResult, published: bool) -> str:
     value = reported(row, "mIoU") if published else None
-    return text(row.metric("mIoU")) + ("" if value is None else f" ({value:g})")
+    mark = ONE_SEED * (len(row.finished) == 1)
+    return text(row.metric("mIoU")) + mark + ("" if value is None else f" ({value:g})")
 
 
 def difference_table(experiment: Experiment, rows: Sequence[RowResult]) -> Table | None:
@@ -61,9 +63,10 @@ def difference_table(experiment: Experiment, rows: Sequence[RowResult]) -> Table
 
 
 def single_seeds(rows: Sequence[RowResult]) -> str:
-    """Returns which rows rest on one seed, '' if none does."""
+    """Returns which rows rest on one seed and how they are marked, '' if none does."""
     found = [str(row.number) for row in rows if len(row.finished) == 1]
-    return f"One seed, and so no deviation: {_rows(found)}." if found else ""
+    marked = f" (marked {ONE_SEED} in the paper's layout)" * any(row.row.cell for row in rows)
+    return f"One seed, and so no deviation{marked}: {_rows(found)}." if found else ""
 
 
 def protocol(experiment: Experiment, profile: str) -> list[str]:

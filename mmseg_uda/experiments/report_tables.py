@@ -58,9 +58,11 @@ class Table:
     code: str | None = None
 
     def numeric(self, column: int) -> bool:
-        """Whether a column holds numbers, which are set right-aligned."""
+        """Whether a column holds numbers, which are set right-aligned; names of rows are none."""
         cells = [row[column] for row in self.rows]
-        return column != 1 and all(re.fullmatch(r"[–\d].{0,20}", cell) for cell in cells)
+        return self.head[column] not in ("", "row") and all(
+            re.fullmatch(r"[–+\-\d].{0,20}", cell) for cell in cells
+        )
 
     def markdown(self) -> str:
         """Returns the table as Markdown."""

@@ -13,10 +13,12 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from mmseg_uda.experiments.curves import gain_chart
 from mmseg_uda.experiments.grid import Reported, find_experiment
 from mmseg_uda.experiments.jobs import JobFolder, State
 from mmseg_uda.experiments.profiles import mini_experiment
 from mmseg_uda.experiments.report import write_report
+from mmseg_uda.experiments.report_tables import Table
 from mmseg_uda.files import write_json
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
@@ -183,6 +185,21 @@ def test_the_published_value_is_marked(page):
     dots = re.search(r'<svg class="chart"[^>]*mIoU of every row.*?</svg>', page, re.S)[0]
     assert "<title>reported: 51.28</title>" in dots
     assert dots.count("<circle") == 3
+
+
+def test_numbers_are_right_aligned_and_names_of_rows_are_not():
+    printed = Table(["", "UDA", "oracle"], [["3 scales", "66.5 ± 0.9 (68.3)", "62.7¹"]])
+    assert [printed.numeric(k) for k in range(3)] == [False, True, True]
+    differences = Table(["#", "row", "Δ"], [["1", "90 jobs", "+8.5"], ["2", "9 jobs", "-1.8"]])
+    assert [differences.numeric(k) for k in range(3)] == [True, False, True]
+
+
+def test_long_names_of_rows_fit_into_the_picture_of_gains():
+    name = "HRDA, detail crop 384 over DAFormer without depth-wise separation"
+    chart = ElementTree.fromstring(gain_chart(["road"], [(name, [2.0])], "gains"))
+    (label,) = (one for one in chart.iter("text") if one.text == name)
+    assert float(label.get("x")) >= 6.8 * len(name)  # its width in the page's font
+    assert float(chart.get("width")) > float(label.get("x")) + 34
 
 
 def test_examples_show_every_row_that_has_them(page):

@@ -1,4 +1,5 @@
 # demo: experiment 90 on the miniworld. test: the test-suite. test-gpu: what only a GPU shows.
+# test-shuffled: the test-suite, files and tests in an order drawn with SEED.
 # lint: style and types. docs: the site, in build/site. docs-serve: the site while its pages are edited.
 # Each of them first installs into .venv what is not there yet.
 
@@ -8,9 +9,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_JOBS ?= 2
 TEST_ARGS ?=
+SEED ?= 0
 DEMO_ARGS ?=
 
-.PHONY: demo test test-gpu lint format docs docs-serve install clean
+.PHONY: demo test test-shuffled test-gpu lint format docs docs-serve install clean
 
 demo: install
 	$(BIN)/python tools/make_miniworld.py --out data/miniworld
@@ -20,6 +22,9 @@ demo: install
 test: install
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(TEST_ARGS)
+
+test-shuffled: override TEST_ARGS += --random-order --random-order-seed=$(SEED) --no-loadscope-reorder
+test-shuffled: test
 
 test-gpu: install
 	$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("There is no GPU")'

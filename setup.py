@@ -114,7 +114,8 @@ setup(
         "superpixels": SUPERPIXELS,
         "test": [
             "pytest>=8",
-            "pytest-xdist>=3.5",  # two test processes on two cores
+            "pytest-random-order>=1.1",  # make test-shuffled
+            "pytest-xdist>=3.8",  # two test processes on two cores, files in any order
             *TRACKERS["tensorboard"],
             *DOCS,
             *SLURM,

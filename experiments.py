@@ -14,6 +14,7 @@ from mmseg_uda.experiments.tables.mic import MIC_TABLES
 from mmseg_uda.experiments.tables.srha import SRHA_TABLES
 from mmseg_uda.experiments.tables.ssda import SSDA_TABLES
 from mmseg_uda.experiments.tables.vfm import VFM_TABLES
+from mmseg_uda.experiments.tables.vfm_generalization import VFM_GENERALIZATION_TABLES
 
 EXPERIMENTS = (
     *DAFORMER_TABLES,  # 1-8, 100, 101: networks and training strategies
@@ -25,5 +26,6 @@ EXPERIMENTS = (
     *SRHA_TABLES,  # 500-504: domain generalization
     *DYNALIGN_TABLES,  # 600-605: other taxonomies
     *VFM_TABLES,  # 700-706, 713: foundation-model backbones
+    *VFM_GENERALIZATION_TABLES,  # 710-712: domain generalization with adapters of them
     *CAMVID_TABLES,  # 800, 801: rendered streets to photographs
 )

@@ -37,6 +37,7 @@ DATA = {
     "gta16": "GTA, 16 classes",
     "syn": "SYNTHIA",
     "synthia": "SYNTHIA",
+    "gtasyn": "GTA, SYNTHIA",
     "cs": "Cityscapes",
     "city": "Cityscapes",
     "acdc": "ACDC",
@@ -46,6 +47,7 @@ DATA = {
     "idd": "IDD",
     "mapillary": "Mapillary Vistas",
     "cbm": "Cityscapes, BDD100K, Mapillary Vistas",
+    "bm": "BDD100K, Mapillary Vistas",
     "bsg": "BDD100K, SYNTHIA, GTA",
 }
 """Part of a config's name, SOURCE2TARGET -> data set."""

@@ -109,8 +109,13 @@ def _scale_network(model: dict[str, Any]) -> None:
     if head["type"] == "DeepLabV3PlusHead":
         head |= deepcopy(HEAD)
     else:
-        head |= deepcopy(MASK2FORMER)
-        head["loss_decode"]["num_points"] = POINTS
+        narrow_mask2former(head)
     auxiliary = model.get("auxiliary_head")
     if auxiliary:
         auxiliary |= {"in_channels": channels[2], "channels": AUXILIARY_CHANNELS}
+
+
+def narrow_mask2former(head: dict[str, Any]) -> None:
+    """Narrows a Mask2Former in place."""
+    head |= deepcopy(MASK2FORMER)
+    head["loss_decode"]["num_points"] = POINTS

@@ -11,12 +11,23 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
+from mmseg_uda.experiments import profiles_srha
+
 # --- What is scaled ---
 
 ARCH = "vit_small_patch14_dinov2"
-SIZE = {"embed_dim": 48, "depth": 4, "num_heads": 3, "img_size": 140, "init_values": 1.0}
+SIZE: dict[str, Any] = {
+    "embed_dim": 48,
+    "depth": 4,
+    "num_heads": 3,
+    "img_size": 140,
+    "init_values": 1.0,
+}
 LEARNING_RATE = 1e-3  # of the whole network; published: 1.4e-4, the encoder a tenth
 SHORT_SIDE = 128  # 1440 or 1024
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # its colours
+# Of Mask2Former on four blocks, whose crops of 512 pixels have 32² patches: 8² of crops of 64.
+INPUT_SCALE = 2.0  # 1
 
 
 def is_plain_vit(config: Mapping[str, Any]) -> bool:
@@ -26,8 +37,11 @@ def is_plain_vit(config: Mapping[str, Any]) -> bool:
 
 def scale_item(item: dict[str, Any]) -> None:
     """Scales one dict of a data config in place."""
-    if item.get("type") == "ResizeFields" and item.get("short_side"):
+    side = item.get("short_side")
+    if isinstance(side, int):
         item["short_side"] = SHORT_SIDE
+    elif side:
+        item["short_side"] = [round(one * SHORT_SIDE / 1024) for one in side]
 
 
 def scale_schedule(scheduler: dict[str, Any], warm_up: int, iterations: int) -> dict[str, Any]:
@@ -38,7 +52,8 @@ def scale_schedule(scheduler: dict[str, Any], warm_up: int, iterations: int) -> 
 def scale_optimizer(wrapper: dict[str, Any]) -> None:
     """One rate for the whole network, which starts from random weights; layer decay stays."""
     wrapper["optimizer"]["lr"] = LEARNING_RATE
-    wrapper["paramwise_cfg"]["layer_decay"]["multiplier"] = 1.0
+    if wrapper["paramwise_cfg"].get("layer_decay"):
+        wrapper["paramwise_cfg"]["layer_decay"]["multiplier"] = 1.0
 
 
 def scale_average(average: dict[str, Any], share: float) -> None:
@@ -66,7 +81,16 @@ def scale_network(model: dict[str, Any], scaled: Callable[[Any], Any]) -> None:
     """
     backbone, head, width = model["backbone"], model["decode_head"], SIZE["embed_dim"]
     backbone |= {"arch": ARCH, "arch_options": deepcopy(SIZE), "init_cfg": None}
-    model["data_preprocessor"]["size"] = scaled(model["data_preprocessor"]["size"])
+    size = scaled(model["data_preprocessor"]["size"])
+    model["data_preprocessor"] |= {"size": size, "mean": MEAN, "std": STD}
+    if backbone.get("fixed_grid"):
+        grid = int(size[0] * INPUT_SCALE) // backbone["patch_size"]
+        blocks = tuple(range(SIZE["depth"]))
+        backbone |= {"input_scale": INPUT_SCALE, "fixed_grid": grid, "out_indices": blocks}
+    if head["type"] == "TorchMask2FormerHead":
+        profiles_srha.narrow_mask2former(head)
+        if (backbone.get("adapter") or {}).get("type") == "rein":
+            backbone["adapter"]["tokens"] = head["num_queries"]
     if model.get("neck"):
         model["neck"]["in_channels"] = width
     many = not isinstance(head["in_channels"], int)

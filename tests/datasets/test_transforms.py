@@ -180,6 +180,19 @@ def test_the_short_side_is_scaled_at_random():
             ResizeFields(**options)
 
 
+def test_the_short_side_is_one_of_several():
+    np.random.seed(0)
+    sides = [512 * k // 10 for k in range(5, 21)]
+    assert (sides[0], sides[1], sides[-1]) == (256, 307, 1024)
+    resize = ResizeFields(short_side=sides)
+    heights = [resize.target_size(1024, 2048)[0] for _ in range(800)]
+    counts = {side: heights.count(side) for side in sides}
+    assert sum(counts.values()) == 800 and min(counts.values()) > 25
+    for wrong in ([], [512, 0], "512"):
+        with pytest.raises(UserError, match="no length in pixels"):
+            ResizeFields(short_side=wrong)
+
+
 def test_margins_larger_than_the_image_are_refused():
     with pytest.raises(UserError, match="leave nothing"):
         MarkValid((30, 240, 30, 30))(sample(128, 256))

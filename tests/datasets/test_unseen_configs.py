@@ -13,7 +13,8 @@ from tiny_data import write_image, write_label
 import mmseg_uda.datasets
 import mmseg_uda.evaluation  # noqa: F401
 
-FOLDER = Path(__file__).parents[2] / "configs/srha"
+CONFIGS = Path(__file__).parents[2] / "configs"
+FOLDER = CONFIGS / "srha"
 
 # Target -> (size of the file, size that is scored), (height, width).
 SIZES = {
@@ -85,3 +86,33 @@ def test_training_crops(name, data, monkeypatch):
     assert steps[2:6] == [
         *("RandomScaleCrop", "FlipFields", "RandomColorJitter", "RandomGaussianBlur")
     ]
+
+
+# Target -> size of the image that the network sees; labels keep their own.
+SOMA = {"cityscapes": (1024, 2048), "bdd100k": (720, 1280), "mapillary": (1365, 1024)}
+REIN = {"cityscapes": (512, 1024), "bdd100k": (720, 1280), "mapillary": (683, 512)}
+ADAPTERS = {
+    "gta2cbm_soma_dinov2-l": (SOMA, 512),
+    "gtasyn2cbm_soma_dinov2-l": (SOMA, 512),
+    "gta2cbm_rein_dinov2-l": (REIN, 512),
+    "cs2bm_soma_dinov2-l": ({t: SOMA[t] for t in ("bdd100k", "mapillary")}, 512),
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_adapters_see_sources_at_many_scales_and_targets_at_theirs(name, data, monkeypatch):
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data))
+    config = Config.fromfile(CONFIGS / "vfm" / f"{name}.py")
+    sizes, crop = ADAPTERS[name]
+    targets = DATASETS.build(config.val_dataloader.dataset)
+    assert list(targets.metainfo["targets"]) == list(sizes)
+    for item, (target, size) in zip(targets, sizes.items(), strict=True):
+        assert tuple(item["inputs"].shape[1:]) == size
+        assert tuple(item["data_samples"].gt_sem_seg.data.shape[1:]) == SIZES[target][0]
+    pairs = DATASETS.build(config.train_dataloader.dataset)
+    assert len(pairs) == (2 if name.startswith("gtasyn") else 1)
+    for position in range(3):
+        item = pairs[0, position]
+        assert set(item) == {"source"}
+        shape = item["source"]["inputs"].shape
+        assert all(side <= crop for side in shape[1:]) and max(shape[1:]) == crop

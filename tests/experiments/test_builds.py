@@ -69,7 +69,8 @@ def few_layers(backbone):
     if backbone.type == "MiT":
         backbone.num_layers = (1, 1, 1, 1)
     elif backbone.type == "TimmViT":
-        backbone.arch_options = dict(depth=1)
+        taken = backbone.get("out_indices") or (0,)
+        backbone.arch_options = dict(depth=taken[-1] + 1)
     elif backbone.type in ("ResNetV1c", "ResNeXt", "ResNeSt"):
         backbone.depth = 50
 
@@ -90,10 +91,16 @@ def taxonomy_of(part):
     return part.get("taxonomy", "cityscapes19")
 
 
+def data_sets(part):
+    """The data sets inside a wrapper's config, and inside wrappers in it."""
+    inner = parts_of(part)
+    return [one for each in inner for one in data_sets(each)] if inner else [part]
+
+
 def build_data_and_schedule(config):
     data = config.train_dataloader.dataset
     evaluated = config.val_dataloader.dataset
-    for part in (*parts_of(data), *(parts_of(evaluated) or [evaluated])):
+    for part in (*data_sets(data), *data_sets(evaluated)):
         assert len(load_taxonomy(taxonomy_of(part))) == config.model.decode_head.num_classes
         for transform in part.pipeline:
             TRANSFORMS.build(transform)

@@ -22,7 +22,7 @@ def rows(tables, tmp_path, number):
     return plan(experiment, experiment.jobs(seeds=[0]), options)
 
 
-@pytest.mark.parametrize("number", [700, 703, 705, 706])
+@pytest.mark.parametrize("number", [700, 703, 705, 706, 710, 711, 712])
 def test_mini_rows_step(tables, tmp_path, number):
     seen = set()
     for one in rows(tables, tmp_path, number):
@@ -31,17 +31,18 @@ def test_mini_rows_step(tables, tmp_path, number):
         if parts in seen or METHODS & {k for k, v in config.uda.items() if v}:
             continue
         seen.add(parts)
-        config.uda.target_start = 0
+        adapts = config.uda.type == "SelfTraining" and not config.uda.get("source_only")
+        if adapts:
+            config.uda.target_start = 0
         trainer = MODELS.build(wrap_model(config).model)
         trainer.init_weights()
         wrapper = dict(config.optim_wrapper)
         wrapper.pop("constructor")
         paramwise = wrapper.pop("paramwise_cfg")
         optimizer = ReferenceNameConstructor(wrapper, paramwise)(trainer)
-        batch = random_batch(0, 2, (128, 128), 19)
+        batch = random_batch(0, 2, tuple(config.model.data_preprocessor.size), 19)
         log = trainer.train().train_step(batch, optimizer)
         assert all(torch.isfinite(torch.as_tensor(v)) for v in log.values()), one.job.row.label
-        adapts = not config.uda.get("source_only")
         assert ("mix.decode.loss_seg" in log) == adapts
         assert ("masked.decode.loss_seg" in log) == bool(config.uda.get("masking"))
     assert len(seen) >= 2

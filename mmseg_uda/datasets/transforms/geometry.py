@@ -5,6 +5,7 @@ Randomness comes from numpy's global state, which ``DomainPairDataset`` sets per
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -29,7 +30,8 @@ class ResizeFields(BaseTransform):
     Args:
         scale: (width, height); their order does not matter.
         keep_ratio: False stretches to exactly (width, height).
-        short_side: Pixels of the shorter side, in place of ``scale``.
+        short_side: Pixels of the shorter side, in place of ``scale``; of several lengths one is
+            drawn per image, all alike often (SoMA: 0.5 to 2 times the crop in steps of a tenth).
         factor: Range of a random factor on ``short_side``, drawn evenly per image; VFM-UDA:
             (0.9, 1.1). Sizes round half to even.
 
@@ -41,7 +43,7 @@ class ResizeFields(BaseTransform):
         self,
         scale: tuple[int, int] | None = None,
         keep_ratio: bool = True,
-        short_side: int | None = None,
+        short_side: int | Sequence[int] | None = None,
         factor: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         if (scale is None) == (short_side is None):
@@ -51,17 +53,16 @@ class ResizeFields(BaseTransform):
             )
         self.scale = None if scale is None else two_sides("ResizeFields", "scale", scale)
         self.keep_ratio = keep_ratio
-        self.short_side = short_side
+        self.short_sides = _lengths(short_side)
         self.factor = tuple(factor)
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the new (height, width) of an image."""
         if self.scale is None:
-            factor = (
-                np.random.uniform(self.factor[0], self.factor[1])
-                * (self.short_side or 0)
-                / min(height, width)
-            )
+            side = self.short_sides[0]
+            if len(self.short_sides) > 1:  # one alone leaves the random numbers as they were
+                side = self.short_sides[np.random.randint(len(self.short_sides))]
+            factor = np.random.uniform(self.factor[0], self.factor[1]) * side / min(height, width)
             return max(round(height * factor), 1), max(round(width * factor), 1)
         if not self.keep_ratio:
             return self.scale[1], self.scale[0]
@@ -162,6 +163,19 @@ class FlipFields(BaseTransform):
             for key in ["img", *results.get("seg_fields", [])]:
                 results[key] = np.ascontiguousarray(results[key][:, ::-1])
         return results
+
+
+def _lengths(short_side: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Lengths of ``ResizeFields.short_side``; empty for None."""
+    if short_side is None:
+        return ()
+    sides = tuple(short_side) if isinstance(short_side, (list, tuple)) else (short_side,)
+    if not sides or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise UserError(
+            f"ResizeFields: short_side={short_side!r} is no length in pixels.",
+            fix="Give short_side=1024, or several: short_side=[512, 768, 1024].",
+        )
+    return sides
 
 
 def two_sides(transform: str, name: str, value: Any) -> tuple[int, int]:

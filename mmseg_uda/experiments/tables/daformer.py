@@ -5,10 +5,10 @@ Hoyer et al., CVPR 2022; arXiv 2111.14887. Dark Zurich and ACDC: TPAMI 2023 (arX
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from mmseg_uda.experiments.grid import Base, Experiment, Reported, Row
+from mmseg_uda.experiments.grid import Base, Experiment, Row
 from mmseg_uda.experiments.tables import published
 from mmseg_uda.experiments.tables.published import remembered
 
@@ -47,32 +47,30 @@ FD = {**STRATEGIES, **ALL_CELLS, **NO_RCS}
 FD_THINGS = {**STRATEGIES, **NO_RCS}
 FD_THINGS_RCS = STRATEGIES
 COMPLETE: dict[str, Any] = {}
+DEEPLAB = network("dlv2red_r101v1c")
 NO_WARM_UP = {"param_scheduler": Base("recipes/default", "poly10")}
 
 COLUMNS = {"source-only": SOURCE_ONLY, "UDA": DACS, "oracle": ORACLE}
 
 
 def comparison(
-    networks: Mapping[str, str],
-    columns: Mapping[str, Mapping[str, Any]],
-    numbers: Mapping[str, Iterable[float | Reported | None]] | None = None,
-    **more: Any,
+    columns: Mapping[str, Mapping[str, Any]], *networks: tuple[Any, ...], **more: Any
 ) -> tuple[Row, ...]:
     """Rows of networks, each trained in several ways.
 
     The oracle's jobs have the name that the original gives them, which tells a source all the same.
 
     Args:
-        networks: What the paper calls it -> file of the network.
         columns: Head of the paper's column -> changes.
-        numbers: Of each network, from memory, by column.
+        *networks: What the paper calls it, file of the network, and its numbers by column if known,
+            from memory unless they say otherwise.
         **more: Further changes, ``__`` in place of dots.
     """
     changes = {key.replace("__", "."): value for key, value in more.items()}
     schedule = "poly10" if changes else "poly10warm"
     rows = []
-    for label, file in networks.items():
-        values = list((numbers or {}).get(label, ())) or [None] * len(columns)
+    for label, file, *numbers in networks:
+        values = numbers or [None] * len(columns)
         for (column, way), value in zip(columns.items(), values, strict=True):
             rows.append(
                 Row(
@@ -87,19 +85,9 @@ def comparison(
     return tuple(rows)
 
 
-DEEPLAB, SEGFORMER = {"DeepLabV2": "dlv2red_r101v1c"}, {"SegFormer": "segformer_mitb5"}
 NO_NUMBERS = "Cells without a published number: it is not known here, or has not been compared."
 ADAPTED = {"UDA": DACS, "oracle": ORACLE}
 
-DECODERS = {
-    "SegFormer, 256 channels": "daformer_conv1_mitb5",
-    "UPerNet": "upernet_mitb5",
-    "UPerNet, 256 channels": "upernet_ch256_mitb5",
-    "ISA fusion": "daformer_isa_mitb5",
-    "context at F4 alone": "daformer_sepaspp_bottleneck_mitb5",
-    "DAFormer without depth-wise separation": "daformer_aspp_mitb5",
-    "DAFormer": "daformer_sepaspp_mitb5",
-}
 # Every network that a table of the paper trains, and two ResNeXts, in the original's order.
 ALL_NETWORKS = (
     *("dlv2red_r101v1c", "dlv3p_nodbn_r101v1c", "da_nodbn_r101v1c", "segformer_mitb5"),
@@ -144,20 +132,12 @@ DAFORMER_TABLES = (
         table="Table 1",
         title="GTA → Cityscapes: architectures, each source-only, adapted with DACS, and oracle",
         rows=comparison(
-            {
-                **DEEPLAB,
-                "DANet": "da_nodbn_r101v1c",
-                "ISANet": "isa_nodbn_r101v1c",
-                "DeepLabV3+": "dlv3p_nodbn_r101v1c",
-                **SEGFORMER,
-            },
             COLUMNS,
-            {
-                "DeepLabV2": (34.3, 54.2, 72.1),
-                "DANet": (30.9, 53.7, 72.6),
-                "DeepLabV3+": (31.2, 53.7, 75.6),
-                "SegFormer": (45.6, 58.2, 76.4),
-            },
+            ("DeepLabV2", "dlv2red_r101v1c", 34.3, 54.2, 72.1),
+            ("DANet", "da_nodbn_r101v1c", 30.9, 53.7, 72.6),
+            ("ISANet", "isa_nodbn_r101v1c"),
+            ("DeepLabV3+", "dlv3p_nodbn_r101v1c", 31.2, 53.7, 75.6),
+            ("SegFormer", "segformer_mitb5", 45.6, 58.2, 76.4),
         ),
         notes=(NO_NUMBERS,),
     ),
@@ -167,12 +147,9 @@ DAFORMER_TABLES = (
         table="Table 2",
         title="GTA → Cityscapes: encoders and decoders exchanged",
         rows=comparison(
-            {
-                "MiT-B5, DeepLabV3+": "sfa_dlv3p_nodbn_mitb5-del",
-                "ResNet-101, SegFormer": "segformer_r101v1c",
-            },
             ADAPTED,
-            {"MiT-B5, DeepLabV3+": (56.8, 75.5), "ResNet-101, SegFormer": (50.9, 71.3)},
+            ("MiT-B5, DeepLabV3+", "sfa_dlv3p_nodbn_mitb5-del", 56.8, 75.5),
+            ("ResNet-101, SegFormer", "segformer_r101v1c", 50.9, 71.3),
         ),
         notes=(NO_NUMBERS,),
     ),
@@ -182,23 +159,13 @@ DAFORMER_TABLES = (
         table="Table 3",
         title="GTA → Cityscapes: encoders of other sizes",
         rows=comparison(
-            {
-                "ResNet-50": "dlv2red_r50v1c",
-                "ResNeSt-50": "dlv2red_s50",
-                "ResNeSt-101": "dlv2red_s101",
-                "ResNeSt-200": "dlv2red_s200",
-                "MiT-B3": "segformer_mitb3",
-                "MiT-B4": "segformer_mitb4",
-            },
             COLUMNS,
-            {
-                "ResNet-50": (29.3, 52.1, 70.8),
-                "ResNeSt-50": (27.9, 48.0, 67.7),
-                "ResNeSt-101": (35.5, 53.5, 72.2),
-                "ResNeSt-200": (35.9, 56.9, 73.5),
-                "MiT-B3": (42.2, 50.8, 76.5),
-                "MiT-B4": (44.7, 57.5, 77.1),
-            },
+            ("ResNet-50", "dlv2red_r50v1c", 29.3, 52.1, 70.8),
+            ("ResNeSt-50", "dlv2red_s50", 27.9, 48.0, 67.7),
+            ("ResNeSt-101", "dlv2red_s101", 35.5, 53.5, 72.2),
+            ("ResNeSt-200", "dlv2red_s200", 35.9, 56.9, 73.5),
+            ("MiT-B3", "segformer_mitb3", 42.2, 50.8, 76.5),
+            ("MiT-B4", "segformer_mitb4", 44.7, 57.5, 77.1),
         ),
         seeds=(0,),
         notes=(NO_NUMBERS,),
@@ -209,10 +176,10 @@ DAFORMER_TABLES = (
         table="Table 4",
         title="GTA → Cityscapes: without the warm-up of the learning rate",
         rows=comparison(
-            {**DEEPLAB, **SEGFORMER},
             ADAPTED,
-            {"DeepLabV2": (49.1, 67.4), "SegFormer": (51.8, 72.9)},
-            param_scheduler=NO_WARM_UP["param_scheduler"],
+            ("DeepLabV2", "dlv2red_r101v1c", 49.1, 67.4),
+            ("SegFormer", "segformer_mitb5", 51.8, 72.9),
+            **NO_WARM_UP,
         ),
         seeds=(0,),
         notes=(
@@ -239,7 +206,7 @@ DAFORMER_TABLES = (
             Row(
                 "DeepLabV2, FD of things, RCS, α 0.999, cropped",
                 DAFORMER,
-                network("dlv2red_r101v1c"),
+                DEEPLAB,
                 remembered(56.0, deviation=0.5),
             ),
         ),
@@ -254,17 +221,14 @@ DAFORMER_TABLES = (
         table="Table 7",
         title="GTA → Cityscapes: decoders on MiT-B5, each with all strategies, and oracle",
         rows=comparison(
-            DECODERS,
             {"UDA": COMPLETE, "oracle": ORACLE},
-            {
-                "SegFormer, 256 channels": (67.1, 76.5),
-                "UPerNet": (67.4, 78.0),
-                "UPerNet, 256 channels": (66.7, 77.4),
-                "ISA fusion": (66.3, 76.3),
-                "context at F4 alone": (67.0, 76.6),
-                "DAFormer without depth-wise separation": (67.0, 76.7),
-                "DAFormer": (published.GTA_DAFORMER, 77.6),
-            },
+            ("SegFormer, 256 channels", "daformer_conv1_mitb5", 67.1, 76.5),
+            ("UPerNet", "upernet_mitb5", 67.4, 78.0),
+            ("UPerNet, 256 channels", "upernet_ch256_mitb5", 66.7, 77.4),
+            ("ISA fusion", "daformer_isa_mitb5", 66.3, 76.3),
+            ("context at F4 alone", "daformer_sepaspp_bottleneck_mitb5", 67.0, 76.6),
+            ("DAFormer without depth-wise separation", "daformer_aspp_mitb5", 67.0, 76.7),
+            ("DAFormer", "daformer_sepaspp_mitb5", published.GTA_DAFORMER, 77.6),
         ),
         notes=(NO_NUMBERS,),
     ),

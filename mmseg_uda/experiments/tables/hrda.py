@@ -13,13 +13,15 @@ from mmseg_uda.experiments.tables.daformer import (
     DACS,
     DAFORMER,
     DATA,
+    DEEPLAB,
     SERVER_NOTE,
     STRATEGIES,
     labelled,
+    network,
 )
 
 HRDA = "hrda/gtaHR2csHR_hrda"
-PLAIN = {"model": Base("networks/daformer_sepaspp_mitb5", "model")}
+PLAIN = network("daformer_sepaspp_mitb5")
 MARGINS = [30, 240, 30, 30]  # of the image, as for HRDA; DAFormer cuts rows off the crop
 HALF = {"uda": Base("recipes/default", "hrda"), f"{DATA}.target.crop_pseudo_margins": MARGINS}
 
@@ -89,7 +91,7 @@ ABLATIONS = (
         "detail crop 256 at the context's resolution",
         DAFORMER,
         {
-            "model": Base("networks/hrda1_daformer_sepaspp_mitb5", "model"),
+            **network("hrda1_daformer_sepaspp_mitb5"),
             **HALF,
             **window(512),
             DETAIL: (256, 256),
@@ -113,9 +115,8 @@ BASELINES = {
     "AdvSeg": "advseg/gta2cs_advseg_dlv2",
     "MinEnt": "minent/gta2cs_minent_dlv2",
 }
-DEEPLAB = {"model": Base("networks/dlv2red_r101v1c", "model")}
 DEEPLAB_HRDA = {
-    "model": Base("networks/hrda1_dlv2red_r101v1c", "model"),
+    **network("hrda1_dlv2red_r101v1c"),
     "model.test_cfg": {"_delete_": True, "mode": "whole"},
 }
 COLOURED = {f"{DATA}.source": Base("domains/gta", "source_gtaCAug")}
@@ -159,9 +160,7 @@ STYLES = f"{published.README}, with style hallucination"
 UNSEEN_METRICS = ("mIoU", "cityscapes/mIoU", "bdd100k/mIoU", "mapillary/mIoU")
 
 
-def generalized(
-    label: str, resolution: str, numbers: tuple[float, ...] = (), **network: Any
-) -> Row:
+def generalized(label: str, resolution: str, numbers: tuple[float, ...] = (), **model: Any) -> Row:
     """A network at a resolution, the mean over targets and each target's number."""
     targets = Base("domains/unseen", f"val_unseen{resolution}")
     changes = {
@@ -169,7 +168,7 @@ def generalized(
         f"{DATA}.source": Base("domains/gta", f"source_gtaCAug{resolution}"),
         "val_dataloader.dataset": targets,
         "test_dataloader.dataset": targets,
-        **{f"model.{key}": value for key, value in network.items()},
+        **{f"model.{key}": value for key, value in model.items()},
     }
     config = HRDA if resolution else DAFORMER
     if not numbers:

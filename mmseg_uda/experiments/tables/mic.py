@@ -10,7 +10,14 @@ from typing import Any
 
 from mmseg_uda.experiments.grid import Base, Experiment, Row
 from mmseg_uda.experiments.tables import published
-from mmseg_uda.experiments.tables.daformer import DACS, DAFORMER, DATA, SERVER_NOTE
+from mmseg_uda.experiments.tables.daformer import (
+    DACS,
+    DAFORMER,
+    DATA,
+    DEEPLAB,
+    SERVER_NOTE,
+    network,
+)
 from mmseg_uda.experiments.tables.published import on_the_server, remembered
 
 GTA, ACDC = "mic/gtaHR2csHR_mic_hrda", "mic/csHR2acdcHR_mic_hrda"
@@ -52,8 +59,6 @@ SUPERVISED = {
 BLOCKS, RATIOS = (16, 32, 64, 128), (0.3, 0.5, 0.7, 0.9)
 RECOMMENDED = "The complete method on DAFormer: experiment 81, last row."
 
-DEEPLAB = {"model": Base("networks/dlv2red_r101v1c", "model")}
-HRDA_DEEPLAB = {"model": Base("networks/hrda1_dlv2red_r101v1c", "model")}
 HOSTS = tuple(
     Row(f"{host} + MIC", config, changes, reported, cell=(host, "with MIC"))
     for host, config, changes, reported in (
@@ -61,7 +66,7 @@ HOSTS = tuple(
         ("MinEnt", "minent/gta2cs_minent_dlv2", MASKED, None),
         ("DACS", DAFORMER, {**DEEPLAB, **DACS, **MASKED}, None),
         ("DAFormer, DeepLabV2", DAFORMER, {**DEEPLAB, **MASKED}, None),
-        ("HRDA, DeepLabV2", GTA, HRDA_DEEPLAB, None),
+        ("HRDA, DeepLabV2", GTA, network("hrda1_dlv2red_r101v1c"), None),
         ("DAFormer", DAFORMER, MASKED, remembered(70.6)),
     )
 )

@@ -60,6 +60,16 @@ def test_distance_is_the_mean_over_selected_cells():
     assert 0.005 * distance.item() == pytest.approx(0.0125)
 
 
+def test_cells_of_all_images_count_alike():
+    """A mean over images would be (5 + 1) / 2."""
+    features = torch.zeros(2, 2, 1, 3)
+    features[0, :, 0, 0] = torch.tensor([3.0, 4.0])
+    features[1, 0] = 1.0
+    mask = torch.tensor([[[True, False, False]], [[True, True, True]]])
+    distance = masked_distance(features, torch.zeros_like(features), mask)
+    assert distance.item() == pytest.approx((5 + 3 * 1) / 4)
+
+
 def test_no_selected_cell_gives_zero_loss_and_gradient():
     features = torch.randn(1, 4, 2, 2, requires_grad=True)
     distance = masked_distance(features, torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2).bool())

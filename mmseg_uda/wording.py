@@ -8,6 +8,11 @@ from typing import Any
 SHOWN = 8
 
 
+def number_of(count: int, what: str) -> str:
+    """Returns '1 job' or '3 jobs'."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def counted(some: Sized, all_of: Sized, what: str) -> str:
     """Returns 'all 6 labels' or '2 of 6 labels'."""
     if len(some) == len(all_of):

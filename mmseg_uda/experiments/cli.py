@@ -44,6 +44,7 @@ from mmseg_uda.experiments.report import write_report
 from mmseg_uda.experiments.slots import make_slots
 from mmseg_uda.loggers import require_loggers
 from mmseg_uda.places import require_folder, settle_home
+from mmseg_uda.wording import number_of
 
 TRAIN = (sys.executable, str(ROOT / "tools" / "train.py"))
 ALIGN = (sys.executable, str(ROOT / "tools" / "align.py"))
@@ -254,7 +255,8 @@ class _Session:
         states = [task.state for task in tasks]
         for state in State:
             if state in states:
-                _say(self.console, f"{state.value}: {states.count(state)} of {len(tasks)} jobs")
+                jobs = number_of(len(tasks), "job")
+                _say(self.console, f"{state.value}: {states.count(state)} of {jobs}")
         if any(task.action is Action.SKIP_LOCKED and not task.ran for task in tasks):
             _say(self.console, "Jobs that another runner trains were left to it.")
         if any(task.action is Action.SKIP_FAILED for task in tasks):

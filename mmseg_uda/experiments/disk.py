@@ -13,6 +13,7 @@ from mmseg_uda.experiments import profiles, profiles_dynalign
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.experiments.naming import BASELINES
 from mmseg_uda.experiments.plan import PlannedJob
+from mmseg_uda.wording import number_of
 
 # Millions of parameters, counted from the networks.
 ENCODERS = {
@@ -113,10 +114,11 @@ class Demand:
 
     def text(self) -> str:
         """Returns one line for the user."""
-        unknown = f" and {self.unknown} jobs of unknown size" if self.unknown else ""
+        unknown = f" and {number_of(self.unknown, 'job')} of unknown size" if self.unknown else ""
+        each = f"{number_of(self.kept, 'checkpoint')} each, up to {size_text(self.largest)}"
         return (
-            f"Disk: about {size_text(self.needed)} for {self.jobs} jobs ({self.kept} checkpoints "
-            f"each, up to {size_text(self.largest)}){unknown}; {size_text(self.free)} are free"
+            f"Disk: about {size_text(self.needed)} for {number_of(self.jobs, 'job')} ({each})"
+            f"{unknown}; {size_text(self.free)} are free"
         )
 
 

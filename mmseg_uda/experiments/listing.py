@@ -14,6 +14,7 @@ from mmseg_uda.experiments.configs import origin
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.experiments.plan import PlannedJob
+from mmseg_uda.wording import number_of
 
 
 def list_experiments(tables: Sequence[Experiment], console: Console) -> None:
@@ -43,11 +44,11 @@ def show_plan(experiment: Experiment, planned: Sequence[PlannedJob], console: Co
 
     counted = sum(one.job.row.counts for one in planned)
     extra = len(planned) - counted
-    references = f" and {_count(extra, 'reference job')}" if extra else ""
+    references = f" and {number_of(extra, 'reference job')}" if extra else ""
     source = f"{experiment.paper} {experiment.table}".strip()
     where = f" ({source})" if source else ""
     say(f"Experiment {experiment.id}{where}: {experiment.title}")
-    say(f"{_count(counted, 'job')}{references}")
+    say(f"{number_of(counted, 'job')}{references}")
     last = None
     for one in planned:
         if one.job.row_number != last:
@@ -60,10 +61,6 @@ def show_plan(experiment: Experiment, planned: Sequence[PlannedJob], console: Co
         say(f"    config {short(one.config_path)}")
     for note in experiment.notes:
         say(as_called(f"\nNote: {note}"))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def short(path: Path) -> str:

@@ -74,7 +74,7 @@ def page(experiment: Experiment, rows: Sequence[RowResult], profile: str, folder
             legend=_legend(examples),
             curves=_overview(rows, scalars),
             row_legend=[
-                (row.number, report_tables.row_label(row), not row.row.counts) for row in rows
+                (row.number, report_tables.curve_label(row), not row.row.counts) for row in rows
             ],
             examples=examples,
             rows={row.number: report_tables.row_label(row) for row in rows},

@@ -226,6 +226,12 @@ def row_label(row: RowResult) -> str:
     return row.row.label if row.row.counts else f"{row.row.label} (reference)"
 
 
+def curve_label(row: RowResult) -> str:
+    """The row's name beside its curves; it says so where they are of jobs that have not ended."""
+    begun = any(job.evaluations or job.iteration for job in row.jobs)
+    return row_label(row) + " (interim: no job is done)" * (begun and not row.finished)
+
+
 def job_miou(job: JobResult) -> str:
     """The last mIoU, with its iteration when the job is not done."""
     value = job.metric("mIoU")

@@ -18,6 +18,7 @@ from mmseg_uda.visualization.alignment_picture import (
     paint,
     present,
     region_colors,
+    unstretched,
 )
 from mmseg_uda.visualization.canvas import UNLABELLED_COLOR, UNLABELLED_NAME
 
@@ -85,7 +86,10 @@ def alignment_page(
         height=height,
         threshold=threshold,
         shown=SHOWN,
-        pictures=[dict(title=name, data=_picture(array)) for name, array in pictures],
+        pictures=[
+            dict(title=name, data=_picture(unstretched(array, view.shape)))
+            for name, array in pictures
+        ],
         legend=present(view.aligned, view.target_classes),
         regions=regions,
     )
@@ -112,7 +116,7 @@ def _region(
         source=view.source_classes.name(decision.source) if decision.source >= 0 else "nothing",
         area=f"{masks.area[m]} px, {100 * share:.2f} %",
         outline=_outline(masks, m),
-        thumbnail=_thumbnail(view.image, masks, m),
+        thumbnail=_thumbnail(view, masks, m),
         candidates=[
             dict(name=name, percent=f"{100 * p:.2f}", text=f"{100 * p:.1f} %") for name, p in ranked
         ],
@@ -138,14 +142,18 @@ def _outline(masks: MaskSet, m: int) -> str:
     return "".join(parts)
 
 
-def _thumbnail(image: np.ndarray, masks: MaskSet, m: int) -> str:
+def _thumbnail(view: AlignmentView, masks: MaskSet, m: int) -> str:
     x1, y1, x2, y2 = (int(v) for v in masks.box[m])
     margin = 4 + round(CONTEXT * max(x2 - x1, y2 - y1))
     left, top = max(x1 - margin, 0), max(y1 - margin, 0)
-    crop = image[top : y2 + 1 + margin, left : x2 + 1 + margin, ::-1]
-    scale = THUMBNAIL_SIDE / max(crop.shape[:2])
-    size = tuple(max(1, round(side * scale)) for side in crop.shape[1::-1])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    crop = view.image[top : y2 + 1 + margin, left : x2 + 1 + margin, ::-1]
+    # columns of the file per column of a picture that may be stretched, rows alike
+    height, width = masks.size
+    across = 1.0 if view.shape is None else view.shape[1] / view.shape[0] * height / width
+    sides = np.array([crop.shape[1] * across, crop.shape[0]])
+    scale = THUMBNAIL_SIDE / sides.max() * np.array([across, 1.0])
+    size = [max(1, round(side)) for side in THUMBNAIL_SIDE * sides / sides.max()]
+    method = cv2.INTER_AREA if scale.max() < 1 else cv2.INTER_NEAREST
     small = cv2.resize(np.ascontiguousarray(crop), size, interpolation=method)
     lines = [
         np.rint((contour + 0.5 - [left, top]) * scale).astype(np.int32)

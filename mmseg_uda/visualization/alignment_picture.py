@@ -68,7 +68,7 @@ def alignment_picture(view: AlignmentView, width: int = 640) -> Image.Image:
         ("Aligned prediction", paint(view.aligned, view.target_classes), False),
     )
     tiles = [
-        _titled(title, fit(_unstretched(picture, view.shape), width, smooth))
+        _titled(title, fit(unstretched(picture, view.shape), width, smooth))
         for title, picture, smooth in pictures
     ]
     across = 2 * width + MARGIN
@@ -127,7 +127,8 @@ def region_colors(image: np.ndarray, owner: np.ndarray, opacity: float = 0.55) -
     return np.rint(mixed).astype(np.uint8)
 
 
-def _unstretched(picture: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+def unstretched(picture: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
+    """(h, w, ...) to (h, w', ...), of the aspect of ``shape`` (height, width); None: as it is."""
     height, width = picture.shape[:2]
     wanted = width if shape is None else max(1, round(height * shape[1] / shape[0]))
     if wanted == width:

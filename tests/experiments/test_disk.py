@@ -110,7 +110,7 @@ def test_an_unknown_network_is_said_to_be_unknown(tables, tmp_path):
     jobs, folder = planned(tables, tmp_path, [1])
     jobs[0].effective["model"]["backbone"]["type"] = "MyOwn"
     need = disk.demand(jobs, folder, 1, None)
-    assert need.unknown == 1 and "and 1 jobs of unknown size" in need.text()
+    assert need.unknown == 1 and "and 1 job of unknown size" in need.text()
 
 
 def test_too_little_space_is_refused_with_the_fix(tables, tmp_path, monkeypatch):

@@ -79,6 +79,22 @@ def test_pictures_come_from_the_jobs_folder_alone(tables, tmp_path):
         assert page.count("data:image/png") == 1 and "ground truth" not in page
 
 
+def test_curves_of_jobs_that_have_not_ended_are_marked(tables, tmp_path):
+    table = find_experiment(tables, 90)
+    first, second, *_ = (row_jobs[0].name for row_jobs in by_row(table))
+    job(tmp_path, first, (50.0, 60.0))
+    job(tmp_path, second, (20.0,), State.INTERRUPTED)
+    page = write_report(table, tmp_path, "paper")[3].read_text()
+    legend = page.partition('<ul class="legend">')[2].partition("</ul>")[0]
+    lines = re.findall(r"<li>.*?</li>", legend)
+    assert ["interim" in line for line in lines] == [False, True] + [False] * (len(lines) - 2)
+
+
+def by_row(table):
+    """The jobs of every row."""
+    return [[one for one in table.jobs() if one.row is row] for row in table.rows]
+
+
 @pytest.fixture
 def table(tables):
     return find_experiment(tables, 90)

@@ -1,9 +1,11 @@
 """Pictures of an alignment and the page on its regions."""
 
+import base64
 import html.parser
 import re
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -143,6 +145,18 @@ def test_outlines_follow_the_region(view, masks):
     page = alignment_page("x", view, masks, DECISIONS, 0.6)
     outlines = re.findall(r'data-path="([^"]+)"', page)
     assert [int(v) for v in re.findall(r"\d+", outlines[1])] == [3, 2, 3, 5, 8, 5, 8, 2]
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (30, 60), (60, 60), (64, 16)])
+def test_the_page_keeps_the_shape_of_the_file(view, masks, shape):
+    page = alignment_page("x", replace(view, shape=shape), masks, DECISIONS, 0.6)
+    data = [link.partition("base64,")[2] for link in Structure(page).links]
+    shown = [cv2.imdecode(np.frombuffer(base64.b64decode(one), np.uint8), 1) for one in data]
+    sizes = [one.shape[:2] for one in shown]
+    assert all(abs(width - height * shape[1] / shape[0]) <= 0.5 for height, width in sizes[:4])
+    # the thumbnail of the region that is the image
+    longer = max(shape)
+    assert sizes[4] == tuple(round(104 * side / longer) for side in shape)
 
 
 def test_many_candidates_are_folded_away(view, masks):

@@ -74,18 +74,20 @@ def cost_lines(configs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         key = kind(config)
         if key is not None and key in stored():
             groups.setdefault(key, []).append((label, config))
-    lines = []
+    lines, total = [], 0.0
     for key, members in groups.items():
         cost = stored()[key]
         labels = ", ".join(dict.fromkeys(label for label, _ in members))
         lacks = dict.fromkeys(lack for _, config in members for lack in uncounted(config))
         hours = cost["hours"][GPU]
+        total += hours * len(members)
         lines.append(
             f"Forecast for {labels}: {cost['peak'] / GIB:.1f} GiB, about {hours:.0f} hours on an "
             f"{GPU}{f' for each of {len(members)} jobs' if len(members) > 1 else ''}"
             + (f", without {' and '.join(lacks)}" if lacks else "")
         )
     if lines:
-        more = "  (half to twice the hours; docs/memory_and_speed.md has other GPUs)"
+        in_all = f"{total:.0f} hours in all; " if sum(map(len, groups.values())) > 1 else ""
+        more = f"  ({in_all}half to twice the hours; docs/memory_and_speed.md has other GPUs)"
         lines.append(as_called(more))
     return lines

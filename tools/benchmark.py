@@ -54,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--forecast",
         action="store_true",
-        help="operations, memory and hours of the training, without a GPU, weights or data",
+        help="operations, memory, hours, disk and downloads of the training, without a GPU or data",
     )
     parser.add_argument("--batch", type=int, nargs="+", help="batch sizes to forecast")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs that train together")
@@ -166,6 +166,9 @@ def tell_forecasts(args: argparse.Namespace, variants: list[str | None]) -> int:
     from mmseg_uda.benchmarks.forecast import EFFICIENCY
     from mmseg_uda.benchmarks.forecast_report import ALTERNATIVES, report
     from mmseg_uda.benchmarks.step import apply_variant
+    from mmseg_uda.engine.config_file import load_config
+    from mmseg_uda.experiments.disk import expected
+    from mmseg_uda.experiments.downloads import download_lines
 
     MMLogger.get_instance("benchmark", log_level="WARNING")
     for variant in variants:
@@ -185,6 +188,9 @@ def tell_forecasts(args: argparse.Namespace, variants: list[str | None]) -> int:
                 efficiency,
             ):
                 print(f"  {line}", flush=True)
+            whole = load_config(path, args.cfg_options).to_dict()
+            for line in (expected(whole).text(), *download_lines([whole])):
+                print(f"  {line}")
     return 0
 
 

@@ -28,6 +28,7 @@ from mmseg_uda.experiments.banks import build_missing_banks
 from mmseg_uda.experiments.cluster import make_cluster
 from mmseg_uda.experiments.cluster_executor import ClusterExecutor
 from mmseg_uda.experiments.display import make_display
+from mmseg_uda.experiments.downloads import download_lines
 from mmseg_uda.experiments.executors import LocalExecutor, Task
 from mmseg_uda.experiments.grid import Experiment, find_experiment
 from mmseg_uda.experiments.jobs import Action, State
@@ -132,6 +133,8 @@ def _run(
         folder = options.folder(experiment)
         _say(console, "\n" + disk.demand(planned, folder, len(planned), arguments.keep).text())
         _say_costs(console, planned, options)
+        if options.profile == "paper":
+            _say(console, "\n".join(download_lines(one.effective for one in planned)))
         return EXIT_OK
     session = _Session(experiment, planned, options, arguments, console, train, make_world, align)
     return session.run_locally() if arguments.executor == "local" else session.run_on_cluster()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,13 @@ class Estimate:
         checkpoints = self.kept * (self.checkpoint or 0) + self.best
         return max(0.0, checkpoints - self.present) + self.pictures + LOGS
 
+    def text(self) -> str:
+        """Returns one line for the user."""
+        if self.checkpoint is None:
+            return "Disk: checkpoints of unknown size"
+        each = f"{self.kept} checkpoints of {size_text(self.checkpoint)}"
+        return f"Disk: about {size_text(self.to_come)} ({each})"
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -173,29 +180,46 @@ def estimate(
         planned: Jobs to look at for a measured size.
         keep: Checkpoints to keep, in place of what the config says.
     """
-    config = one.effective
+    found = expected(one.effective, keep)
     if not one.trains:
-        return Estimate(0.0, 0, 0.0, alignment_bytes(config), 0.0, False)
-    hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
-    weights, copies = network_bytes(config), checkpoint_copies(config)
+        return found
     siblings = [one, *(p for p in planned if p.job.row_number == one.job.row_number)]
     sizes = [path.stat().st_size for p in siblings for path in p.folder.path.glob("iter_*.pth")]
-    checkpoint = max(sizes) if sizes else None if weights is None else weights * copies
+    present = sum(path.stat().st_size for path in one.folder.path.glob("*iter_*.pth"))
+    if not sizes:
+        return replace(found, present=present)
+    share = weight_copies(one.effective) / checkpoint_copies(one.effective)
+    best = max(sizes) * share if _keeps_best(one.effective) else 0.0
+    return replace(found, checkpoint=max(sizes), best=best, present=present, measured=True)
+
+
+def expected(config: Mapping[str, Any], keep: int | None = None) -> Estimate:
+    """Estimates one job from its config alone.
+
+    Args:
+        config: Resolved config of a training or an alignment.
+        keep: Checkpoints to keep, in place of what the config says.
+    """
+    if "alignment" in config:
+        return Estimate(0.0, 0, 0.0, alignment_bytes(config), 0.0, False)
+    hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    weights = network_bytes(config)
     steps = (config.get("train_cfg") or {}).get("max_iters", 0)
     interval = max(1, hook.get("interval") or 1)
     written = steps // interval + (hook.get("save_last", True) and steps % interval > 0)
     kept = hook.get("max_keep_ckpts", -1) if keep is None else keep
-    best = 0.0
-    if hook.get("save_best") and checkpoint:
-        best = checkpoint * weight_copies(config) / copies
     return Estimate(
-        checkpoint=checkpoint,
+        checkpoint=None if weights is None else weights * checkpoint_copies(config),
         kept=min(kept, written) if kept > 0 else written,
-        best=best,
+        best=(weights or 0.0) * weight_copies(config) if _keeps_best(config) else 0.0,
         pictures=picture_bytes(config),
-        present=sum(path.stat().st_size for path in one.folder.path.glob("*iter_*.pth")),
-        measured=bool(sizes),
+        present=0.0,
+        measured=False,
     )
+
+
+def _keeps_best(config: Mapping[str, Any]) -> bool:
+    return bool(((config.get("default_hooks") or {}).get("checkpoint") or {}).get("save_best"))
 
 
 def alignment_bytes(config: Mapping[str, Any]) -> float:
@@ -229,20 +253,28 @@ def network_bytes(config: Mapping[str, Any]) -> float | None:
     """Returns the size of the segmentor's weights in bytes, None for an unknown encoder."""
     model = config.get("model") or {}
     backbone, head = model.get("backbone") or {}, model.get("decode_head") or {}
-    kind = str(backbone.get("type"))
-    if kind == "StagedBackbone" and backbone.get("arch") in STAGED:
-        staged, decoder = STAGED[backbone["arch"]]
+    encoder, kind = encoder_bytes(backbone), str(backbone.get("type"))
+    if encoder is None:
+        return None
+    if backbone.get("arch") in STAGED:
+        _, decoder = STAGED[backbone["arch"]]
         if head.get("type") != "DeepLabV3PlusHead":
             decoder = DECODERS.get(str(head.get("type")), OTHER_DECODER)
         # weights between layers grow with the square of the width; narrow ones are about as small
-        return 4e6 * (staged + decoder) * backbone.get("width", 1.0) ** 2
-    encoder = ENCODERS.get((kind, backbone.get("variant", backbone.get("depth"))))
-    if encoder is None:
-        return None
+        return (encoder + 4e6 * decoder) * backbone.get("width", 1.0) ** 2
     decoder = DECODERS.get(kind) or DECODERS.get(
         str(head.get("single_scale_head") or head.get("type")), OTHER_DECODER
     )
-    return 4e6 * (encoder + decoder)
+    return encoder + 4e6 * decoder
+
+
+def encoder_bytes(backbone: Mapping[str, Any]) -> float | None:
+    """Returns the size of an encoder's weights as published, in bytes; None for an unknown one."""
+    kind = str(backbone.get("type"))
+    if kind == "StagedBackbone" and backbone.get("arch") in STAGED:
+        return 4e6 * STAGED[backbone["arch"]][0]
+    millions = ENCODERS.get((kind, backbone.get("variant", backbone.get("depth"))))
+    return None if millions is None else 4e6 * millions
 
 
 def weight_copies(config: Mapping[str, Any]) -> int:

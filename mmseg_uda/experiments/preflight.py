@@ -135,8 +135,7 @@ def missing_data(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
     """Returns the missing paths of all data sets in the configs, each once."""
     found: dict[str, MissingPath] = {}
     for config in configs:
-        datasets = [(config.get(loader) or {}).get("dataset") for loader in LOADERS]
-        for dataset in [*datasets, *_aligned(config)]:
+        for dataset in datasets_of(config):
             for path in missing_paths(dataset):
                 found.setdefault(path.path, path)
         if missing_bank(config) is not None:  # drawing it reads the source's depth
@@ -146,10 +145,12 @@ def missing_data(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
     return list(found.values())
 
 
-def _aligned(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The data sets of an alignment; labels are needed for what is evaluated alone."""
+def datasets_of(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The data sets of a job; an alignment needs labels of what it evaluates alone."""
+    sets = [(config.get(loader) or {}).get("dataset") for loader in LOADERS]
     data = config.get("data") or {} if "alignment" in config else {}
-    return [{**data[part], "images_only": part != "evaluate"} for part in data if data[part]]
+    aligned = [{**data[part], "images_only": part != "evaluate"} for part in data if data[part]]
+    return [dataset for dataset in (*sets, *aligned) if dataset]
 
 
 def missing_weights(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
@@ -163,7 +164,7 @@ def missing_weights(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
 
 def missing_backbones(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
     """Returns the backbone weights that are neither found by name nor can be fetched."""
-    names = list(dict.fromkeys(name for config in configs for name in _backbones(config)))
+    names = list(dict.fromkeys(name for config in configs for name in backbone_weights(config)))
     if not names:
         return []
     from mmseg_uda.models.weights.pretrained import fetch_weights, find_weights
@@ -224,7 +225,8 @@ def _build_and_load(registry: Any, key: str, adapter: Mapping[str, Any]) -> None
     build_adapter(registry, key, adapter).load()
 
 
-def _backbones(config: Mapping[str, Any]) -> Iterator[str]:
+def backbone_weights(config: Mapping[str, Any]) -> Iterator[str]:
+    """The name of the weights that a config's encoder begins with, if any."""
     weights = (config.get("model") or {}).get("backbone", {}).get("init_cfg") or {}
     if isinstance(weights, Mapping) and weights.get("type") == "BackboneWeights":
         yield weights["checkpoint"]

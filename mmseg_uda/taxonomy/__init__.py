@@ -3,7 +3,7 @@
 from .layouts import DEPTH_LOADER, LAYOUTS, Layout, MissingPath
 from .llm_prompts import candidates_prompt, contexts_prompt, import_answers, read_answer
 from .locations import DataLocation
-from .needs import missing_paths
+from .needs import missing_paths, parts_of
 from .published_splits import LIST_FOLDER, available_splits, published_split
 from .taxonomy import Taxonomy, available_taxonomies, load_taxonomy
 from .taxonomy_map import TaxonomyMap, available_taxonomy_maps, load_taxonomy_map
@@ -27,8 +27,9 @@ __all__ = [
     "load_taxonomy",
     "load_taxonomy_map",
     "missing_paths",
-    "read_answer",
+    "parts_of",
     "published_split",
+    "read_answer",
     "taxonomy_from",
     "taxonomy_text",
 ]

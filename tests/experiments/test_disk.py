@@ -136,7 +136,8 @@ def test_the_command_refuses_and_can_be_told_not_to(run, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("exp90-mini/*/status.json"))
     assert run(*arguments, "--ignore-disk-space")[0] == 0
     _, text = run("--exp", "90", "--dry-run")
-    assert "Disk: about" in text and "for 18 jobs" in text
+    for words in ("Disk: about", "for 18 jobs", "hours in all", "Weights: mit_b5", "Data: SYNTHIA"):
+        assert words in text
 
 
 def test_an_alignment_is_as_large_as_its_images_are_many(tables, tmp_path):

@@ -25,16 +25,16 @@ REQUIREMENTS = [
     "open_clip_torch>=2.30",  # the miniworld's CLIP and CLIP weights of other origin
     "safetensors>=0.4",  # weights files
     "huggingface_hub>=0.26",  # fetches weights by name
-    "numpy>=1.26",  # the first with Python 3.12
-    "opencv-python>=4.9",  # 16-bit SYNTHIA labels, resizing as the published pipelines do
+    "numpy>=2.0.1",  # what onedl-mmsegmentation wants; the next three are the first on numpy 2
+    "opencv-python>=4.10",  # 16-bit SYNTHIA labels, resizing as the published pipelines do
+    "matplotlib>=3.9",  # the font of debug pictures
+    "scipy>=1.13",  # imported by mmsegmentation's transforms
     "pillow>=10",  # palette PNGs
     "rich>=13.7",  # progress bars and live tables
     "pyyaml>=6",  # taxonomies
     "jinja2>=3.1",  # the report as a page
-    "matplotlib>=3.7",  # the font of debug pictures
     "ftfy>=6.1",  # imported by mmsegmentation and open_clip's tokenizer
     "regex>=2023.12",  # the same
-    "scipy>=1.11",  # imported by mmsegmentation's transforms
 ]
 
 # What a package takes along of a checkout, as mmsegmentation's does: scripts at its top, and files.
@@ -64,7 +64,7 @@ DOCS = [
 
 # Region proposers of DynAlign that transformers does not bring.
 SAM = ["segment-anything>=1.0"]  # the published .pth files
-SUPERPIXELS = ["scikit-image>=0.22"]  # SLIC and Felzenszwalb; the first with Python 3.12
+SUPERPIXELS = ["scikit-image>=0.24"]  # SLIC and Felzenszwalb; the first on numpy 2
 
 
 class BuildWithScripts(build_py):
@@ -116,6 +116,8 @@ setup(
             "pytest>=8",
             "pytest-random-order>=1.1",  # make test-shuffled
             "pytest-xdist>=3.8",  # two test processes on two cores, files in any order
+            "setuptools>=65",  # a wheel is built and installed; Python 3.12 brings none
+            "wheel>=0.42",
             *TRACKERS["tensorboard"],
             *DOCS,
             *SLURM,
@@ -129,7 +131,14 @@ setup(
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
     ],
 )

@@ -293,7 +293,7 @@ def _provide_data(
         if made.returncode:
             raise UserError(
                 "The miniworld could not be made; its message is above.",
-                fix=f"Run {' '.join(make_world[1:])} --out {world} by itself.",
+                fix=f"Run python tools/make_miniworld.py --out {world} by itself.",
             )
         hint = f"Delete {world} and start again."
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from every_part import ROLES, batch, build, prepare
 from mmengine.config import ConfigDict
 from nano import nano_config, nano_hrda_config, optimizer, random_batch
@@ -143,8 +144,32 @@ NETWORKS = {
 }
 
 
+@pytest.fixture
+def unfused(monkeypatch):
+    """Attention that CUDA has no fused kernel for, so that it would hold all pairs of tokens."""
+    found, attend = [], F.scaled_dot_product_attention
+
+    def look(query, key, value, attn_mask=None, **options):
+        parts = (query, key, value)
+        numbers = 16 // query.element_size()  # kernels read 16 bytes at a time
+        aligned = all(x.stride(-1) == 1 and x.shape[-1] % numbers == 0 for x in parts)
+        if attn_mask is not None or {x.dim() for x in parts} != {4} or not aligned:
+            found.append([(x.shape, x.stride()) for x in parts])
+        return attend(query, key, value, attn_mask, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", look)
+    return found
+
+
+def test_attention_over_plain_matrices_is_unfused(unfused, simulated_gpu):
+    x = torch.ones(2, 9, 8, device="cuda")
+    F.scaled_dot_product_attention(x, x, x)
+    F.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None])
+    assert len(unfused) == 1
+
+
 @pytest.mark.parametrize("cfg", NETWORKS.values(), ids=NETWORKS)
-def test_the_host_with_each_network(cfg, simulated_gpu):
+def test_the_host_with_each_network(cfg, simulated_gpu, unfused):
     cfg = cfg()
     trainer = hosted(cfg, feature_distance=DISTANCE, masking={**MASKING, "mode": "separatetrg"})
     wrong = []
@@ -157,7 +182,7 @@ def test_the_host_with_each_network(cfg, simulated_gpu):
         if isinstance(module, nn.Conv2d):
             module.register_forward_pre_hook(look)
     assert waits(simulated_gpu, trainer, tuple(cfg.data_preprocessor["size"])) == []
-    assert wrong == []
+    assert wrong == unfused == []
 
 
 @pytest.mark.parametrize("mode", ["separate", "separateaug", "separatesrc", "separatesrcaug"])

@@ -209,6 +209,14 @@ def test_generalization_sees_distorted_gta_alone_and_scores_three_targets(tables
         assert sum(targets) / 3 == pytest.approx(mean, abs=0.01)
 
 
+def test_generalization_asks_the_miniworld_for_its_targets(tables, tmp_path):
+    options = Options(profile="mini", work_dir=tmp_path)
+    for number, groups in ((50, ["generalization"]), (40, [])):
+        experiment = options.table(find_experiment(tables, number))
+        (one,) = plan(experiment, experiment.jobs([1]), options)
+        assert profiles.world_groups([one.resolved]) == groups
+
+
 def test_without_more_context_both_scales_are_supervised(tables):
     for label, config in rows(tables, 44).items():
         model = config["model"]

@@ -93,7 +93,8 @@ def parse_args() -> argparse.Namespace:
         dest="groups",
         default=(),
         choices=GROUPS,
-        help="also make what these experiments need: generalization 50 and 500-, taxonomy 600-",
+        help="also make what these experiments need: generalization 50 and 500-, taxonomy 600-, "
+        "transformers 700-",
     )
     parser.add_argument(
         "--skip",

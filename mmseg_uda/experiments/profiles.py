@@ -138,6 +138,7 @@ def world_groups(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     groups = {
         "generalization": any(map(profiles_srha.needs_unseen, configs)),
         "taxonomy": any(map(profiles_dynalign.needs_fine_classes, configs)),
+        "transformers": any(map(profiles_vfm.is_plain_vit, configs)),
     }
     return [name for name, needed in groups.items() if needed]
 

@@ -2,7 +2,8 @@
 
 Like ``profiles``: everything that is changed stands in the constants. The number of patches is
 what an input of 1.1 times the crop gives, as published. Nothing can be concluded from this profile
-about the foundation models, whose weights it does not have: its network starts from random ones.
+about the foundation models, whose weights it does not have: its network has seen the web-like
+domain, as the miniature encoder of the other tables has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from mmseg_uda.experiments import profiles_srha
 
 # --- What is scaled ---
 
+WEIGHTS = "miniworld/tiny_vit"
+# The same in miniworld/vit_weights.py, which makes the weights.
 ARCH = "vit_small_patch14_dinov2"
 SIZE: dict[str, Any] = {
     "embed_dim": 48,
@@ -50,7 +53,7 @@ def scale_schedule(scheduler: dict[str, Any], warm_up: int, iterations: int) -> 
 
 
 def scale_optimizer(wrapper: dict[str, Any]) -> None:
-    """One rate for the whole network, which starts from random weights; layer decay stays."""
+    """One rate for the whole network, as the other tables have it; layer decay stays."""
     wrapper["optimizer"]["lr"] = LEARNING_RATE
     if wrapper["paramwise_cfg"].get("layer_decay"):
         wrapper["paramwise_cfg"]["layer_decay"]["multiplier"] = 1.0
@@ -65,11 +68,17 @@ def scale_average(average: dict[str, Any], share: float) -> None:
 
 
 def scale_distillation(distillation: dict[str, Any]) -> None:
-    """The tiny network, with other random weights, in place of the foundation model."""
-    teacher = {"type": "TimmViT", "arch": ARCH, "arch_options": deepcopy(SIZE)}
+    """The tiny network in place of the foundation model."""
+    teacher = {"type": "TimmViT", **tiny_encoder()}
     distillation |= {"teacher": teacher, "teacher_size": SIZE["img_size"]}
     if distillation.get("in_channels"):
         distillation["in_channels"] = SIZE["embed_dim"]
+
+
+def tiny_encoder() -> dict[str, Any]:
+    """What an encoder's config says of the tiny network and its weights."""
+    weights = {"type": "BackboneWeights", "checkpoint": WEIGHTS}
+    return {"arch": ARCH, "arch_options": deepcopy(SIZE), "init_cfg": weights}
 
 
 def scale_network(model: dict[str, Any], scaled: Callable[[Any], Any]) -> None:
@@ -80,7 +89,7 @@ def scale_network(model: dict[str, Any], scaled: Callable[[Any], Any]) -> None:
         scaled: Pixels of the paper's images, a number or several, to pixels of the profile's.
     """
     backbone, head, width = model["backbone"], model["decode_head"], SIZE["embed_dim"]
-    backbone |= {"arch": ARCH, "arch_options": deepcopy(SIZE), "init_cfg": None}
+    backbone |= tiny_encoder()
     size = scaled(model["data_preprocessor"]["size"])
     model["data_preprocessor"] |= {"size": size, "mean": MEAN, "std": STD}
     if backbone.get("fixed_grid"):

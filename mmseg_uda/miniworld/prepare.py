@@ -51,6 +51,7 @@ GROUPS = {
         ("gta", "synthia"),
     ),
     "taxonomy": Group(("mapillary", "idd"), ("detail_clip",)),
+    "transformers": Group((), ("tiny_vit",)),
 }
 
 
@@ -253,6 +254,12 @@ def _make_nano(web: Path, target: Path, steps: int | None) -> None:
     make_nano(web, target, steps)
 
 
+def _make_vit(web: Path, target: Path, steps: int | None) -> None:
+    from mmseg_uda.miniworld.vit_weights import make_vit
+
+    make_vit(web, target, steps)
+
+
 def _make_clip(web: Path, target: Path, steps: int | None) -> None:
     from mmseg_uda.miniworld.weights import CLIP_STEPS, save_clip, train_clip
 
@@ -303,6 +310,7 @@ WEIGHTS = {
     "nano_backbone": _Weights(
         "nano_backbone.pth", _make_nano, (*WEIGHT_MODULES, "nano_weights.py")
     ),
+    "tiny_vit": _Weights("tiny_vit.pth", _make_vit, (*WEIGHT_MODULES, "vit_weights.py")),
     "clip": _Weights("clip", _make_clip),
     **{arch: _staged(arch) for arch in GROUPS["generalization"].weights},
     "detail_clip": _Weights(

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmseg_uda.experiments import cli
+from mmseg_uda.miniworld.prepare import recipe
+from mmseg_uda.miniworld.shipped import unpack
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -22,6 +24,17 @@ def tables():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.EXPERIMENTS
+
+
+@pytest.fixture
+def tiny_vit(tmp_path, monkeypatch):
+    """The weights of the mini profile's transformer, where jobs look for them."""
+    folder = tmp_path / "pretrained"
+    (folder / "miniworld").mkdir(parents=True)
+    target = folder / "miniworld/tiny_vit.pth"
+    assert unpack("tiny_vit", recipe("tiny_vit"), target)
+    monkeypatch.setenv("MMSEG_UDA_PRETRAINED_ROOT", str(folder))
+    return target
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from mmseg.registry import MODELS
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine import ReferenceNameConstructor
 from mmseg_uda.engine.runner import wrap_model
-from mmseg_uda.experiments import profiles
+from mmseg_uda.experiments import profiles, profiles_vfm
 from mmseg_uda.experiments.configs import plain_config
 from mmseg_uda.experiments.grid import find_experiment
+from mmseg_uda.miniworld import vit_weights
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,7 @@ def test_the_profile_keeps_the_geometry_of_crops_and_patches(rows):
     assert model["data_preprocessor"]["size"] == model["test_cfg"]["crop_size"] == (64, 64)
     assert model["test_cfg"]["stride"] == (43, 43)
     assert (backbone["patch_size"], backbone["fixed_grid"], backbone["input_scale"]) == (16, 8, 2.0)
+    assert backbone["init_cfg"]["checkpoint"] == profiles_vfm.WEIGHTS == "miniworld/tiny_vit"
     assert backbone["adapter"]["tokens"] == head["num_queries"]
     source = mini["train_dataloader"]["dataset"]["source"]
     sides = source["pipeline"][2]["short_side"]
@@ -130,8 +132,13 @@ def test_the_profile_keeps_the_geometry_of_crops_and_patches(rows):
     assert source["pipeline"][3]["crop_size"] == (64, 64)
     (poly,) = mini["param_scheduler"]
     assert poly["end"] == mini["train_cfg"]["max_iters"] == profiles.ITERATIONS
-    assert profiles.world_groups([mini]) == ["generalization"]
+    assert profiles.world_groups([mini]) == ["generalization", "transformers"]
     late = profiles.mini(rows[711, "ACDC: SoMA"].resolved)
     assert late["model"]["backbone"]["fixed_grid"] == 16
     assert [s["end"] for s in late["param_scheduler"]] == [400, 1600, 1600]
     assert late["uda"]["ema"] == dict(momentum=pytest.approx(5e-3), begin=800)
+
+
+def test_the_profiles_network_is_the_one_that_weights_are_made_for():
+    assert profiles_vfm.SIZE == vit_weights.SIZE
+    assert profiles_vfm.ARCH == vit_weights.ARCH

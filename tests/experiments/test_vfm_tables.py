@@ -23,7 +23,7 @@ def rows(tables, tmp_path, number):
 
 
 @pytest.mark.parametrize("number", [700, 703, 705, 706, 710, 711, 712])
-def test_mini_rows_step(tables, tmp_path, number):
+def test_mini_rows_step(tables, tmp_path, number, tiny_vit):
     seen = set()
     for one in rows(tables, tmp_path, number):
         config = Config(one.resolved)

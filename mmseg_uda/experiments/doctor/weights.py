@@ -162,7 +162,8 @@ def _suggest(name: str) -> str:
     """How to make the miniworld's weights, or the known name that the user may have meant."""
     if "miniworld/" in name:
         command = "python tools/make_miniworld.py --out data/miniworld"
-        more = "for experiments 50 and 500 to 504 --with generalization, 600 to 605 --with taxonomy"
+        more = "for experiments 50 and 500 to 504 --with generalization, 600 to 605 --with "
+        more += "taxonomy, 700 to 713 --with transformers"
         return f"run: {command} ({more}). Else "
     from mmseg_uda.hub import pretrained_roots
     from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES

@@ -1,7 +1,7 @@
 # The oracle: CamVid with its labels, MobileNetV2.
 _base_ = [
     "../_base_/recipes/default.py",
-    "../_base_/recipes/minutes.py",
+    "../_base_/recipes/short.py",
     "../_base_/networks/deeplabv3plus_mobilenetv2.py",
     "../_base_/domains/camvid.py",
 ]

@@ -1,7 +1,7 @@
 # MIC (Hoyer et al., CVPR 2023) on DAFormer's strategies: rendered streets → CamVid, MobileNetV2.
 _base_ = [
     "../_base_/recipes/default.py",
-    "../_base_/recipes/minutes.py",
+    "../_base_/recipes/short.py",
     "../_base_/networks/deeplabv3plus_mobilenetv2.py",
     "../_base_/domains/camvid.py",
     "../_base_/methods/mic.py",

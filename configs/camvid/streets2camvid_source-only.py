@@ -1,7 +1,7 @@
 # The source alone, with distorted colours: rendered streets → CamVid, MobileNetV2.
 _base_ = [
     "../_base_/recipes/default.py",
-    "../_base_/recipes/minutes.py",
+    "../_base_/recipes/short.py",
     "../_base_/networks/deeplabv3plus_mobilenetv2.py",
     "../_base_/domains/camvid.py",
 ]

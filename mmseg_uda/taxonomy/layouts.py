@@ -218,8 +218,8 @@ LAYOUTS: dict[str, Layout] = {
         splits={"train": ("images", "labels")},
         img_suffix=".png",
         label_suffix="_labelTrainIds.png",
-        obtain="Render it, which takes about a minute: python tools/make_miniworld.py --out "
-        "{parent} --domains gta --no-weights --size 640 320",
+        obtain="Render it: python tools/make_miniworld.py --out {parent} --domains gta "
+        "--no-weights --size 640 320",
     ),
     "CamVid": Layout(
         title="CamVid",

@@ -44,8 +44,7 @@ def rows(changes: Mapping[str, Any], tag: str = "") -> tuple[Row, ...]:
 NOTES = (
     "Every row sees the source with distorted colours, so that the difference to row 1 is what "
     "adaptation brings.",
-    "Settings were chosen on the validation split with a seed that is in no table; "
-    "docs/real_images.md lists what was tried.",
+    "Settings are first guesses; nothing was tuned on CamVid (docs/real_images.md).",
 )
 
 CAMVID_TABLES = (
@@ -53,7 +52,7 @@ CAMVID_TABLES = (
         id=800,
         paper="Real images",
         table="streets → CamVid",
-        title="Rendered streets → CamVid: DeepLabV3+ on MobileNetV2, minutes on a CPU",
+        title="Rendered streets → CamVid: DeepLabV3+ on MobileNetV2, for a CPU",
         rows=rows({}),
         notes=NOTES,
     ),

@@ -1,4 +1,4 @@
-# Trainings of minutes on one CPU core, from ImageNet weights; in place of the default recipe's.
+# 600 steps on one CPU core, from ImageNet weights; in place of the default recipe's.
 # A worker would take the core from the training beside it.
 in_process = dict(num_workers=0, persistent_workers=False)
 batch_of_4 = dict(in_process, batch_size=4)

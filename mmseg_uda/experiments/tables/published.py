@@ -30,11 +30,6 @@ def per_class(ious: str, origin: str, **means: float) -> Reported:
     return Reported({**means, **named}, origin)
 
 
-def readme(**means: float) -> Reported:
-    """Numbers that the method's repository prints."""
-    return Reported(means, README)
-
-
 def on_the_server(miou: float, origin: str = SERVER) -> Reported:
     """A number of a benchmark whose test labels are not public."""
     return Reported({TEST: miou}, origin)

@@ -11,6 +11,8 @@ from vfm import VFM, golden_network, published_name, vfm_uda_network
 
 from mmseg_uda.engine import ReferenceNameConstructor, WarmupLinear
 from mmseg_uda.errors import UserError
+from mmseg_uda.self_training.augmentation import blur_kernel_size
+from mmseg_uda.self_training.teacher import ema_alpha
 
 SCHEDULE = json.loads((VFM / "schedule.json").read_text())
 
@@ -71,6 +73,23 @@ def test_equal_settings_share_a_group_and_custom_keys_win():
     assert len(ReferenceNameConstructor(wrapper, options)(model).optimizer.param_groups) == 2
     keys = {"pos_embed": dict(lr_mult=0.0)}
     assert groups(model, custom_keys=keys, **options)["backbone.pos_embed"] == (0.0, 0.01)
+
+
+def test_averages_and_kernels_are_the_published_ones():
+    for step, alpha in SCHEDULE["ema_alpha"].items():
+        assert ema_alpha(int(step), 0.999) == pytest.approx(alpha, rel=1e-12)
+    for side, kernel in SCHEDULE["blur_kernel"].items():
+        assert blur_kernel_size(int(side)) == kernel
+
+
+def test_a_frozen_encoder_is_not_optimized():
+    for options in (dict(trainable="none"), dict(trainable="adapters", adapter=dict(type="lora"))):
+        model = MODELS.build(ConfigDict(vfm_uda_network(32, 2, 2, **options)))
+        found = groups(model, layer_decay=dict(multiplier=0.1, decay=0.9))
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        assert found.keys() == trained
+        assert any(".lora_" in name for name in found) == (options["trainable"] == "adapters")
+        assert not any(name.endswith(("qkv.weight", "pos_embed")) for name in found)
 
 
 def test_twelve_blocks():

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from vfm import golden, golden_network, published_name, tensors, vfm_uda_network, vit
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.backbones.positions import resize_positions, split_positions
 from mmseg_uda.models.losses import PixelCrossEntropy
 from mmseg_uda.models.views import full_logits, training_forward, upsample
 from mmseg_uda.models.weights import (
@@ -50,7 +51,14 @@ def test_forward(network):
     model, image = golden_network().eval(), torch.from_numpy(network["image"])
     backbone, head = model.backbone, model.decode_head
     assert backbone.grid_size(64, 64) == (5, 5)
+    patches = []
+    backbone.patch_embed.register_forward_hook(lambda _, args, out: patches.extend([*args, out]))
     (features,) = backbone(image)
+    assert off(patches[0][:, :, ::10, ::10], network["resized"]) < 2e-5
+    assert off(patches[1].flatten(1, 2), network["patch_tokens"]) < 2e-5
+    before, grid = split_positions(backbone.pos_embed, backbone.embedded_prefix)
+    grid = resize_positions(grid, (5, 5), antialias=False).flatten(2).transpose(1, 2)
+    assert off(torch.cat([before, grid], dim=1), network["pos_embed_5x5"]) < 2e-5
     assert off(features, network["feats"]) < 2e-5
     upscaled = head.upscale(features)
     assert off(upscaled[:, :, ::4, ::4], network["upscaled"]) < 2e-5

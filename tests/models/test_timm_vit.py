@@ -2,11 +2,13 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
 from safetensors.torch import save_file
 from vfm import VFM, vfm_uda_network, vit
@@ -15,8 +17,9 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.hub import PRETRAINED_ROOT_VARIABLE
 from mmseg_uda.models.normalization import check_normalization
 from mmseg_uda.models.recompute import recompute_activations
-from mmseg_uda.models.views import training_forward
+from mmseg_uda.models.views import full_logits, training_forward
 
+ROOT = Path(__file__).parents[2]
 DINOV2 = "vit_small_patch14_dinov2"
 ARCHITECTURES = {
     # millions of parameters without head and mask token
@@ -115,6 +118,24 @@ def test_gradients_reach_everything_that_takes_part():
     without = [name for name, p in backbone.named_parameters() if p.grad is None]
     assert without == []
     assert backbone.mask_token.grad.abs().sum() > 0
+
+
+def test_another_network_is_two_other_lines():
+    """The page's example, which no config uses, at its full size without its values."""
+    page = (ROOT / "docs/backbones.md").read_text(encoding="utf-8")
+    example = r'no config uses yet:\n`arch="(\w+)"` and `checkpoint="([\w.]+)"`'
+    arch, checkpoint = re.search(example, page).groups()
+    places = [ROOT / "configs", ROOT / "mmseg_uda/experiments"]
+    used = [path for place in places for path in place.rglob("*.py") if arch in path.read_text()]
+    assert used == []
+    model = Config.fromfile(ROOT / "configs/_base_/networks/light_dinov2_vitb14.py").model
+    model.backbone.arch, model.backbone.init_cfg.checkpoint = arch, checkpoint
+    with torch.device("meta"):
+        network = MODELS.build(model).eval()
+        assert full_logits(network, torch.empty(1, 3, 1024, 512)).shape == (1, 19, 1024, 512)
+    given = model.data_preprocessor.mean, model.data_preprocessor.std
+    for wanted, values in zip(network.backbone.expected_normalization, given, strict=True):
+        assert wanted == pytest.approx(values)
 
 
 ADAPTERS = [None, dict(type="lora", rank=2), dict(type="soma", rank=2), dict(type="rein", tokens=4)]

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mmseg_uda.calling import as_called
 from mmseg_uda.cli import Parser, run_tool, worker_count
 from mmseg_uda.errors import UserError
 
@@ -208,8 +209,8 @@ def main() -> int:
     if args.world_size > 1 and "WORLD_SIZE" not in os.environ:
         return in_processes(args.world_size)
     if args.dataset == "IDD":
-        print(f"The classes are {TAXONOMY}'s, as published; IDD's own: python tools/dynalign.py "
-              "--taxonomy idd_v5.", file=sys.stderr)  # fmt: skip
+        own = as_called("python tools/dynalign.py --taxonomy idd_v5")
+        print(f"The classes are {TAXONOMY}'s, as published; IDD's own: {own}.", file=sys.stderr)
     return align(args)
 
 

@@ -90,8 +90,12 @@ def test_the_strong_change_of_sources():
     assert sigma.min() >= 0.15 and 2.9 < sigma.max() <= 3
 
 
-def test_the_sources_loss_sees_jittered_images_and_the_mix_pastes_clean_ones():
-    host = trainer(weak_jitter=dict(probability=1.0, brightness=1.0), jitter_probability=0.0)
+@pytest.mark.parametrize(
+    "jitter",
+    [dict(probability=1.0, brightness=1.0), dict(probability=0.0, source=dict(probability=1.0))],
+)
+def test_the_sources_loss_sees_jittered_images_and_the_mix_pastes_clean_ones(jitter):
+    host = trainer(weak_jitter=jitter, jitter_probability=0.0)
     seen = []
     forward = host.forward_student
     host.forward_student = lambda image, **kw: seen.append(image.clone()) or forward(image, **kw)

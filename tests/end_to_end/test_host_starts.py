@@ -51,6 +51,8 @@ def start(one):
         {
             "model.backbone.init_cfg": None,
             "work_dir": str(one.folder.path),
+            # Without a name, runs that begin in the same second share their log.
+            "experiment_name": f"{one.job.experiment}_{one.job.name}",
             "log_level": "ERROR",
         }
     )

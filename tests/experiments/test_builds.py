@@ -92,8 +92,11 @@ def taxonomy_of(part):
 
 
 def data_sets(part):
-    """The data sets inside a wrapper's config, and inside wrappers in it."""
-    inner = parts_of(part)
+    """The data sets inside a wrapper's config, and inside wrappers in it.
+
+    Images to which aligned labels are made have labels of another kind and no pipeline here.
+    """
+    inner = [] if part.type == "AlignedDataset" else parts_of(part)
     return [one for each in inner for one in data_sets(each)] if inner else [part]
 
 

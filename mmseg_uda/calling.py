@@ -26,7 +26,7 @@ COMMANDS = {
     "train": ("tools/train.py", "train a config"),
     "test": ("tools/test.py", "evaluate a checkpoint"),
     "infer": ("tools/infer.py", "segment images"),
-    "publish": ("tools/publish.py", "write the student of a checkpoint alone"),
+    "publish": ("tools/publish.py", "write a trained model as a folder, or to the hub"),
     "doctor": ("tools/doctor.py", "check installation, weights and data"),
     "show-config": ("tools/show_config.py", "print a config, or compare two"),
     "benchmark": ("tools/benchmark.py", "measure time and memory of a step"),

@@ -3,7 +3,7 @@
 import ast
 
 import pytest
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.visualization import Visualizer
 from yapf.yapflib import yapf_api
@@ -20,9 +20,12 @@ def _default_scope():
 
 @pytest.fixture(autouse=True)
 def _runs_of_its_own():
-    """mmengine finds what a run draws and counts with by the second in which the run began."""
+    """mmengine finds what a run draws, counts and logs with by the second in which the run began.
+
+    The log of a run that has ended is closed, and would be the current one still.
+    """
     yield
-    kinds = [Visualizer, MessageHub]
+    kinds = [Visualizer, MessageHub, MMLogger]
     for kind in kinds:
         kind._instance_dict.clear()
         kinds += kind.__subclasses__()

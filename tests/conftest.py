@@ -1,6 +1,7 @@
 """Settings of every test."""
 
 import ast
+import logging
 
 import pytest
 from mmengine.logging import MessageHub, MMLogger
@@ -20,15 +21,22 @@ def _default_scope():
 
 @pytest.fixture(autouse=True)
 def _runs_of_its_own():
-    """mmengine finds what a run draws, counts and logs with by the second in which the run began.
-
-    The log of a run that has ended is closed, and would be the current one still.
-    """
+    """mmengine finds what a run draws and counts with by the second in which the run began."""
     yield
-    kinds = [Visualizer, MessageHub, MMLogger]
+    kinds = [Visualizer, MessageHub]
     for kind in kinds:
         kind._instance_dict.clear()
         kinds += kind.__subclasses__()
+
+
+@pytest.fixture(autouse=True)
+def _open_logs():
+    """The file of a run that has ended is closed, and mmengine would still write to it."""
+    yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in list(logger.handlers):
+            if isinstance(handler, logging.FileHandler) and handler.stream is None:
+                logger.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

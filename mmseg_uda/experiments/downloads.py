@@ -18,6 +18,7 @@ PARAMETERS = {
     "openai/clip-vit-base-patch32": 151.3,
     "convnext_large_d_320": 351.8,
     "vit_h": 641.1,
+    "vit_small_patch14_dinov2.lvd142m": 22.1,
     "vit_base_patch14_dinov2.lvd142m": 86.6,
     "vit_large_patch14_dinov2.lvd142m": 304.4,
 }

@@ -1,25 +1,36 @@
 """What a table has to download, against networks and rows."""
 
+import open_clip
 import pytest
+import timm
 import torch
 from mmengine.config import Config
+from segment_anything import sam_model_registry
 from transformers import CLIPConfig, CLIPModel, OwlViTConfig, OwlViTForObjectDetection
 
 from mmseg_uda.experiments.downloads import PARAMETERS, download_lines, weights
 from mmseg_uda.experiments.grid import find_experiment
 
-# as published: both libraries' defaults are these networks
+
+def convnext():
+    settings = open_clip.get_model_config("convnext_large_d_320")
+    return open_clip.CLIP(**{k: settings[k] for k in ("embed_dim", "vision_cfg", "text_cfg")})
+
+
+# the defaults of transformers' two are the published networks
 NETWORKS = {
-    "owlvit": (OwlViTForObjectDetection, OwlViTConfig),
-    "openai/clip-vit-base-patch32": (CLIPModel, CLIPConfig),
+    "owlvit": lambda: OwlViTForObjectDetection(OwlViTConfig()),
+    "openai/clip-vit-base-patch32": lambda: CLIPModel(CLIPConfig()),
+    "convnext_large_d_320": convnext,
+    "vit_h": sam_model_registry["vit_h"],
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_sizes_are_those_of_the_networks(name):
-    network, settings = NETWORKS[name]
     with torch.device("meta"):
-        counted = sum(p.numel() for p in network(settings()).parameters())
+        network = NETWORKS[name]() if name in NETWORKS else timm.create_model(name, num_classes=0)
+    counted = sum(p.numel() for p in network.parameters())
     assert counted == pytest.approx(PARAMETERS[name] * 1e6, rel=0.01)
 
 

@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -113,10 +114,18 @@ def _begin_worker(init: Callable[[int], None] | None, worker: int) -> None:
     """Starts a worker that ends if it cannot hand over a batch.
 
     multiprocessing would print a traceback and drop the batch, for which the program would wait.
+    A batch that the program leaves half fetched, as it ends, is nobody's trouble: the thread
+    that hands over open files would print a traceback of it beside the program's one message.
     """
     Queue._on_queue_feeder_error = staticmethod(_cannot_hand_over)  # type: ignore[attr-defined]
+    sys.excepthook = partial(_unless_left, sys.excepthook)
     if init is not None:
         init(worker)
+
+
+def _unless_left(report: Callable[..., Any], kind: type, error: Exception, where: Any) -> None:
+    if not isinstance(error, (EOFError, ConnectionError)):
+        report(kind, error, where)
 
 
 def _cannot_hand_over(error: Exception, batch: Any) -> None:

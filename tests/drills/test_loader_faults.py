@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import time
+from multiprocessing.resource_sharer import DupFd
 from pathlib import Path
 
 import pytest
@@ -45,10 +47,10 @@ class WatchedImages(InWorkers, FixedImages):
 
 @pytest.fixture(autouse=True)
 def _registered():
-    for dataset in (Watched, WatchedImages):
+    for dataset in (Watched, WatchedImages, LeftHalfFetched):
         DATASETS.register_module(module=dataset, force=True)
     yield
-    for dataset in (Watched, WatchedImages):
+    for dataset in (Watched, WatchedImages, LeftHalfFetched):
         DATASETS.module_dict.pop(dataset.__name__)
 
 
@@ -129,6 +131,26 @@ def test_other_ends_of_a_worker(tmp_path, capfd, number, status, words):
     assert end_of(process) == status
     assert_one_message(capfd, number.name, *words)
     assert saved_step(tmp_path) >= 1
+
+
+class LeftHalfFetched(FixedBatches):
+    """Whose workers' files are asked for by a program that ends before it has them."""
+
+    def __getitem__(self, index):
+        if get_worker_info() is not None:
+            address, _ = DupFd(0)._id
+            with socket.socket(socket.AF_UNIX) as program:
+                program.connect(address)
+        return super().__getitem__(index)
+
+
+def test_a_batch_left_half_fetched_is_no_error(tmp_path, capfd):
+    cfg = config(tmp_path, 4, **EVERY_STEP)
+    loader = dict(dataset=dict(type="LeftHalfFetched", _delete_=True), num_workers=1)
+    cfg.merge_from_dict(dict(train_dataloader=loader))
+    build_runner(cfg).train()
+    output = capfd.readouterr()
+    assert "Traceback" not in output.err + output.out
 
 
 @pytest.mark.parametrize("how", ["hangs", "is stopped"])

@@ -20,6 +20,7 @@ from mmseg_uda.engine.optim_wrapper_dict import AdversarialConstructor
 from mmseg_uda.methods.advseg import AdversarialTraining
 from mmseg_uda.methods.dynalign import Retraining
 from mmseg_uda.methods.minent import EntropyMinimization
+from mmseg_uda.models.heads.layers import InterlacedAttention
 from mmseg_uda.self_training import COMPONENTS, Component, SelfTraining
 
 SIZE = (64, 64)
@@ -168,6 +169,12 @@ def test_attention_over_plain_matrices_is_unfused(unfused, simulated_gpu):
     assert len(unfused) == 1
 
 
+def test_interlaced_attention_is_fused(unfused, simulated_gpu):
+    layer = InterlacedAttention(4, 16, 8, key_query_num_convs=1).cuda()
+    layer(torch.ones(1, 4, 16, 24, device="cuda"))
+    assert unfused == []
+
+
 @pytest.mark.parametrize("cfg", NETWORKS.values(), ids=NETWORKS)
 def test_the_host_with_each_network(cfg, simulated_gpu, unfused):
     cfg = cfg()
@@ -203,10 +210,10 @@ WAYS = {
 
 
 @pytest.mark.parametrize(("options", "execution"), WAYS.values(), ids=WAYS)
-def test_each_way_to_run_the_networks(options, execution, simulated_gpu):
+def test_each_way_to_run_the_networks(options, execution, simulated_gpu, unfused):
     trainer = hosted(network(bool(execution)), feature_distance=DISTANCE, execution=execution)
     found, wrapper = step(simulated_gpu, trainer, [random_batch(0, size=SIZE)], **options)
-    assert found == []
+    assert found == unfused == []
     assert {group["fused"] for group in wrapper.optimizer.param_groups} == {True}
     if execution:
         convolutions = [p for p in trainer.model.parameters() if p.dim() == 4]

@@ -145,11 +145,12 @@ class GroupAttention(SelfAttentionBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""
+        # One head, channels side by side: fused kernels take nothing else.
         query, key, value = (
-            project(x).flatten(2).transpose(1, 2)
+            project(x).flatten(2).transpose(1, 2).contiguous().unsqueeze(1)
             for project in (self.query_project, self.key_project, self.value_project)
         )
-        context = F.scaled_dot_product_attention(query, key, value)
+        context = F.scaled_dot_product_attention(query, key, value).squeeze(1)
         return self.output_project(tokens_to_map(self, context, x.shape[2:]))
 
 

@@ -38,10 +38,10 @@ GRAPH = {name: set(imported(name, path)) - {name} for name, path in MODULES.item
 
 
 def floor(name):
-    """Of a module; those beside the rooms are on the lowest, the one that loads all on the top."""
+    """Of a module; those beside rooms are on the lowest, what loads or starts all above all."""
     parts = name.split(".")
-    if name == "mmseg_uda.register_all":
-        return max(FLOORS.values())
+    if name in ("mmseg_uda.register_all", "mmseg_uda.__main__"):
+        return max(FLOORS.values()) + 1
     is_room = len(parts) > 1 and (PACKAGE / parts[1]).is_dir()
     return FLOORS[parts[1]] if is_room else 0
 
@@ -95,6 +95,17 @@ def test_the_page_names_files_and_functions_that_exist():
     stages = set(re.findall(r"components: ([\w, ]+)", PAGE.replace("\n" + " " * 58, " ")))
     named = {name.strip() for stage in stages for name in stage.split(",")}
     assert named and all(callable(getattr(Component, name)) for name in named)
+
+
+SCRIPTS = {*ROOT.glob("*.py"), *ROOT.glob("tools/**/*.py")} - {ROOT / "setup.py"}
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPTS), ids=lambda path: path.stem)
+def test_scripts_are_thin_fronts(path):
+    """Their code is in the package, where the rules above, mypy and ``mmseg-uda`` see it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    code = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.Try, ast.With)
+    assert [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, code)] == []
 
 
 def test_files_can_be_read_at_a_sitting():

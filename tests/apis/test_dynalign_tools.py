@@ -15,6 +15,7 @@ from released_configs import dump, legacy
 
 from mmseg_uda.apis import init_segmentor, predict
 from mmseg_uda.apis.alignment.command import report
+from mmseg_uda.commands.dynalign_mapillary import in_processes
 from mmseg_uda.locks import Lock
 from mmseg_uda.taxonomy import load_taxonomy_map
 
@@ -341,10 +342,9 @@ class TestPublishedCommand:
         assert (world / "out/summary-3-of-4.json").is_file()
 
     def test_a_killed_process_is_a_failure(self, monkeypatch):
-        front = runpy.run_path("dynalign_mapillary.py", run_name="front")
         code = "import os, signal; os.environ['RANK'] == '0' and os.kill(os.getpid(), 9)"
         monkeypatch.setattr(sys, "argv", ["-c", code])
-        assert front["in_processes"](2) == 1
+        assert in_processes(2) == 1
 
     def test_options_without_effect_are_answered(self, command, world):
         status, _, err = command(
@@ -393,7 +393,6 @@ class TestPublishedCommand:
         assert out.startswith("3 images")
 
     def test_processes_share_the_images(self, world, monkeypatch):
-        front = runpy.run_path("dynalign_mapillary.py", run_name="front")
         seen = world / "seen"
         seen.mkdir()
         code = (
@@ -401,5 +400,5 @@ class TestPublishedCommand:
             "os.environ['WORLD_SIZE']), 'w'); raise SystemExit(int(os.environ['RANK']))"
         )
         monkeypatch.setattr(sys, "argv", ["-c", code % str(seen)])
-        assert front["in_processes"](3) == 2
+        assert in_processes(3) == 2
         assert sorted(p.name for p in seen.iterdir()) == ["0of3", "1of3", "2of3"]

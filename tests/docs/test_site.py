@@ -10,7 +10,7 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS_ALONE = {"benchmarks", "experiments"}  # rooms without an interface for Python
+SCRIPTS_ALONE = {"benchmarks", "commands", "experiments"}  # rooms without an interface for Python
 ROOMS = {path.parent.name for path in (ROOT / "mmseg_uda").glob("*/__init__.py")} - SCRIPTS_ALONE
 CARDS = sorted(path.parent.name for path in (ROOT / "mmseg_uda").rglob("README.md"))
 # What a browser fetches with a page.

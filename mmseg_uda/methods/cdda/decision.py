@@ -25,7 +25,7 @@ class Decision:
         similar: (B,) bool, the score exceeds the threshold of reweighting and replacement.
         flagged: (B,) bool, it exceeds the threshold of guidance.
         missing: (B, C) bool, classes that a flagged image lacks and its match has.
-        table: (B, C, 256) float64, their probability by depth; see ``class_probability``.
+        table: (B, C, K) float64, their probability by depth; see ``class_probability``.
         guided: 0-dim bool, whether the guidance pass runs.
     """
 
@@ -67,12 +67,12 @@ def decide(
 
     Args:
         match: Of B images.
-        pixels: (B, C, 256) counts of the targets, on the match's device.
+        pixels: (B, C, K) counts of the targets, on the match's device.
         thresholds: Of reweighting and replacement, and of guidance.
         trigger: See ``triggered``. With ``last`` a missing class that does not overlap gets no
             mass, as in the released code.
         max_prob: See ``class_probability``.
-        exact_pixels: (B, 256), pixels whose depth equals the bin; for ``last``.
+        exact_pixels: (B, K), pixels whose depth equals the bin; for ``last``.
     """
     similar, flagged = (match.score > t for t in thresholds)
     missing = missing_classes(match.counts, pixels) & flagged[:, None]

@@ -38,9 +38,9 @@ class _Step:
 
     Attributes:
         decision: What the host acts on; None if it need not know.
-        table: (B, C, 256) float32 soft mass of missing classes.
+        table: (B, C, K) float32 soft mass of missing classes.
         flagged: (B,) bool, images with a soft label.
-        bins: (B, H, W) int64 depth bins.
+        bins: (B, H, W) int64 depth bins, K where a depth is in none.
         requests: Crops being read, by position in the batch.
     """
 
@@ -182,7 +182,7 @@ class DepthSimilarity(Component):
             )
         self._log(ctx, match, decision, thresholds, weight)
         if ctx.draws:
-            ctx.show(*decision_panels(match, now.table, depth, pseudo, weight))
+            ctx.show(*decision_panels(match, now.table, bins, depth, pseudo, weight))
         return replace(pseudo, weight=weight)
 
     def _start(self, ctx: StepContext, match: Match, decision: Decision, bins: Tensor) -> _Step:

@@ -8,24 +8,30 @@ from torch import Tensor
 from mmseg_uda.engine.panels import BarsPanel, ImagePanel, LabelPanel, MapPanel, Panel
 from mmseg_uda.engine.records import SourceBatch
 from mmseg_uda.methods.cdda.decision import HostDecision
-from mmseg_uda.methods.cdda.guidance import depth_bins, soft_label
+from mmseg_uda.methods.cdda.guidance import soft_label
 from mmseg_uda.methods.cdda.search import Match
 from mmseg_uda.self_training.records import PseudoLabels
 
 
 def decision_panels(
-    match: Match, table: Tensor, depth: Tensor, pseudo: PseudoLabels, weight: Tensor
+    match: Match,
+    table: Tensor,
+    bins: Tensor,
+    depth: Tensor,
+    pseudo: PseudoLabels,
+    weight: Tensor,
 ) -> list[Panel]:
     """Depth, similarities, weights before and after, soft label of the missing classes.
 
     Args:
         match: Best entries.
-        table: (B, C, 256) soft mass of missing classes.
+        table: (B, C, K) soft mass of missing classes.
+        bins: (B, H, W) int64 depth bins of the targets, K where a depth is in none.
         depth: (B, H, W) target depth.
         pseudo: Labels, and weights before.
         weight: (B, H, W) weights after.
     """
-    soft = soft_label(pseudo.label, depth_bins(depth), table)
+    soft = soft_label(pseudo.label, bins, table)
     missing = table.sum(-1) > 0
     mass = (soft * missing[:, :, None, None]).sum(1)
     similarity = torch.where(match.similarity > 0, match.similarity, torch.nan)

@@ -295,6 +295,15 @@ def test_depths_of_one_bin_are_alike(bank):
     assert coarse.losses().keys() == same.losses().keys()
 
 
+def test_a_debug_picture_of_fewer_bins(bank):
+    """Cars are missing in the far half, and alone in its bin."""
+    target = (halves(0, 0), halves(20, 200))
+    run = step(bank, target, NOWHERE, draws=True, bins=8, **LOW)
+    panels = {panel.title: panel for panel in run.ctx.panels}
+    mass = panels["CDDA mass of missing classes"].values
+    assert mass[0, :, 8:].gt(0.99).all() and mass[0, :, :8].eq(0).all()
+
+
 def test_the_executed_trigger_and_mask(bank):
     target = (halves(0, 0), halves(20, 200))
     released = dict(reweight_mask="first_row", guidance_trigger="last")

@@ -191,6 +191,54 @@ class TestAdapters:
         )
         assert np.allclose(logits(ours), logits(theirs), atol=1e-5)
 
+    def test_resized_patches_are_rounded_by_each_machine(self, tmp_path, monkeypatch):
+        """The same file is another encoder nowhere, and another file is one all the same."""
+        from mmseg_uda.models.weights import vit_names
+
+        sizes = dict(patch_size=8, input_scale=1.0, pos_embed_mode="fixed", fixed_grid=8)
+        cfg, checkpoint = train_adapters("lora", tmp_path, **sizes)
+        folder = publish_folder(checkpoint, tmp_path / "here", adapters_only=True)
+        assert np.array_equal(
+            logits(init_segmentor(folder, device="cpu")),
+            logits(init_segmentor(cfg, checkpoint, "cpu")),
+        )
+        for name in ("resize_kernel", "fix_positions"):
+            here = getattr(vit_names, name)
+            monkeypatch.setattr(vit_names, name, lambda *args, here=here: here(*args) * (1 + 2e-7))
+        told = []
+        module = "mmseg_uda.models.weights.frozen_base"
+        monkeypatch.setattr(f"{module}.print_log", lambda text, **_: told.append(text))
+        there = init_segmentor(folder, device="cpu")
+        expected = logits(init_segmentor(cfg, checkpoint, "cpu"))
+        assert np.allclose(logits(there), expected, atol=1e-4) and not told
+        again = publish_folder(checkpoint, tmp_path / "there", adapters_only=True)
+        assert len(told) == 1 and "resized patches" in told[0]
+        assert np.allclose(logits(init_segmentor(again, device="cpu")), expected, atol=1e-4)
+
+    @pytest.mark.parametrize("given", ["./{0}.safetensors", "../{1}/{0}.safetensors", "{2}/{0}"])
+    def test_an_encoder_given_as_a_path_is_found_by_its_name(self, given, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        given = given.format(BASE, tmp_path.name, "pretrained")
+        cfg, checkpoint = train_adapters("lora", tmp_path)
+        content = torch.load(checkpoint, weights_only=True)
+        content["meta"]["cfg"] = cfg.pretty_text.replace(f"'{BASE}'", f"'{given}'")
+        assert given in content["meta"]["cfg"]
+        torch.save(content, checkpoint)
+        folder = publish_folder(checkpoint, tmp_path / "out", adapters_only=True)
+        expected = logits(init_segmentor(cfg, checkpoint, "cpu"))
+        assert np.array_equal(logits(init_segmentor(folder, device="cpu")), expected)
+        assert f"`{BASE}`" in (folder / "README.md").read_text()
+
+    def test_a_file_whose_name_cannot_be_given_is_told(self, base, tmp_path):
+        cfg, checkpoint = train_adapters("lora", tmp_path)
+        content = torch.load(checkpoint, weights_only=True)
+        odd = base.with_name("tiny base.safetensors")
+        base.rename(odd)
+        content["meta"]["cfg"] = cfg.pretty_text.replace(f"'{BASE}'", f"'{odd}'")
+        torch.save(content, checkpoint)
+        with pytest.raises(UserError, match="(?s)'tiny base' is no name.*without --adap"):
+            publish_folder(checkpoint, tmp_path / "out", adapters_only=True)
+
     def test_a_name_that_is_a_path_is_refused(self, tmp_path):
         _, checkpoint = train_adapters("lora", tmp_path)
         folder = publish_folder(checkpoint, tmp_path, adapters_only=True)

@@ -28,11 +28,11 @@ def write_base(root, seed=0):
     save_file(state, root / f"{BASE}.safetensors")
 
 
-def adapted_config(kind):
+def adapted_config(kind, **backbone):
     """Config of the training; ``kind`` is a key of ADAPTERS, or 'none' for a frozen encoder."""
-    options = dict(trainable="none")
+    options = dict(trainable="none", **backbone)
     if kind != "none":
-        options = dict(trainable="adapters", adapter=ADAPTERS[kind])
+        options |= dict(trainable="adapters", adapter=ADAPTERS[kind])
     init_cfg = dict(type="BackboneWeights", checkpoint=BASE)
     cfg = runtime()
     cfg.merge_from_dict(
@@ -45,10 +45,10 @@ def adapted_config(kind):
     return cfg
 
 
-def train_adapters(kind, folder):
+def train_adapters(kind, folder, **backbone):
     """A checkpoint whose trained tensors have moved; base weights are in the pretrained folders."""
     torch.manual_seed(1)
-    cfg = adapted_config(kind)
+    cfg = adapted_config(kind, **backbone)
     host = SelfTraining(ConfigDict(cfg.model.to_dict()), seed=3)
     host.init_weights()
     with torch.no_grad():

@@ -42,9 +42,8 @@ def vfm_uda_network(dim=32, depth=3, heads=4, classes=19, **backbone):
             type="DomainDataPreProcessor", mean=MEAN, std=STD, bgr_to_rgb=True, size=(64, 64)
         ),
         backbone=vit(
-            input_scale=1.1,
             arch_options=dict(embed_dim=dim, depth=depth, num_heads=heads),
-            **backbone,
+            **{"input_scale": 1.1, **backbone},
         ),
         decode_head=dict(
             type="LightHead", in_channels=dim, num_classes=classes, align_corners=False

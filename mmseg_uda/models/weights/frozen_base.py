@@ -50,26 +50,27 @@ def without_base(
             "trained.",
             fix="Publish without --adapters-only.",
         )
-    name = Path(base).name if Path(base).is_absolute() else base.removeprefix("pretrained/")
-    name = name.removesuffix(".pth").removesuffix(".safetensors")
+    name = _name_of(base)
     original, frozen = _load(encoder, base), _frozen_names(encoder)
     digest = _fingerprint(original, frozen)
+    rounded = set(_resized(encoder))
     starts = _take_starts(original)
+    rounded |= {f"{start.removeprefix(PREFIX).rpartition('.')[0]}.weight" for start in starts}
     own, theirs = encoder.state_dict(), original.state_dict()
     differing = [one for one in frozen if not torch.equal(own[one], theirs[one])]
     if differing:
         one = differing[0]
         distance = max(float((own[d] - theirs[d]).abs().max()) for d in differing)
         what = f"{len(differing)} frozen tensors of {source} are not those of {base}, such as {one}"
-        if not starts or distance > ROUNDING:
+        if not rounded.issuperset(differing) or distance > ROUNDING:
             raise UserError(
                 f"{what}.",
                 fix="Put the file in its place with which the training began, or publish without "
                 "--adapters-only.",
             )
         print_log(
-            f"{what}: by {distance:.1e} at most, as this machine rounds SoMA's components "
-            "otherwise. Predictions of the adapters alone can differ as much.",
+            f"{what}: by {distance:.1e} at most, as this machine rounds resized patches and "
+            "SoMA's components otherwise. Predictions of the adapters alone can differ as much.",
             logger="current",
             level=logging.WARNING,
         )
@@ -144,9 +145,31 @@ def _frozen_names(encoder: TimmViT) -> list[str]:
     return sorted(n for n, p in parameters if not p.requires_grad and not encoder.is_own(n))
 
 
+def _name_of(base: str) -> str:
+    """The name under which others have the weights ``base``: below ``pretrained/``, no place."""
+    name = base.removeprefix("pretrained/").removesuffix(".pth").removesuffix(".safetensors")
+    name = name if _NAME.fullmatch(name) else Path(name).name
+    if _NAME.fullmatch(name) is None:
+        raise UserError(
+            f"Adapters alone name their encoder, and {name!r} is no name that they can give: it "
+            "may have letters and digits, with . + - _ between them.",
+            fix="Publish without --adapters-only, and give later trainings a file of another name.",
+        )
+    return name
+
+
+def _resized(encoder: TimmViT) -> list[str]:
+    """What loading resizes: its last digits are those of the machine."""
+    fixed, patches = encoder.pos_embed_mode == "fixed", encoder.resizes_patches
+    return ["pos_embed"] * fixed + ["patch_embed.proj.weight"] * patches
+
+
 def _fingerprint(encoder: TimmViT, names: list[str]) -> str:
-    digest, state = hashlib.sha256(), encoder.state_dict()
+    """Of the tensors that are as the file has them."""
+    digest, state, resized = hashlib.sha256(), encoder.state_dict(), _resized(encoder)
     for name in names:
+        if name in resized:
+            continue
         value = state[name].contiguous()
         digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
         digest.update(value.numpy().data)

@@ -278,7 +278,8 @@ def _scale_data(item: dict[str, Any]) -> None:
         item["sync_crop_size"] = _pixels(item["sync_crop_size"])
     if item.get("rare_class_sampling"):
         sampling = item["rare_class_sampling"]
-        sampling["min_pixels"] = round(sampling["min_pixels"] * SHARE**2)
+        if sampling.get("min_share") is None:  # a share fits images of any size
+            sampling["min_pixels"] = round(sampling.get("min_pixels", 3000) * SHARE**2)
     profiles_srha.scale_item(item)
     profiles_vfm.scale_item(item)
 

@@ -141,6 +141,19 @@ def test_every_table_runs_on_the_miniworld(tables, tmp_path):
         assert one.resolved["uda"]["type"] == "Supervised"
 
 
+@pytest.mark.parametrize(
+    ("given", "scaled"),
+    [
+        (dict(min_share=0.0015), dict(min_share=0.0015)),
+        (dict(class_temp=0.1), dict(class_temp=0.1, min_pixels=47)),
+    ],
+)
+def test_rare_classes_by_share_or_by_default(paper, given, scaled):
+    config = deepcopy(paper[5])
+    config["train_dataloader"]["dataset"]["rare_class_sampling"] = given
+    assert profiles.mini(config)["train_dataloader"]["dataset"]["rare_class_sampling"] == scaled
+
+
 def test_a_data_set_without_a_miniature_is_named(paper):
     config = deepcopy(paper[0])
     config["val_dataloader"]["dataset"]["type"] = "DarkZurich"

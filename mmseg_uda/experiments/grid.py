@@ -82,6 +82,11 @@ class Row:
         return self.name or config_name(self.resolved, self.changes)
 
 
+def host_alone(label: str) -> str:
+    """Label of a host's row without the method that a table puts on it."""
+    return f"{label}, host alone"
+
+
 @dataclass(frozen=True)
 class Job:
     """One training, or one alignment of taxonomies: a row with one seed."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mmseg_uda.experiments.grid import Experiment
+from mmseg_uda.experiments.grid import Experiment, host_alone
 from mmseg_uda.experiments.profiles import SOURCE_ONLY, TARGET_ONLY
 from mmseg_uda.experiments.report_tables import has_metric, metric_title, reported
 from mmseg_uda.experiments.results import RowResult, mean, shown_classes
@@ -61,7 +61,7 @@ def comparisons(experiment: Experiment, rows: Sequence[RowResult]) -> list[Compa
     steps = [Comparison(a, b, metric) for a, b in pairwise(order)]
     by_label = {row.row.label: row for row in rows}
     for row in rows:
-        host = by_label.get(row.row.label.rpartition(" + ")[0])
+        host = _host(row, by_label)
         if host is None or not row.row.counts or any(s.upper is row for s in steps):
             continue
         steps.append(Comparison(host, row, metric))
@@ -76,10 +76,8 @@ def expected_order(
     A training on the source alone stands below all of them and one on the target's labels above. A
     method's row is compared with its host's, not with the rows in between.
     """
-    labels = {row.row.label for row in rows}
-    hosts = [
-        row for row in rows if row.row.counts and row.row.label.rpartition(" + ")[0] not in labels
-    ]
+    by_label = {row.row.label: row for row in rows}
+    hosts = [row for row in rows if row.row.counts and _host(row, by_label) is None]
     metric = next(
         (
             name
@@ -90,9 +88,14 @@ def expected_order(
     )
     known = [(value, row) for row in hosts if (value := reported(row, metric)) is not None]
     order = [row for _, row in sorted(known, key=lambda pair: pair[0])]
-    ends = {row.row.label: row for row in rows if not row.row.counts}
+    ends = {label: row for label, row in by_label.items() if not row.row.counts}
     below, above = ends.get(SOURCE_ONLY), ends.get(TARGET_ONLY)
     return [*([below] if below else []), *order, *([above] if above else [])], metric
+
+
+def _host(row: RowResult, by_label: Mapping[str, RowResult]) -> RowResult | None:
+    host = row.row.label.rpartition(" + ")[0]
+    return by_label.get(host) or by_label.get(host_alone(host))
 
 
 def in_words(experiment: Experiment, rows: Sequence[RowResult]) -> str:
@@ -106,7 +109,7 @@ def in_words(experiment: Experiment, rows: Sequence[RowResult]) -> str:
         chain = " < ".join(row.row.label for row in order)
         parts.append(f"Expected, by the published numbers: {chain}.")
     title = metric_title(metric, experiment.metrics)
-    found = "; ".join(map(_in_words, steps))
+    found = "; ".join(_in_words(step, NEW in experiment.metrics) for step in steps)
     parts.append(f"Found ({title}, difference within a seed, mean over seeds): {found}.")
     wrong = [step.name for step in steps if sum(step.gains) <= 0]
     parts.append(
@@ -115,12 +118,12 @@ def in_words(experiment: Experiment, rows: Sequence[RowResult]) -> str:
     return " ".join(parts)
 
 
-def _in_words(step: Comparison) -> str:
+def _in_words(step: Comparison, tells_new: bool) -> str:
     gains = step.gains
     right = sum(gain > 0 for gain in gains)
     text = f"{step.name} {sum(gains) / len(gains):+.1f} ({right} of {len(gains)} seeds)"
     new = step.upper.metric(NEW)
-    if new is not None and has_metric([step.lower], NEW) and new.value > 0:
+    if tells_new and new is not None and has_metric([step.lower], NEW) and new.value > 0:
         text += f", new classes {new}"
     return text
 

@@ -85,3 +85,21 @@ def test_gains_per_class(table):
     classes, lines = class_gains(table, results(table, VALUES))
     assert classes == ["road"]
     assert dict(lines)["HRDA over DAFormer"] == [1.25]
+
+
+def test_hosts_that_stand_below_the_table_are_found(tables):
+    table = mini_experiment(find_experiment(tables, 81))
+    values = {f"AdvSeg{end}": (20.0,) for end in (" + MIC", ", host alone")}
+    rows = results(table, values, "mIoU")
+    text = in_words(table, rows)
+    assert "AdvSeg + MIC over AdvSeg, host alone +0.0 (0 of 1 seeds)" in text
+    assert "Not as expected: AdvSeg + MIC over AdvSeg, host alone." in text
+
+
+ENDS = {"source-only": (10.0,), "target-only": (60.0,)}
+
+
+@pytest.mark.parametrize(("number", "values", "told"), [(90, VALUES, True), (81, ENDS, False)])
+def test_new_classes_are_those_of_tables_that_have_some(tables, number, values, told):
+    table = mini_experiment(find_experiment(tables, number))
+    assert ("new classes" in in_words(table, results(table, values, mIoU_new=8.0))) is told

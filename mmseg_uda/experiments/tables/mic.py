@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mmseg_uda.experiments.grid import Base, Experiment, Row
+from mmseg_uda.experiments.grid import Base, Experiment, Row, host_alone
 from mmseg_uda.experiments.tables import published
 from mmseg_uda.experiments.tables.daformer import (
     DACS,
@@ -42,7 +42,7 @@ def without(row: Row) -> Row:
     kept = {key: value for key, value in row.changes.items() if not key.startswith(MASKING)}
     return replace(
         row,
-        label=f"{line}, host alone",
+        label=host_alone(line),
         changes={**kept, MASKING: None},
         reported=None,
         counts=False,

@@ -12,6 +12,7 @@ from pathlib import Path
 from mmseg_uda import __version__
 from mmseg_uda.errors import UserError
 from mmseg_uda.hub import settle_for_cache_when_offline
+from mmseg_uda.system_errors import refused_here
 
 PREFIX = "hf:/"  # a path object joins the two slashes
 _NAME = r"[A-Za-z0-9](?:[\w.-]{0,94}\w)?"
@@ -158,6 +159,9 @@ def _told(failure: str, repository: str, purpose: str) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise UserError(f"{failure}: {_first_line(error)}.", fix="Correct the name.") from error
     except Exception as error:  # no network: each layer of the client has its own classes
+        refused = refused_here(error)
+        if refused is not None:
+            raise refused from error
         where = os.environ.get("HF_ENDPOINT", "the hub")
         raise UserError(
             f"{failure}: {where} cannot be reached ({type(error).__name__}).",

@@ -12,6 +12,7 @@ from mmseg_uda import __version__
 from mmseg_uda.config_files import ROOT
 
 PACKAGES = ("torch", "mmcv", "mmengine", "mmsegmentation")
+STUDENT, TEACHER, AVERAGE = "student", "teacher", "average of the weights"
 
 
 def evaluation_way(config: Mapping[str, Any], when: str = " at the last iteration") -> str:
@@ -58,9 +59,9 @@ def part_name(config: Mapping[str, Any], part: str) -> str:
         part: ``'model'`` or ``'ema_model'``.
     """
     if part == "model":
-        return "student"
+        return STUDENT
     uda = config.get("uda") or {}
-    return "teacher" if uda.get("ema") is None else "average of the weights"
+    return TEACHER if uda.get("ema") is None else AVERAGE
 
 
 def network_name(model: Mapping[str, Any]) -> str:
@@ -94,6 +95,8 @@ def software() -> str:
 
 def _revision() -> str:
     """Returns the short commit of this checkout, '' where there is none."""
+    if not (ROOT / ".git").exists():  # else git would tell of a repository around this folder
+        return ""
     command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

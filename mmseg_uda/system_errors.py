@@ -38,6 +38,8 @@ FIXES = {
 }
 # Without a file these are about the machine; all others may be a fault of the program.
 OF_MACHINE = {errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO}
+# What only this machine refuses: an error of a network has no file.
+OF_DISK = {*DISK_FULL, *FIXES}
 
 # What libraries say that have no exception of their own for it.
 NO_MEMORY = re.compile(
@@ -68,6 +70,17 @@ def explain(error: BaseException) -> UserError | None:
     if isinstance(error, (MemoryError, OSError)) or NO_MEMORY.search(text):
         return _no_memory(text)
     return None
+
+
+def refused_here(error: BaseException) -> UserError | None:
+    """Returns what a disk or the rights on it refused, in words; None for all else.
+
+    For whoever takes any other error for one of a network.
+
+    Args:
+        error: As it was caught.
+    """
+    return explain(error) if isinstance(error, OSError) and error.errno in OF_DISK else None
 
 
 def file_of(error: BaseException) -> str | None:

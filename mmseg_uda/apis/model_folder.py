@@ -27,6 +27,7 @@ from mmseg_uda.models.weights.published import (
     write_weights,
 )
 from mmseg_uda.places import require_folder
+from mmseg_uda.protocol import STUDENT
 from mmseg_uda.run_files import is_number
 from mmseg_uda.taxonomy import taxonomy_from, taxonomy_text
 
@@ -71,8 +72,12 @@ def publish_folder(
             float16, or has no adapters; or the folder is there already or cannot be written.
     """
     trained = take_out(checkpoint, part, config, merge=not adapters_only)
-    network = trained.meta["part"].split(" ")[0]
-    marks = {f"-{network}": part != "model", "-half": half, "-adapters": adapters_only}
+    network = trained.meta["part"]
+    marks = {
+        f"-{network.split()[0]}": network != STUDENT,
+        "-half": half,
+        "-adapters": adapters_only,
+    }
     name = trained.run + "".join(mark for mark, given in marks.items() if given)
     target = Path(out) / name
     _require_place(target, overwrite)

@@ -28,7 +28,7 @@ from mmseg_uda.models.weights import (
     meta_of,
     read_checkpoint,
 )
-from mmseg_uda.protocol import part_name
+from mmseg_uda.protocol import AVERAGE, STUDENT, TEACHER, part_name
 
 HASH_DIGITS = 8
 LONGEST_NAME = 200
@@ -143,14 +143,17 @@ def take_out(
         deployed.model.backbone.pop("trainable")
     training = _training(content, cfg, checkpoint)
     run = run_of(checkpoint, training, meta_of(content))
-    beside = run_folder(checkpoint)
+    beside, stored_part = run_folder(checkpoint), meta_of(content).get("part")
+    if stored_part not in (STUDENT, TEACHER, AVERAGE):
+        stored_part = part_name(unwrapped(training.to_dict()), part)
     meta = {
         "run": run,
-        "part": meta_of(content).get("part") or part_name(unwrapped(training.to_dict()), part),
+        "part": stored_part,
         "iter": meta_of(content).get("iter"),
         "mmseg_uda_version": mmseg_uda.__version__,
     }
-    model.cfg, model.dataset_meta = cfg, dataset_meta(cfg, content, model.num_classes)
+    model.cfg = cfg
+    model.dataset_meta = dataset_meta(cfg, content, model.num_classes, checkpoint)
     folder = None if beside is None else Path(beside)
     return Trained(run, folder, model, deployed, training, meta)
 

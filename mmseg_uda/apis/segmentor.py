@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from mmseg_uda.models.weights import (
     meta_of,
     read_checkpoint,
 )
+from mmseg_uda.models.weights.class_names import stored_classes, tell_other_classes
 from mmseg_uda.released import is_released
 from mmseg_uda.taxonomy import LAYOUTS, Taxonomy, available_taxonomies, load_taxonomy
 
@@ -79,7 +79,7 @@ def init_segmentor(
         fix = TOGETHER if config is None else None
         load_segmentor_weights(model, content, part, checkpoint, fix=fix)
     model.cfg = cfg
-    model.dataset_meta = dataset_meta(cfg, content, model.num_classes)
+    model.dataset_meta = dataset_meta(cfg, content, model.num_classes, str(checkpoint))
     return model.to(device).eval()
 
 
@@ -184,11 +184,17 @@ def taxonomy_of(model: Any) -> Taxonomy | None:
     return next((t for t in map(load_taxonomy, names) if t.classes == classes), None)
 
 
-def dataset_meta(cfg: Config, checkpoint: dict[str, Any] | None, num_classes: int) -> dict:
+def dataset_meta(
+    cfg: Config,
+    checkpoint: dict[str, Any] | None,
+    num_classes: int,
+    source: str | Path = "the checkpoint",
+) -> dict:
     """Returns ``classes`` and ``palette`` of a segmentor.
 
     They come from the taxonomy of the config's metrics and data sets, else from the checkpoint,
-    else from a taxonomy of the package with as many classes; the rest are numbered.
+    else from a taxonomy of the package with as many classes; the rest are numbered. A checkpoint
+    that names other classes than the config is told.
 
     Raises:
         UserError: The config names taxonomies, none of them with as many classes as the network.
@@ -196,6 +202,7 @@ def dataset_meta(cfg: Config, checkpoint: dict[str, Any] | None, num_classes: in
     named = [load_taxonomy(name) for name in _taxonomy_names(cfg)]
     for taxonomy in named:
         if len(taxonomy) == num_classes:
+            tell_other_classes(meta_of(checkpoint or {}), taxonomy.classes, source)
             return taxonomy.metainfo()
     if named:
         sizes = ", ".join(dict.fromkeys(f"'{t.name}' has {len(t)}" for t in named))
@@ -203,7 +210,7 @@ def dataset_meta(cfg: Config, checkpoint: dict[str, Any] | None, num_classes: in
             f"The network predicts {num_classes} classes; of the config's taxonomies {sizes}.",
             fix="Set test_evaluator.taxonomy, or model.decode_head.num_classes.",
         )
-    classes, palette = _stored_classes(meta_of(checkpoint or {}))
+    classes, palette = stored_classes(meta_of(checkpoint or {}))
     if classes and len(classes) == num_classes:
         return {"classes": classes, "palette": palette or numbered_palette(num_classes)}
     for taxonomy in map(load_taxonomy, available_taxonomies()):
@@ -211,26 +218,6 @@ def dataset_meta(cfg: Config, checkpoint: dict[str, Any] | None, num_classes: in
             return taxonomy.metainfo()
     classes = tuple(f"class {number}" for number in range(num_classes))
     return {"classes": classes, "palette": numbered_palette(num_classes)}
-
-
-def _stored_classes(meta: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[int]]]:
-    """Names and colours in a checkpoint; mmseg 0.x, and the references, wrote upper-case keys."""
-    stored = meta.get("dataset_meta")
-    if stored is None:
-        stored = {key.lower(): meta.get(key) for key in ("CLASSES", "PALETTE")}
-    try:
-        classes = tuple(stored.get("classes") or ())
-        palette = [[int(value) for value in color] for color in stored.get("palette") or ()]
-        if not all(isinstance(name, str) for name in classes):
-            raise TypeError
-        if palette and not (len(palette) == len(classes) and {len(c) for c in palette} == {3}):
-            raise ValueError
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(
-            "The class names and colours in the checkpoint (meta.dataset_meta) are damaged.",
-            fix="Give its config (--config FILE), whose test_evaluator.taxonomy names them.",
-        ) from error
-    return classes, palette
 
 
 def numbered_palette(count: int) -> list[list[int]]:

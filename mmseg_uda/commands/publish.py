@@ -26,7 +26,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "out",
         nargs="?",
-        default="published",
         help="folder in which the model's is made (published); a file NAME.pth: as --pth",
     )
     parser.add_argument(
@@ -60,13 +59,19 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Publishes."""
     args = parse_args()
-    one_file = args.pth or args.write_config or args.out.endswith(".pth")
-    folders_only = {"--push-to-hub": args.push_to_hub, "--adapters-only": args.adapters_only}
+    out = args.out or "published"
+    one_file = args.pth or args.write_config or out.endswith(".pth")
+    folders_only = {
+        "--push-to-hub": args.push_to_hub,
+        "--adapters-only": args.adapters_only,
+        "--overwrite": args.overwrite,
+    }
     for option, given in folders_only.items():
         if one_file and given:
             raise UserError(
                 f"{option} is about a folder, not about a .pth file.",
-                fix="Leave out --pth and --write-config, and give a folder as OUT.",
+                fix="Leave it out; or leave out --pth and --write-config, and give a folder as "
+                "OUT.",
             )
     if args.private and not args.push_to_hub:
         raise UserError(
@@ -83,7 +88,7 @@ def main() -> None:
     if one_file:
         path = publish(
             args.checkpoint,
-            args.out + "/" * (not args.out.endswith(".pth")),
+            out + "/" * (not out.endswith(".pth")),
             part=part,
             half=args.half,
             config=args.config,
@@ -92,10 +97,12 @@ def main() -> None:
         print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
         return
     path = Path(args.checkpoint)
-    if not (args.push_to_hub and _is_written(path)):
+    if args.push_to_hub and _is_written(path):
+        _require_as_it_is(args)
+    else:
         path = publish_folder(
             args.checkpoint,
-            args.out,
+            out,
             part=part,
             half=args.half,
             config=args.config,
@@ -110,6 +117,24 @@ def main() -> None:
         from mmseg_uda.models.weights.published import ADAPTERS, WEIGHTS
 
         print(send_folder(path, args.push_to_hub, args.private, (ADAPTERS, WEIGHTS)))
+
+
+def _require_as_it_is(args: argparse.Namespace) -> None:
+    options = {
+        "OUT": args.out,
+        "--teacher": args.teacher,
+        "--half": args.half,
+        "--config": args.config,
+        "--adapters-only": args.adapters_only,
+        "--overwrite": args.overwrite,
+    }
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise UserError(
+            f"{args.checkpoint} is a published model, which is sent as it is: "
+            f"{', '.join(given)} would change nothing.",
+            fix="Leave that out, or give the checkpoint from which it was made.",
+        )
 
 
 def _is_written(path: Path) -> bool:

@@ -86,6 +86,7 @@ def main() -> None:
         args.checkpoint = local_folder(args.checkpoint)
         options = [one for one in args.cfg_options if one.startswith("model.")]
         cfg.model = load_network_config(args.checkpoint, options).model
+        cfg.pop("crop_size", None)  # of the config's own network; the model has its own
     own = args.work_dir or run_folder(args.checkpoint)
     cfg.work_dir = own or cfg.get("work_dir") or f"work_dirs/{run_name(args.config)}"
     cfg.launcher = args.launcher

@@ -16,7 +16,8 @@ from mmseg_uda.engine.tta import Augmentations, with_augmentations
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import warnings_of
 from mmseg_uda.inspection import check_shape, inspect_test_files
-from mmseg_uda.models.weights import load_segmentor_weights
+from mmseg_uda.models.weights import load_segmentor_weights, meta_of, read_checkpoint
+from mmseg_uda.models.weights.class_names import tell_other_classes
 
 # What a config holds for training only.
 TRAINING_KEYS = (
@@ -100,7 +101,11 @@ def test_checkpoint(
         runner.logger.warning(str(finding))
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     segmentor = model if augmentations is None else model.module
-    load_segmentor_weights(segmentor, checkpoint, part=part)
+    content = read_checkpoint(checkpoint)
+    load_segmentor_weights(segmentor, content, part, checkpoint)
+    named = getattr(runner.test_dataloader.dataset, "metainfo", {}).get("classes") or ()
+    tell_other_classes(meta_of(content), named, checkpoint)
+    del content  # the evaluation may need the memory
     if hrda_output is not None:
         if not hasattr(segmentor, "output_mode"):
             raise UserError("--hrda-out needs an HRDA segmentor.", fix=f"The config builds {kind}.")

@@ -95,7 +95,7 @@ class Estimate:
         """Returns one line for the user."""
         if self.checkpoint is None:
             return "Disk: checkpoints of unknown size"
-        each = f"{self.kept} checkpoints of {size_text(self.checkpoint)}"
+        each = f"{number_of(self.kept, 'checkpoint')} of {size_text(self.checkpoint)}"
         return f"Disk: about {size_text(self.to_come)} ({each})"
 
 

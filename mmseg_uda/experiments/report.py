@@ -135,7 +135,7 @@ def as_json(experiment: Experiment, rows: Sequence[RowResult], profile: str) -> 
         "paper": experiment.paper,
         "table": experiment.table,
         "profile": profile,
-        "evaluation": "target validation, student, last iteration, percent",
+        "evaluation": what_is_shown(rows),
         "protocol": protocol(experiment, profile),
         "rows": [_row_json(row, table_metrics(experiment, rows), profile) for row in rows],
     }

@@ -11,6 +11,7 @@ from mmseg_uda.experiments.display import clock
 from mmseg_uda.experiments.grid import Experiment
 from mmseg_uda.experiments.jobs import State
 from mmseg_uda.experiments.results import JobResult, Mean, RowResult, shown_classes
+from mmseg_uda.protocol import STUDENT, evaluated_network
 
 UNKNOWN = "–"
 
@@ -91,7 +92,10 @@ def what_is_shown(rows: Sequence[RowResult]) -> str:
             "Validation sets of unseen targets, network at the last iteration, mIoU in %; the mean "
             f"counts every target alike{seeds}."
         )
-    return f"Target validation set, student at the last iteration, in %{seeds}."
+    configs = (row.row.resolved for row in rows)
+    networks = {evaluated_network(one): None for one in configs if "model" in one}
+    whose = " or ".join(networks) or STUDENT
+    return f"Target validation set, {whose} at the last iteration, in %{seeds}."
 
 
 def main_table(experiment: Experiment, rows: Sequence[RowResult], published: bool) -> Table:

@@ -1,5 +1,6 @@
 """Published models on the hub: sent, found by revision, kept, refused."""
 
+import errno
 import json
 import runpy
 import sys
@@ -13,6 +14,7 @@ from tiny_data import write_image
 from mmseg_uda.apis import from_pretrained, init_segmentor, publish_folder
 from mmseg_uda.errors import UserError
 from mmseg_uda.hub_repositories import fetch_repository, hub_address, send_folder
+from mmseg_uda.models.weights.pretrained import fetch_weights
 
 
 @pytest.fixture
@@ -113,6 +115,27 @@ def test_who_may_not_is_told(hub, trained, tmp_path, monkeypatch):
         init_segmentor("hf://me/hidden", device="cpu")
     with pytest.raises(UserError, match="(?s)me.* is written but cannot be sent.*hf auth login"):
         send_folder(folder, "me/hidden")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_what_this_machine_refuses_is_no_matter_of_the_network(hub, tmp_path, monkeypatch, number):
+    place = tmp_path / "cache/x"
+
+    def refuse(*_, **__):
+        raise OSError(number, "refused", str(place))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", refuse)
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    for call in (
+        lambda: init_segmentor("hf://me/street", device="cpu"),
+        lambda: send_folder(tmp_path, "me/street"),
+        lambda: fetch_weights("resnet50_v1c"),
+    ):
+        with pytest.raises(UserError) as told:
+            call()
+        assert str(place) in told.value.message and "download" not in str(told.value)
+        assert "cannot be reached" not in told.value.message and told.value.fix
 
 
 def test_a_repository_of_something_else(hub, tmp_path):

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import resource
 import runpy
 import shutil
 import sys
@@ -23,8 +24,11 @@ from mmseg_uda.apis import (
     publish_folder,
     taxonomy_of,
 )
+from mmseg_uda.apis.alignment import source_of_checkpoint
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_json
+from mmseg_uda.models.weights.published import write_weights
+from mmseg_uda.system_errors import explain
 from mmseg_uda.taxonomy import load_taxonomy
 
 FILES = {"model.safetensors", "config.py", "taxonomy.yaml", "metrics.json", "README.md"}
@@ -40,6 +44,11 @@ raw_ids: {files: {7: 0, 9: 1}}
 def logits(model, seed=0):
     image = np.random.default_rng(seed).integers(0, 256, (40, 80, 3), dtype=np.uint8)
     return predict(model, image, logits=True).logits
+
+
+def write_taxonomy(path, name, other):
+    """Renames a class."""
+    path.write_text(path.read_text().replace(f'name: "{name}"', f'name: "{other}"'))
 
 
 @pytest.fixture
@@ -116,6 +125,9 @@ class TestNetwork:
         expected = init_segmentor(config, checkpoint, "cpu")
         assert np.array_equal(logits(segmentor), logits(expected))
         assert MODELS.get("SlideEncoderDecoder")
+        source_of_checkpoint(config, folder, device="cpu").prepare()
+        with pytest.raises(UserError, match="There is no checkpoint .*nowhere"):
+            source_of_checkpoint(config, tmp_path / "nowhere", device="cpu").prepare()
         again = publish(folder, tmp_path / "again.pth")
         assert np.array_equal(logits(init_segmentor(None, again, "cpu")), logits(expected))
 
@@ -394,6 +406,28 @@ class TestPlaces:
         torch.save(content, tmp_path / "model.pth")
         assert publish_folder(tmp_path / "model.pth", tmp_path).name == "the_run_s1"
 
+    def test_a_teacher_that_is_published_again_keeps_its_mark(self, trained, tmp_path):
+        _, checkpoint = trained("daformer")
+        teacher = publish_folder(checkpoint, tmp_path / "one", part="ema_model")
+        again = publish_folder(teacher, tmp_path / "two")
+        assert again.name == teacher.name and teacher.name.endswith("-teacher")
+        # what is no name of a network reaches no path
+        content = torch.load(checkpoint, weights_only=True)
+        content["meta"]["part"] = "/../../x"
+        torch.save(content, tmp_path / "other.pth")
+        assert publish_folder(tmp_path / "other.pth", tmp_path / "3").parent == tmp_path / "3"
+
+    def test_a_full_disk_is_told(self, tmp_path):
+        file = tmp_path / "model.safetensors"
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        try:
+            with pytest.raises(OSError) as refused:
+                write_weights(file, {"x": torch.zeros(10_000)}, {})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert str(file) in str(explain(refused.value)) and not list(tmp_path.iterdir())
+
     def test_nothing_is_replaced_unasked(self, trained, tmp_path):
         _, checkpoint = trained("daformer")
         folder = publish_folder(checkpoint, tmp_path)
@@ -478,13 +512,40 @@ class TestTools:
             (["--pth", "--push-to-hub", "a/b"], "--push-to-hub is about a folder"),
             (["--write-config", "--adapters-only"], "--adapters-only is about a folder"),
             (["--private"], "--private is about a repository"),
+            (["--pth", "--overwrite"], "--overwrite is about a folder"),
             (["--adapters-only"], "has no adapters"),
         ):
             status, _, err = tool("publish", folder, tmp_path / "new", *options)
             assert status == 2 and words in err.replace("\n", " ") and "Traceback" not in err
         assert not (tmp_path / "new").exists()
 
-    def test_infer_and_test(self, tool, run, tmp_path):
+    def test_options_that_a_sent_folder_would_not_have(self, tool, trained, tmp_path):
+        folder = publish_folder(trained("daformer")[1], tmp_path)
+        for given, told in (
+            (["--half"], "--half"),
+            (["--teacher", "--adapters-only"], "--teacher, --adapters-only"),
+            ([tmp_path / "out", "--overwrite"], "OUT, --overwrite"),
+        ):
+            status, _, err = tool("publish", folder, *given, "--push-to-hub", "me/street")
+            assert status == 2 and f"sent as it is: {told} would change nothing" in err
+
+    def test_windows_are_those_of_the_published_network(self, tool, trained, tmp_path, monkeypatch):
+        config, checkpoint = trained("daformer")
+        published = publish_folder(checkpoint, tmp_path)
+        other = tmp_path / "other.py"
+        other.write_text(config.read_text() + "\ncrop_size = (8, 8)\n")
+        seen = []
+        monkeypatch.setattr(
+            "mmseg_uda.engine.testing.test_checkpoint",
+            lambda cfg, *_, **__: seen.append(cfg.model.test_cfg.crop_size) or {"mIoU": 1.0},
+        )
+        options = ["--inference-mode", "slide", "--work-dir", tmp_path / "work"]
+        options += ["--cfg-options", "model.data_preprocessor.size=32,32"]
+        for one in (published, checkpoint):
+            tool("test", other, one, *options)
+        assert seen == [[32, 32], (8, 8)]
+
+    def test_infer_and_test(self, tool, run, tmp_path, monkeypatch):
         folder = run()
         published = publish_folder(folder, tmp_path / "out")
         write_image(tmp_path / "pictures/a.png", 40, 80)
@@ -500,9 +561,21 @@ class TestTools:
         status, _, err = tool("test", published)
         assert status == 2 and "names no data to test on" in err
         config = folder / "gta2cs_daformer_s0.py"
-        results = []
+        results, told = [], []
+        module = "mmseg_uda.models.weights.class_names"
+        monkeypatch.setattr(f"{module}.print_log", lambda text, **_: told.append(text))
+        write_taxonomy(published / "taxonomy.yaml", "wall", "Mauer")
         for one in (folder / "iter_7.pth", published):
             status, out, err = tool("test", config, one, "--work-dir", tmp_path / "work")
             assert status == 0, err
             results.append(out.splitlines()[-1])
+            assert len(told) == (one == published)
         assert results[0] == results[1] and results[0].startswith("mIoU: ")
+        assert str(published) in told[0] and "class 3 is 'Mauer' in it and 'wall' here" in told[0]
+        init_segmentor(config, published, "cpu")
+        assert told[1] == told[0]
+        # spelling does not count
+        write_taxonomy(published / "taxonomy.yaml", "Mauer", "Wall")
+        write_taxonomy(published / "taxonomy.yaml", "traffic light", "trafficlight")
+        init_segmentor(config, published, "cpu")
+        assert len(told) == 2

@@ -104,6 +104,8 @@ def test_pictures_count(tables, tmp_path):
 def test_a_short_run_writes_fewer_files(tables, tmp_path):
     jobs, _ = planned(tables, tmp_path, [1], variant="startup")
     assert disk.estimate(jobs[0]).kept == 0
+    one = disk.Estimate(2e9, 1, 0.0, 0.0, 0.0, measured=False)
+    assert "(1 checkpoint of 2.0 GB)" in one.text()
 
 
 def test_an_unknown_network_is_said_to_be_unknown(tables, tmp_path):

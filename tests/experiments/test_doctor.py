@@ -25,6 +25,8 @@ from mmseg_uda.experiments.doctor.installation import (
 )
 from mmseg_uda.experiments.doctor.weights import check_weights
 from mmseg_uda.findings import Finding, Level
+from mmseg_uda.models.weights.published import write_weights
+from mmseg_uda.taxonomy import load_taxonomy, taxonomy_text
 
 
 def test_this_installation_is_sound():
@@ -208,6 +210,16 @@ def test_the_source_model_of_an_alignment_is_compared_with_its_network(tmp_path)
         source = {"config": str(tmp_path / config), "checkpoint": str(tmp_path / checkpoint)}
         (finding, *_) = check_weights([{"alignment": parts, "source": source}])
         return finding
+
+    published = tmp_path / "published"
+    published.mkdir()
+    weights = torch.load(tmp_path / "fits.pth", weights_only=True)
+    write_weights(published / "model.safetensors", weights, {})
+    (published / "config.py").write_text((tmp_path / "source.py").read_text())
+    (published / "taxonomy.yaml").write_text(taxonomy_text(load_taxonomy("cityscapes19")))
+    for config in ("source.py", "published"):
+        found = check(config, "published")
+        assert found.level is Level.OK and "published fits the network" in found.message
 
     assert check().level is Level.OK and "fits.pth fits the network" in check().message
     for options in ({"config": "no.py"}, {"checkpoint": "no.pth"}, {"checkpoint": "other.pth"}):

@@ -8,7 +8,8 @@ from mmseg_uda.experiments.grid import find_experiment
 from mmseg_uda.experiments.jobs import JobFolder, State
 from mmseg_uda.experiments.profiles import mini_experiment
 from mmseg_uda.experiments.report import write_report
-from mmseg_uda.experiments.results import mean
+from mmseg_uda.experiments.report_tables import what_is_shown
+from mmseg_uda.experiments.results import RowResult, mean
 from mmseg_uda.files import write_json
 
 
@@ -150,6 +151,17 @@ def test_the_protocol_names_network_size_window_classes_and_software(table, fold
     assert "Report written with mmseg_uda" in protocol and "torch " in protocol
     mini = write_report(mini_experiment(table), folder, "mini")[0].read_text()
     assert "NanoBackbone, images within 128x64, whole images" in mini
+
+
+def test_an_average_is_not_called_the_student(tables):
+    rows = find_experiment(tables, 711).rows
+    (average,) = [row for row in rows if row.label == "ACDC: SoMA"]
+    last = next(row for row in find_experiment(tables, 90).rows)
+    found = [RowResult(n, row, ()) for n, row in enumerate([average, last], start=1)]
+    assert what_is_shown(found[:1]).startswith(
+        "Target validation set, average of the weights at the last iteration"
+    )
+    assert "average of the weights or student at" in what_is_shown(found)
 
 
 def test_the_protocol_of_several_targets_names_them_and_their_size(tables, tmp_path):

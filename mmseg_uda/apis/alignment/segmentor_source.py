@@ -16,6 +16,7 @@ from mmseg_uda.engine.tta import Augmentations
 from mmseg_uda.errors import UserError
 from mmseg_uda.foundation.lazy import weights_fingerprint
 from mmseg_uda.methods.dynalign import SourcePrediction, SourcePredictor, fingerprint, nearest
+from mmseg_uda.models.weights import is_published
 
 
 class SegmentorSource(SourcePredictor):
@@ -126,7 +127,7 @@ def source_of_checkpoint(
     set_inference(cfg, inference_mode, sequential)
 
     def load() -> Any:
-        if not Path(checkpoint).is_file():
+        if not is_published(checkpoint) and not Path(checkpoint).is_file():
             raise UserError(
                 f"There is no checkpoint {checkpoint} of the segmenter.",
                 fix=f"Train {config}, or put a released checkpoint of that network there (the "

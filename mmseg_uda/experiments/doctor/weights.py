@@ -119,8 +119,10 @@ def _source_model(config: Mapping[str, Any]) -> Iterator[Finding]:
     if not config.get("alignment") or not isinstance(source, Mapping) or source.get("run"):
         return
     path, checkpoint = source.get("config"), source.get("checkpoint")
+    from mmseg_uda.models.weights import is_published
+
     for key, file in (("config", path), ("checkpoint", checkpoint)):
-        if not file or not Path(file).is_file():
+        if not file or not (is_published(file) or Path(file).is_file()):
             yield Finding(
                 AREA,
                 Level.PROBLEM,

@@ -24,6 +24,7 @@ from mmseg_uda.models.weights.files import (
 from mmseg_uda.models.weights.finite import require_finite
 from mmseg_uda.models.weights.reference_names import from_reference_names
 from mmseg_uda.models.weights.vit_names import vit_weights
+from mmseg_uda.system_errors import refused_here
 
 HUB_REPOSITORIES = {f"mit_b{i}": f"nvidia/mit-b{i}" for i in range(6)}
 # timm's own repositories: architecture and tag of the weights
@@ -175,6 +176,9 @@ def fetch_weights(name: str) -> Path:
             torch.hub.download_url_to_file(url, str(target), progress=True)
             return target
     except Exception as error:
+        refused = refused_here(error)
+        if refused is not None:
+            raise refused from error
         home = f"https://huggingface.co/{repository}" if repository else url
         raise UserError(
             f"pretrained weights {name!r} are neither in {target} nor could they be downloaded "

@@ -111,12 +111,14 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], meta: Mapping[str, 
         weights: On any device.
         meta: Plain values that the file carries in its header.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # own memory for each: some are views of others
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+    content = save(tensors, {HEADER: json.dumps(dict(meta), sort_keys=True)})
+    # Not by the library, which has an error of its own for a disk that is full.
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {HEADER: json.dumps(dict(meta), sort_keys=True)})
+        temporary.write_bytes(content)
 
 
 def _weights_in(folder: Path) -> Path:

@@ -68,6 +68,7 @@ class Forecast:
         phase_peaks: The same, by phase.
         kinds: Bytes at the peak: ``weights``, ``gradients``, ``optimizer``, ``teacher``,
             ``frozen`` and, for the rest, ``activations``.
+        checkpoint: Bytes of one checkpoint.
         operations: Of a step.
         half: Whether networks run in half precision.
     """
@@ -78,6 +79,7 @@ class Forecast:
     peak: int
     phase_peaks: dict[str, int]
     kinds: dict[str, int]
+    checkpoint: int
     operations: Sequence[Operation]
     half: bool
 
@@ -134,6 +136,7 @@ def forecast(cfg: Config, batch_size: int) -> Forecast:
             peak=peak,
             phase_peaks=dict(phases.peaks),
             kinds=kinds,
+            checkpoint=sum(kinds[kind] for kind in ("weights", "teacher", "optimizer")),
             operations=tuple(meter.operations),
             half=optim_wrapper.amp is not None,
         )

@@ -44,7 +44,7 @@ def report(
     one = found[max(found)]
     yield (
         f"{one.trained / 1e6:.1f} M parameters are trained, {one.frozen / 1e6:.1f} M are not; "
-        f"{steps} steps"
+        f"{steps} steps, checkpoints of {_gib(one.checkpoint)}"
     )
     if left_out:
         yield f"Not counted: {', '.join(left_out)}"

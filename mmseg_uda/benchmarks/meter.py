@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,8 +57,17 @@ class StepMeter(SimulatedGpu):
         self.flops, self.peak = 0, self.live
 
     def adopt(self, module: nn.Module) -> None:
-        """Turns parameters and buffers into fake ones, in place."""
+        """Turns parameters and buffers into fake ones, in place; what was shared stays shared."""
+        places: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
+        for part in module.modules():
+            for name, parameter in part._parameters.items():
+                if parameter is not None:
+                    places[id(parameter)].append((part, name))
         module._apply(lambda x: self._tracked(self.fake(x)))
+        # torch gives every place a parameter of its own
+        for (owner, own_name), *others in places.values():
+            for part, name in others:
+                part._parameters[name] = owner._parameters[own_name]
 
     def fake(self, x: Tensor) -> Tensor:
         """A fake tensor like ``x``."""

@@ -19,8 +19,10 @@ from mmseg.structures import SegDataSample
 from mmseg_uda.benchmarks.memory import PeakMemory
 from mmseg_uda.benchmarks.step_timer import StepTimer
 from mmseg_uda.benchmarks.timing import wait
+from mmseg_uda.engine.checkpoint import checkpoint_bytes
 from mmseg_uda.engine.runner import wrap_model
 from mmseg_uda.errors import UserError
+from mmseg_uda.models.adapters import ADAPTERS
 
 MIT_CHANNELS = {"b0": [32, 64, 160, 256]} | {f"b{i}": [64, 128, 320, 512] for i in range(1, 6)}
 
@@ -37,6 +39,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "foreach": {"optim_wrapper.optimizer.foreach": True},
 }
 PRESETS = {"low-memory": "low_memory.py"}
+#: What a plain vision transformer trains of itself: ``trainable`` and the type of its ``adapter``.
+ENCODERS: dict[str, tuple[str, str | None]] = {
+    "whole": ("all", None),
+    "frozen": ("none", None),
+    **{kind: ("adapters", kind) for kind in ADAPTERS},
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class StepCost:
         peak_bytes: Peak memory of the measured steps: allocated on the GPU, or on a CPU what the
             process holds more than before the networks were built.
         optimizer: Its implementation: ``fused``, ``foreach`` or ``default``.
+        trained: Parameters that the optimizer changes.
+        checkpoint_bytes: Size of the training's checkpoint.
     """
 
     seconds: float
@@ -57,6 +67,8 @@ class StepCost:
     phases: dict[str, float]
     peak_bytes: int
     optimizer: str
+    trained: int
+    checkpoint_bytes: int
 
 
 def apply_variant(cfg: Config, variant: str, presets: Path) -> Config:
@@ -64,11 +76,11 @@ def apply_variant(cfg: Config, variant: str, presets: Path) -> Config:
 
     Args:
         cfg: Config; it is not changed.
-        variant: Names of :data:`VARIANTS` and :data:`PRESETS`, joined by ``+``.
+        variant: Names of :data:`VARIANTS`, :data:`PRESETS` and :data:`ENCODERS`, joined by ``+``.
         presets: Folder of the preset files, ``configs/_base_/execution``.
 
     Raises:
-        UserError: For an unknown name.
+        UserError: For an unknown name, or one of :data:`ENCODERS` for an encoder of another kind.
     """
     cfg = Config(cfg.to_dict())
     for name in variant.split("+"):
@@ -76,12 +88,28 @@ def apply_variant(cfg: Config, variant: str, presets: Path) -> Config:
             cfg.merge_from_dict(Config.fromfile(presets / PRESETS[name]).to_dict())
         elif name in VARIANTS:
             cfg.merge_from_dict(VARIANTS[name])
+        elif name in ENCODERS:
+            _train_of_encoder(cfg.model.backbone, name)
         else:
+            known = ", ".join([*VARIANTS, *PRESETS, *ENCODERS])
             raise UserError(
                 f"--variants {variant!r}: there is no {name!r}.",
-                fix=f"Join some of these by '+': {', '.join([*VARIANTS, *PRESETS])}.",
+                fix=f"Join some of these by '+': {known}.",
             )
     return cfg
+
+
+def _train_of_encoder(backbone: Any, name: str) -> None:
+    """Changes what an encoder trains of itself; an adapter of that type keeps its options."""
+    if backbone.type != "TimmViT":
+        raise UserError(
+            f"--variants {name!r} does not fit {backbone.type}: it is for TimmViT.",
+            fix=f"Leave {name!r} out.",
+        )
+    backbone.trainable, kind = ENCODERS[name]
+    own = backbone.get("adapter") or {}
+    if own.get("type") != kind:
+        backbone.adapter = None if kind is None else {"type": kind}
 
 
 def scale_config(cfg: Config, crop: tuple[int, int] | None, encoder: str | None) -> Config:
@@ -198,8 +226,15 @@ def measure(cfg: Config, batch_size: int, steps: int, warm_up: int, device: str)
             trainer.train_step(batch, optim_wrapper)
     wait(where)
     seconds = (time.perf_counter() - start) / steps
-    phases = {name: total / steps for name, total in timer.seconds.items()}
-    return StepCost(seconds, first, phases, memory.peak_bytes(), kernels(optim_wrapper.optimizer))
+    return StepCost(
+        seconds,
+        first,
+        {name: total / steps for name, total in timer.seconds.items()},
+        memory.peak_bytes(),
+        kernels(optim_wrapper.optimizer),
+        sum(p.numel() for group in optim_wrapper.param_groups for p in group["params"]),
+        checkpoint_bytes(trainer, optim_wrapper),
+    )
 
 
 def _optim_wrapper(config: dict, trainer: Any) -> Any:

@@ -2,6 +2,7 @@
 
     python tools/benchmark.py A.py B.py --encoder b0 --crop 256 256
     python tools/benchmark.py A.py --variants fp32 bf16 bf16+compile low-memory
+    python tools/benchmark.py A.py --variants whole frozen lora soma rein   # of a TimmViT
     python tools/benchmark.py A.py --simulate   # waits for a GPU, without one
     python tools/benchmark.py A.py --forecast --batch 1 2 4   # without a GPU
     python tools/benchmark.py table --exp 90   # forecasts of a table's rows
@@ -45,7 +46,8 @@ def parse_args() -> argparse.Namespace:
         nargs="+",
         metavar="NAME",
         help="ways to run them, joined by '+': fp32 bf16 fp16 compile recompute recompute-all "
-        "channels-last fused foreach low-memory (default: as the config says)",
+        "channels-last fused foreach low-memory; of a TimmViT: whole frozen lora soma rein "
+        "(default: as the config says)",
     )
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="the same as one variant")
     parser.add_argument(
@@ -116,6 +118,8 @@ def measure_one(args: argparse.Namespace, path: str, variant: str | None, result
             phases=cost.phases,
             peak_mib=cost.peak_bytes / 2**20,
             optimizer=cost.optimizer,
+            trained=cost.trained,
+            checkpoint_mib=cost.checkpoint_bytes / 2**20,
             batch_size=batch_size,
             crop=list(crop_of(cfg)),
             device=torch.cuda.get_device_name() if cuda else "cpu",
@@ -266,6 +270,8 @@ def show(results: list[dict], title: str) -> None:
         )
         table.add_row("first step", *(f"{r['first_step_seconds']:.1f} s" for r in done))
         table.add_row("optimizer", *(r["optimizer"] for r in done))
+        table.add_row("trained parameters", *(f"{r['trained'] / 1e6:.2f} M" for r in done))
+        table.add_row("checkpoint", *(f"{r['checkpoint_mib']:.0f} MiB" for r in done))
         if any("loader_images_per_second" in result for result in done):
             speeds = [result.get("loader_images_per_second") for result in done]
             table.add_row("loader", *("–" if s is None else f"{s:.1f} img/s" for s in speeds))

@@ -89,8 +89,13 @@ def _is_config(path: Path) -> bool:
         return False
 
 
-def checkpoint_bytes(runner: Any) -> int:
-    """Size of a runner's checkpoint: its tensors, without names and other small things."""
+def checkpoint_bytes(model: nn.Module, optim_wrapper: Any) -> int:
+    """Size of a training's checkpoint: its tensors, without names and other small things.
+
+    Args:
+        model: The trainer, which may be wrapped for several processes.
+        optim_wrapper: Its optimizer wrapper.
+    """
     found: dict[int, int] = {}
 
     def add(value: Any) -> None:
@@ -100,9 +105,8 @@ def checkpoint_bytes(runner: Any) -> int:
             for item in value.values():
                 add(item)
 
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    add(model.state_dict())
-    add(runner.optim_wrapper.state_dict())
+    add((model.module if is_model_wrapper(model) else model).state_dict())
+    add(optim_wrapper.state_dict())
     return sum(found.values())
 
 

@@ -80,7 +80,7 @@ class SafeCheckpointHook(CheckpointHook):
             self._check_place(runner)
 
     def _check_place(self, runner: Any) -> None:
-        folder, needed = Path(self.out_dir), checkpoint_bytes(runner)
+        folder, needed = Path(self.out_dir), checkpoint_bytes(runner.model, runner.optim_wrapper)
         if is_main_process() and shutil.disk_usage(folder).free < needed:
             raise no_space(folder / NAMES.format("N"), needed)
 

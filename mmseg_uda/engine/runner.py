@@ -237,7 +237,7 @@ class AdaptationRunner(mmengine.runner.Runner):
                 raise
             raise no_space(
                 Path(out_dir) / filename,
-                checkpoint_bytes(self),
+                checkpoint_bytes(self.model, self.optim_wrapper),
                 "Free some space, keep fewer checkpoints (default_hooks.checkpoint."
                 "max_keep_ckpts=1), or move the folder to another disk. The earlier checkpoints "
                 "are intact: the same command with --resume goes on from the newest of them.",

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,13 +13,14 @@ from process_tasks import relabelling
 from staged import staged_config
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
+from vfm import vfm_uda_network
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda import costs
 from mmseg_uda.benchmarks.forecast import GIB, GPUS, countable, forecast, largest_batch
 from mmseg_uda.benchmarks.forecast_report import report
 from mmseg_uda.benchmarks.meter import Operation, StepMeter
-from mmseg_uda.benchmarks.step import TrainingStep
+from mmseg_uda.benchmarks.step import TrainingStep, apply_variant, measure
 from mmseg_uda.models.backbones import MiT
 
 SIZE = (128, 128)
@@ -81,6 +83,11 @@ def case(name, tmp_path):
     if name == "srha":
         cfg.model = staged_config(size=SIZE)
         cfg.uda = dict(type="SRHA")
+    if name in ("whole", "frozen", "soma", "rein"):
+        cfg.model = vfm_uda_network(48, 3, 3, 5)
+        cfg.model["data_preprocessor"]["size"] = SIZE
+        cfg.uda = dict(type="SelfTraining", **always)
+        cfg = apply_variant(cfg, name, Path())
     if cfg.model.get("hr_crop_size"):
         cfg.model.hr_crop_size = (64, 64)
     return cfg
@@ -106,13 +113,31 @@ def allocated(cfg, batch_size):
     return peak
 
 
-@pytest.mark.parametrize("name", ["daformer", "hrda", "mic", "csi", "srha"])
+HOSTS = ["daformer", "hrda", "mic", "csi", "srha"]
+
+
+@pytest.mark.parametrize("name", [*HOSTS, "soma", "rein"])
 def test_the_peak_is_what_the_allocator_hands_out(name, tmp_path):
     cfg = case(name, tmp_path)
     found = forecast(cfg, batch_size=2)
     assert found.peak == pytest.approx(allocated(cfg, 2), rel=0.15)
     assert sum(found.kinds.values()) == found.peak
     assert found.peak == max(found.phase_peaks.values())
+
+
+@pytest.mark.parametrize("name", ["daformer", "whole", "frozen", "soma", "rein"])
+def test_a_checkpoint_is_as_large_as_its_file(name, tmp_path):
+    cfg = case(name, tmp_path)
+    found, cost = forecast(cfg, 1), measure(cfg, 1, steps=1, warm_up=1, device="cpu")
+    assert found.trained == cost.trained
+    assert found.checkpoint == pytest.approx(cost.checkpoint_bytes, rel=0.001)
+    step = TrainingStep(cfg)
+    trainer, wrapper = step.on("cpu")
+    trainer.train_step(step.batch(1), wrapper)
+    path = tmp_path / "iter_1.pth"
+    torch.save({"state_dict": trainer.state_dict(), "optimizer": wrapper.state_dict()}, path)
+    # names and the archive's alignment, which weigh in a network as small as this
+    assert cost.checkpoint_bytes < path.stat().st_size < 1.3 * cost.checkpoint_bytes
 
 
 def test_what_is_said_of_a_training(tmp_path):

@@ -13,7 +13,7 @@ from mmengine.config import Config
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.benchmarks.memory import PeakMemory
 from mmseg_uda.benchmarks.simulation import count_waits
-from mmseg_uda.benchmarks.step import VARIANTS, apply_variant, measure, scale_config
+from mmseg_uda.benchmarks.step import ENCODERS, VARIANTS, apply_variant, measure, scale_config
 from mmseg_uda.engine import wrap_model
 from mmseg_uda.engine.execution import Execution
 from mmseg_uda.errors import UserError
@@ -68,6 +68,25 @@ def test_variants_change_the_config(tmp_path):
         wrap_model(apply_variant(cfg, name, PRESETS))
     with pytest.raises(UserError, match="no 'bf17'[\\s\\S]*low-memory"):
         apply_variant(cfg, "compile+bf17", PRESETS)
+
+
+def test_variants_of_what_an_encoder_trains(tmp_path):
+    soma = Config.fromfile(ROOT / "configs/vfm/gta2cbm_soma_dinov2-l.py")
+    soma.model.backbone.adapter.rank = 4
+    found = {
+        name: (backbone.trainable, backbone.adapter)
+        for name in ENCODERS
+        for backbone in [apply_variant(soma, f"bf16+{name}", PRESETS).model.backbone]
+    }
+    assert found == {
+        "whole": ("all", None),
+        "frozen": ("none", None),
+        "lora": ("adapters", dict(type="lora")),
+        "soma": ("adapters", dict(type="soma", rank=4)),
+        "rein": ("adapters", dict(type="rein")),
+    }
+    with pytest.raises(UserError, match="'frozen' does not fit NanoBackbone"):
+        apply_variant(config(tmp_path), "frozen", PRESETS)
 
 
 @pytest.mark.parametrize("name", HOSTS)

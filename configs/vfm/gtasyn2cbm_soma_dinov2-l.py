@@ -1,5 +1,6 @@
 # SoMA (Yun et al., CVPR 2025, arXiv 2412.04077): Mask2Former on DINOv2-L with adapters.
 # GTA + SYNTHIA → Cityscapes, BDD100K, Mapillary (unseen). Published: 69.26 mIoU on average.
+# The released config for these sources averages no weights.
 _base_ = [
     "../_base_/recipes/default.py",
     "../_base_/recipes/adapters.py",

@@ -302,7 +302,7 @@ def _scale_loaders(config: dict[str, Any]) -> None:
 
 def _scale_uda(uda: dict[str, Any]) -> None:
     if uda["type"] in ("Supervised", "Retraining"):
-        if uda.get("ema"):
+        if uda.get("ema") is not None:
             profiles_vfm.scale_average(uda["ema"], ITERATIONS / 40_000)
         return
     uda |= {"alpha": ALPHA, "pseudo_threshold": PSEUDO_THRESHOLD, "target_start": TARGET_START}

@@ -26,6 +26,7 @@ SIZE: dict[str, Any] = {
     "img_size": 140,
     "init_values": 1.0,
 }
+MOMENTUM = 2e-4  # of averages of weights whose config leaves it to the default
 LEARNING_RATE = 1e-3  # of the whole network; published: 1.4e-4, the encoder a tenth
 SHORT_SIDE = 128  # 1440 or 1024
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # its colours
@@ -61,10 +62,8 @@ def scale_optimizer(wrapper: dict[str, Any]) -> None:
 
 def scale_average(average: dict[str, Any], share: float) -> None:
     """Lets the average of the weights begin, and reach back, as early in a shorter training."""
-    if "begin" in average:
-        average["begin"] = round(average["begin"] * share)
-    if "momentum" in average:
-        average["momentum"] = min(1.0, average["momentum"] / share)
+    average["begin"] = round(average.get("begin", 0) * share)
+    average["momentum"] = min(1.0, average.get("momentum", MOMENTUM) / share)
 
 
 def scale_distillation(distillation: dict[str, Any]) -> None:

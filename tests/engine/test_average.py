@@ -11,6 +11,7 @@ from vfm import vfm_uda_network
 
 import mmseg_uda.register_all  # noqa: F401
 from mmseg_uda.engine import Supervised
+from mmseg_uda.engine.supervised import AverageOptions
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments import profiles_vfm, variants
 
@@ -39,6 +40,19 @@ def test_it_is_mmengines_average():
         assert torch.equal(student[name], expected[name]) == (number < 2)
 
 
+def test_accumulated_batches_are_one_update():
+    ours = trainer(ema=dict(momentum=0.25))
+    wrapper = optimizer(ours, accumulative_counts=2)
+    students, averages = [], []
+    for number in range(4):
+        ours.train_step(random_batch(number), wrapper)
+        students.append(ours.model.decode_head.conv_seg.weight.detach().clone())
+        averages.append(ours.ema_model.decode_head.conv_seg.weight.clone())
+    assert torch.equal(averages[0], students[0])  # neither has moved
+    assert torch.equal(averages[1], students[1]) and torch.equal(averages[2], students[1])
+    assert torch.equal(averages[3], torch.lerp(students[1], students[3], 0.25))
+
+
 def test_the_average_is_evaluated():
     for options, chosen in (({}, "model"), (dict(ema={}), "ema_model")):
         made = trainer(**options)
@@ -63,6 +77,9 @@ def test_shorter_trainings_begin_earlier():
     average = dict(momentum=2e-4, begin=12000)
     profiles_vfm.scale_average(average, 0.04)
     assert average == dict(momentum=pytest.approx(5e-3), begin=480)
+    left_to_defaults = {}
+    profiles_vfm.scale_average(left_to_defaults, 0.04)
+    assert left_to_defaults == dict(momentum=AverageOptions().momentum / 0.04, begin=0)
     config = dict(train_cfg={}, train_dataloader=dict(dataset={}), uda=dict(ema=average))
     assert variants.startup(config)["uda"]["ema"]["begin"] == 0
 

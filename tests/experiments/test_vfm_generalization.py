@@ -117,6 +117,24 @@ def test_cityscapes_as_source_warms_up_and_averages_later():
     assert model["test_cfg"] == dict(mode="slide", crop_size=(1024, 1024), stride=(683, 683))
 
 
+def test_weights_are_averaged_where_published_and_scaled_once(rows):
+    """SoMA averages on one source of 512² and on Cityscapes, not on GTA + SYNTHIA; Rein never."""
+    begins = {
+        key: row.resolved["uda"]["ema"]["begin"]
+        for key, row in rows.items()
+        if "ema" in row.resolved["uda"]
+    }
+    soma = {(710, label): 12000 for label in ("LoRA", "SoMA", "target-only (SoMA on Cityscapes)")}
+    late = ("SoMA", "ACDC: SoMA", "ACDC: target-only (SoMA on ACDC)")
+    assert begins == soma | {(711, label): 20000 for label in late}
+    for key, row in rows.items():
+        uda = profiles.mini(row.resolved)["uda"]
+        assert uda["type"] == "Supervised"  # no teacher that could see mirror images
+        begin = begins.get(key)
+        scaled = begin and dict(momentum=pytest.approx(2e-4 * 25), begin=begin // 25)
+        assert uda.get("ema") == scaled
+
+
 def test_the_profile_keeps_the_geometry_of_crops_and_patches(rows):
     mini = profiles.mini(rows[710, "Rein"].resolved)
     model = mini["model"]

@@ -11,7 +11,8 @@ import numpy as np
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import read_json
-from mmseg_uda.taxonomy import LAYOUTS
+from mmseg_uda.taxonomy import LAYOUTS, Taxonomy
+from mmseg_uda.wording import listed
 
 from .batches import Converted, check_size, run
 from .conversion import (
@@ -107,9 +108,22 @@ def _convert(path: Path, remap: str | None, labels: Path, images: Path, raw: boo
     space = taxonomy()
     ids = read_label(str(path))
     check_size(path, (ids.shape[0], ids.shape[1]), images / path.relative_to(labels))
-    table = raw_table(space, "gta", 256, remap) if raw else np.array(space.lookup(remap), np.uint8)
+    present = np.unique(ids).tolist()
+    if raw:
+        table, doubts = raw_table(space, "gta", 256, remap), doubtful_ids(space, "gta", present)
+    else:
+        table, doubts = np.array(space.lookup(remap), np.uint8), _no_train_ids(space, present)
+        table[len(space) :] = space.ignore_index
     label = table[ids]
     target = path.with_name(path.stem + LABEL_SUFFIX)
     write_label(target, label)
-    doubts = doubtful_ids(space, "gta", np.unique(ids).tolist()) if raw else {}
     return Converted(target, count_classes(label, space.ignore_index), doubts)
+
+
+def _no_train_ids(space: Taxonomy, present: Sequence[int]) -> dict[str, str]:
+    """What is doubtful about the ids of a label that is taken for trainIds."""
+    others = [i for i in present if i >= len(space) and i != space.ignore_index]
+    if not others:
+        return {}
+    kind = "they hold ids that are no trainIds and become unlabelled, as if they were raw labels"
+    return {kind: listed(others)}

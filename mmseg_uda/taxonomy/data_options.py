@@ -110,7 +110,8 @@ def complete(
     )
     published = type in LAYOUTS and not own_depth
     own = _is_own(type, root, own_paths)
-    obtain = layout.obtain.format(root=root, parent=os.path.dirname(os.path.normpath(root)))
+    parent = os.path.dirname(os.path.normpath(root)) or "."
+    obtain = layout.obtain.format(root=root, parent=parent)
     return dict(
         title=layout.title,
         root=root,

@@ -324,6 +324,18 @@ def test_gta16_of_raw_labels_with_an_odd_one(tmp_path, other):
     assert read(tmp_path / "labels/00002_labelTrainIds.png").tolist() == expected
 
 
+def test_gta16_of_train_ids_tells_a_raw_label_that_was_not_looked_at(tmp_path, capsys, monkeypatch):
+    """Its ids went into the files as they are, where a training takes them for other classes."""
+    monkeypatch.setattr("mmseg_uda.labels.gta.LOOKED_AT", 1)
+    write_palette_label(tmp_path / "labels/00001.png", TRAIN_IDS)
+    write_palette_label(tmp_path / "labels/00002.png", np.array([[9, 26, 33]]))
+    convert_gta16(tmp_path, nproc=1)
+    assert read(tmp_path / "labels/00002_labelTrainIds.png").tolist() == [[8, 255, 255]]
+    told = capsys.readouterr().err
+    assert "Warning: 1 of 2 files: they hold ids that are no trainIds" in told
+    assert "00002.png: 26, 33" in told
+
+
 def test_converters_say_what_they_did(tmp_path, capsys):
     write_palette_label(tmp_path / "labels/00001.png", np.array([[7, 8, 26]]))
     convert_gta(tmp_path, out_dir=tmp_path / "lists")

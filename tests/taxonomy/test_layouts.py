@@ -162,3 +162,5 @@ def test_rendered_streets_name_the_command_that_draws_them(tmp_path):
     images, labels = missing_paths(config)
     assert images.fix == labels.fix
     assert f"tools/make_miniworld.py --out {tmp_path}/streets --domains gta" in images.fix
+    beside = missing_paths({"type": "MiniGTA", "data_root": "gta"})
+    assert "--out . --domains gta" in beside[0].fix

@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import Parser, add_inference_options, add_tta_options, worker_count
+from mmseg_uda.cli import (
+    Parser,
+    add_inference_options,
+    add_tta_options,
+    check_checkpoint,
+    check_typing,
+    worker_count,
+)
 from mmseg_uda.errors import UserError
 
 STAGES = ("propose", "predict", "score", "relabel", "visualize", "evaluate")
@@ -172,6 +179,9 @@ def main() -> int:
         )
     if args.source is None and (args.config is None or args.checkpoint is None):
         raise UserError("--config and --checkpoint belong together.", fix="Give both, or --source.")
+    if args.source is None:
+        check_typing(args.config, args.cfg_options)
+        check_checkpoint(args.checkpoint)
 
     from dataclasses import replace
 

@@ -72,13 +72,14 @@ def main() -> None:
     if args.seed is not None:
         cfg.randomness = {**cfg.get("randomness", {}), "seed": args.seed}
     # Before mmengine prints the config: who has no data wants to read that alone.
-    hint = "correct the paths in the config, or --data-root DIR, if all data sets are elsewhere"
+    hint = "Correct the paths in the config, or give --data-root DIR, if all sets are elsewhere."
     preflight.require([cfg], hint, weights=False)
     require_folder(cfg.work_dir)
     configure_threads()
     if args.launcher != "none":
         join_processes(args.launcher, (cfg.get("env_cfg") or {}).get("dist_cfg") or {})
     told = from_main_process(lambda: preflight.inspect([cfg]))
+    from_main_process(lambda: preflight.require_weights(cfg))
     with begin_training(wrap_model(cfg), args.allow_changes) as start:
         add_loggers(cfg, args.log)
         runner = build_runner(cfg, start)

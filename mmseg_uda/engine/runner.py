@@ -260,30 +260,30 @@ class AdaptationRunner(mmengine.runner.Runner):
         return checkpoint
 
     def load_or_resume(self) -> None:
-        """Resumes, or loads initial weights, as ``start`` says; then record the config.
+        """Resumes, or loads initial weights, as ``start`` says; then tells and records the config.
 
         An evaluation, which has no start, takes ``load_from``.
         """
+        start = self.start or Start()
+        if not self._has_loaded:
+            for note in start.notes:
+                self.logger.warning(note)
+            if start.checkpoint is not None:
+                self.resume(start.checkpoint)
+            elif self._load_from is not None:
+                self.load_checkpoint(self._load_from)
+                model = self.model.module if is_model_wrapper(self.model) else self.model
+                if self.start is not None and isinstance(model, Trainer):
+                    model.restart()
         if self._env_cfg is not None:
             super()._log_env(self._env_cfg)
+            self.logger.info(f"Hooks by stage, in their order:\n{self.get_hooks_info()}")
             self._env_cfg = None
-        if self._has_loaded:
-            return
-        start = self.start or Start()
-        for note in start.notes:
-            self.logger.warning(note)
-        if start.checkpoint is not None:
-            self.resume(start.checkpoint)
-        elif self._load_from is not None:
-            self.load_checkpoint(self._load_from)
-            model = self.model.module if is_model_wrapper(self.model) else self.model
-            if self.start is not None and isinstance(model, Trainer):
-                model.restart()
-        if self.start is not None:
-            super().dump_config()
+            if self.start is not None:
+                super().dump_config()
 
     def _log_env(self, env_cfg: dict) -> None:
-        """Nothing yet: what is wrong with a config is read before environment and config."""
+        """Nothing yet: what is wrong with config or weights is read before all that it tells."""
         self._env_cfg = env_cfg
 
     def dump_config(self) -> None:
@@ -336,8 +336,9 @@ class TrainLoop(IterBasedTrainLoop):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not that mmengine's hooks and checkpoints use mmengine's deprecated ``FileClient``."""
-    return "will be deprecated" not in record.getMessage()
+    """Not mmengine's deprecated ``FileClient``, nor hooks before anything is known to be right."""
+    text = record.getMessage()
+    return "will be deprecated" not in text and not text.startswith("Hooks will be executed")
 
 
 def configure_threads() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmseg_uda.config_bases import import_modules
 from mmseg_uda.errors import UserError
 from mmseg_uda.experiments.banks import missing_bank
 from mmseg_uda.findings import Finding, warnings_of
-from mmseg_uda.hub import settle_for_cache_when_offline
+from mmseg_uda.hub import pretrained_roots, settle_for_cache_when_offline
 from mmseg_uda.inspection import check_shape, inspect_start
 from mmseg_uda.taxonomy import MissingPath, missing_paths
 
@@ -39,6 +40,19 @@ def require(configs: Iterable[Mapping[str, Any]], hint: str, weights: bool = Tru
         # Hours of training should not end at the step that first needs a foundation model, and
         # parallel jobs should not fetch the same file at once: everything is loaded here first.
         missing = missing_weights(configs)
+    _refuse(missing, hint)
+
+
+def require_weights(config: Mapping[str, Any]) -> None:
+    """Checks the weights that a training begins with, and its frozen models; see :func:`require`.
+
+    Raises:
+        UserError: Lists what is missing, and how to get it.
+    """
+    _refuse(missing_weights([config]), "Get them as listed, or correct their names in the config.")
+
+
+def _refuse(missing: Sequence[MissingPath], hint: str) -> None:
     if missing:
         first = f"Files that are needed are not there, the first is {missing[0].path}."
         raise UserError(f"{first}\n{explain(missing)}", fix=hint)
@@ -156,7 +170,6 @@ def datasets_of(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def missing_weights(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]:
     """Returns the weights that the configs need and that can neither be found nor fetched."""
     configs = list(configs)
-    settle_for_cache_when_offline()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return missing_backbones(configs) + missing_foundation(configs)
@@ -167,15 +180,18 @@ def missing_backbones(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath]
     names = list(dict.fromkeys(name for config in configs for name in backbone_weights(config)))
     if not names:
         return []
-    from mmseg_uda.models.weights.pretrained import fetch_weights, find_weights
+    from mmseg_uda.models.weights.pretrained import expected_file, fetch_weights, find_weights
 
     missing = []
     for name in names:
+        if find_weights(name):
+            continue
+        settle_for_cache_when_offline()
         try:
-            find_weights(name) or fetch_weights(name)
+            fetch_weights(name)
         except UserError as error:
-            fix = error.fix or "correct backbone.init_cfg.checkpoint"
-            missing.append(MissingPath("Backbone weights", f"pretrained/{name}.pth", fix))
+            fix = suggest(name) + (error.fix or "Correct backbone.init_cfg.checkpoint.")
+            missing.append(MissingPath("Backbone weights", str(expected_file(name)), fix))
     return missing
 
 
@@ -191,9 +207,9 @@ def missing_foundation(configs: Iterable[Mapping[str, Any]]) -> list[MissingPath
             try:
                 load()
             except UserError as error:
-                fix = error.fix or f"correct {key}"
-                path = MissingPath("Foundation models", _checkpoint(adapter), fix)
-                missing.setdefault(repr(adapter), path)
+                name = _checkpoint(adapter)
+                fix = suggest(name) + (error.fix or f"Correct {key}.")
+                missing.setdefault(name, MissingPath("Foundation models", name, fix))
     return list(missing.values())
 
 
@@ -222,12 +238,35 @@ def _adapters(
 def _build_and_load(registry: Any, key: str, adapter: Mapping[str, Any]) -> None:
     from mmseg_uda.foundation.registry import build_adapter
 
-    build_adapter(registry, key, adapter).load()
+    try:
+        built = build_adapter(registry, key, adapter)
+    except UserError:
+        return  # its options are wrong, which those tell who check the keys
+    built.load()
+
+
+def suggest(name: str) -> str:
+    """How to make the miniworld's weights, or the known name that the user may have meant."""
+    if "miniworld/" in name:
+        command = "python tools/make_miniworld.py --out data/miniworld"
+        more = "for experiments 50 and 500 to 504 --with generalization, 600 to 605 --with "
+        more += "taxonomy, 700 to 713 --with transformers"
+        return f"run: {command} ({more}). Else "
+    from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES
+
+    known = {*DOWNLOADS, *HUB_REPOSITORIES}
+    if name in known:  # it is no misspelt one
+        return ""
+    for root in pretrained_roots():
+        known |= {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.pth")}
+    near = difflib.get_close_matches(name, sorted(known - {name}), n=1, cutoff=0.75)
+    return f"did you mean {near[0]!r}? Else " if near else ""
 
 
 def backbone_weights(config: Mapping[str, Any]) -> Iterator[str]:
     """The name of the weights that a config's encoder begins with, if any."""
-    weights = (config.get("model") or {}).get("backbone", {}).get("init_cfg") or {}
+    backbone = (config.get("model") or {}).get("backbone")
+    weights = backbone.get("init_cfg") if isinstance(backbone, Mapping) else None
     if isinstance(weights, Mapping) and weights.get("type") == "BackboneWeights":
         yield weights["checkpoint"]
 

@@ -28,7 +28,9 @@ def train_once(world, job, folder, label="MIC + CSI", **changes):
 
 
 def test_original_test_command(world, job, tmp_path):
-    config, checkpoint = train_once(world, job, tmp_path / "run")
+    owners = ("uda.relabel", "uda.relabel.detector")
+    models = {f"{owner}.classifier.checkpoint": str(world.clip) for owner in owners}
+    config, checkpoint = train_once(world, job, tmp_path / "run", **models)
     cfg = Config.fromfile(config)
     cfg.work_dir = str(tmp_path / "run")
     # Nothing of the training may be touched: its data are gone, its models cannot be built.

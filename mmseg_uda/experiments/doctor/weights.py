@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,7 +41,7 @@ def check_weights(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
                 AREA,
                 Level.PROBLEM,
                 f"{path.dataset}: {path.path} is missing.",
-                fix=_suggest(path.path) + path.fix,
+                fix=path.fix,
             )
             for path in preflight.missing_foundation(configs)
         ]
@@ -89,7 +88,8 @@ def _encoder(config: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         path = find_weights(name) or fetch_weights(name)
     except UserError as error:
-        yield Finding(AREA, Level.PROBLEM, error.message, fix=_suggest(name) + (error.fix or ""))
+        fix = preflight.suggest(name) + (error.fix or "")
+        yield Finding(AREA, Level.PROBLEM, error.message, fix=fix)
         return
     try:
         with torch.device("meta"):  # names and shapes, no memory
@@ -158,22 +158,3 @@ def _fits(key: str, config: Mapping[str, Any], checkpoint: Any) -> Iterator[Find
         )
     else:
         yield Finding(AREA, Level.OK, f"{checkpoint} fits the network.")
-
-
-def _suggest(name: str) -> str:
-    """How to make the miniworld's weights, or the known name that the user may have meant."""
-    if "miniworld/" in name:
-        command = "python tools/make_miniworld.py --out data/miniworld"
-        more = "for experiments 50 and 500 to 504 --with generalization, 600 to 605 --with "
-        more += "taxonomy, 700 to 713 --with transformers"
-        return f"run: {command} ({more}). Else "
-    from mmseg_uda.hub import pretrained_roots
-    from mmseg_uda.models.weights.pretrained import DOWNLOADS, HUB_REPOSITORIES
-
-    known = {*DOWNLOADS, *HUB_REPOSITORIES}
-    if name in known:  # it is no misspelt one
-        return ""
-    for root in pretrained_roots():
-        known |= {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.pth")}
-    near = difflib.get_close_matches(name, sorted(known - {name}), n=1, cutoff=0.75)
-    return f"did you mean {near[0]!r}? Else " if near else ""

@@ -157,6 +157,16 @@ def find_weights(name: str) -> Path | None:
     return None
 
 
+def expected_file(name: str) -> Path:
+    """Where weights that are not there should be: at their path, or by name in ``pretrained/``."""
+    path = Path(name)
+    in_folder = len(path.parts) > 1 and path.parts[0] != "pretrained"
+    if path.is_absolute() or (in_folder and path.suffix in (".pth", ".safetensors")):
+        return path
+    stem = name.removeprefix("pretrained/").removesuffix(".pth")
+    return pretrained_roots()[0] / f"{stem}.pth"
+
+
 def fetch_weights(name: str) -> Path:
     """Downloads weights that have a public home.
 
@@ -164,7 +174,7 @@ def fetch_weights(name: str) -> Path:
         UserError: The name is unknown or the network does not answer.
     """
     repository, url = HUB_REPOSITORIES.get(name), DOWNLOADS.get(name)
-    target = pretrained_roots()[0] / f"{name}.pth"
+    target = expected_file(name)
     if repository is None and TIMM_NAME.fullmatch(name):
         repository, target = f"timm/{name}", target.with_name(f"{name}.safetensors")
     try:

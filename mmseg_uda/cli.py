@@ -285,16 +285,6 @@ def check_typing(config: str, options: Sequence[str] = ()) -> None:
     parse_options(options)
 
 
-def check_checkpoint(name: str) -> None:
-    """Looks whether a checkpoint, or a published model's folder, is there; before torch, too.
-
-    Raises:
-        UserError: It is not; one of the hub is not looked for.
-    """
-    if hub_address(name) is None and not os.path.exists(name):
-        raise UserError(f"no such weights: {name}", fix="Check the path.")
-
-
 def apply_environment(args: argparse.Namespace) -> None:
     """Hands ``--data-root`` and the local rank to the process' environment.
 

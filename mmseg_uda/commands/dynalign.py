@@ -24,7 +24,6 @@ from mmseg_uda.cli import (
     Parser,
     add_inference_options,
     add_tta_options,
-    check_checkpoint,
     check_typing,
     worker_count,
 )
@@ -181,7 +180,6 @@ def main() -> int:
         raise UserError("--config and --checkpoint belong together.", fix="Give both, or --source.")
     if args.source is None:
         check_typing(args.config, args.cfg_options)
-        check_checkpoint(args.checkpoint)
 
     from dataclasses import replace
 

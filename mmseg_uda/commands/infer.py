@@ -21,12 +21,10 @@ from mmseg_uda.cli import (
     Parser,
     add_inference_options,
     add_tta_options,
-    check_checkpoint,
     check_typing,
     worker_count,
 )
 from mmseg_uda.errors import UserError
-from mmseg_uda.hub_repositories import hub_address
 
 KINDS = ("color", "ids", "overlay")
 
@@ -101,8 +99,6 @@ def main() -> int:
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} has to be at least 1.")
     check_typing(args.config, args.cfg_options)
-    if hub_address(args.config) is None and not os.path.isdir(args.config):
-        check_checkpoint(args.checkpoint)
 
     from mmseg_uda.apis import Predictor, init_segmentor
     from mmseg_uda.apis.folder import predict_files

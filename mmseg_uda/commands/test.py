@@ -15,7 +15,6 @@ from mmseg_uda.cli import (
     add_inference_options,
     add_tta_options,
     apply_environment,
-    check_checkpoint,
     run_name,
 )
 from mmseg_uda.errors import UserError
@@ -57,8 +56,6 @@ def main() -> None:
     """Evaluates."""
     args = parse_args()
     apply_environment(args)
-    if args.checkpoint is not None:
-        check_checkpoint(args.checkpoint)
 
     from mmseg_uda.engine.checkpoint import newest_checkpoint, recorded_config, run_folder
     from mmseg_uda.engine.config_file import load_network_config

@@ -148,7 +148,7 @@ def test_a_batch_left_half_fetched_is_no_error(tmp_path, capfd):
     cfg = config(tmp_path, 4, **EVERY_STEP)
     loader = dict(dataset=dict(type="LeftHalfFetched", _delete_=True), num_workers=1)
     cfg.merge_from_dict(dict(train_dataloader=loader))
-    build_runner(cfg).train()
+    assert end_of(start(lambda: build_runner(cfg).train())) == 0
     output = capfd.readouterr()
     assert "Traceback" not in output.err + output.out
 

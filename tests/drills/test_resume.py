@@ -14,8 +14,8 @@ import torch
 from child import end_of, start, wait_for
 from fixed_run import FixedBatches, config, with_validation
 
-from mmseg_uda import loggers
 from mmseg_uda.cli import run_tool
+from mmseg_uda.commands import train as command
 from mmseg_uda.engine import NonFiniteError, build_runner
 from mmseg_uda.engine.checkpoint import newest_first
 from mmseg_uda.errors import UserError
@@ -98,7 +98,7 @@ def test_a_training_that_the_lock_refuses_touches_nothing(tmp_path, capfd):
     os.kill(first.pid, signal.SIGSTOP)  # it writes nothing meanwhile
 
     def second():
-        loggers.require_loggers = lambda names: None  # whether or not wandb is installed
+        command.require_loggers = lambda names: None  # whether or not wandb is installed
         tool(cfg, "--work-dir", run, "--resume", "--log", "wandb")
 
     try:

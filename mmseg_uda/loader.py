@@ -204,6 +204,10 @@ class _Watchman:
         self._check_workers: Callable[[int, FrameType | None], Any] | None = None
         self._thread: threading.Thread | None = None
 
+    def forget(self) -> None:
+        """Lets go of workers that a process has from its parent, whose they stay."""
+        self.all.clear()
+
     def take_over(self, batches: Any) -> None:
         """Stands between SIGCHLD and torch, whose handler raises wherever the program is."""
         self.all.add(batches)
@@ -262,6 +266,7 @@ class _Watchman:
 
 
 _watchman = _Watchman()
+os.register_at_fork(after_in_child=_watchman.forget)
 
 
 def _hanging(patience: float, workers: Sequence[Any]) -> MachineError:

@@ -1,5 +1,6 @@
 """Drill: data-loading workers that are killed, hang or are stopped, and stop signals meanwhile."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,12 +13,13 @@ import torch
 from child import end_of, reached, start, wait_for
 from fixed_run import FixedBatches, FixedImages, config, with_validation
 from mmseg.registry import DATASETS
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
 
 from mmseg_uda.engine import build_runner
 from mmseg_uda.engine.checkpoint import newest_first, step_of
 from mmseg_uda.errors import MACHINE_STATUS, REQUEUE_STATUS
 from mmseg_uda.files import read_json, write_text
+from mmseg_uda.loader import kill_workers, watch
 
 EVERY_STEP = {"default_hooks.checkpoint.interval": 1000, "default_hooks.job_files.interval": 1}
 
@@ -223,6 +225,34 @@ def test_a_stopped_worker_does_not_outlive_the_training(tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     assert end_of(process, 60) in (REQUEUE_STATUS, 0)
     assert is_gone(worker(tmp_path))
+
+
+def fork_and_kill_workers(folder, way):
+    """As a training that forks while its workers live, and the fork ends out of turn."""
+    images = Watched(folder)
+    batches = iter(watch(DataLoader(images, batch_size=None, num_workers=1), 0.0))
+    next(batches)
+    if way == "multiprocessing":
+        fork = multiprocessing.get_context("fork").Process(target=kill_workers)
+        fork.start()
+        fork.join()
+        ended = fork.exitcode
+    elif (pid := os.fork()) == 0:
+        try:
+            kill_workers()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    else:
+        ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    next(batches)
+    write_text(folder / "ended", str(ended))
+
+
+@pytest.mark.parametrize("way", ["os", "multiprocessing"])
+def test_a_forked_process_leaves_the_workers_to_its_parent(tmp_path, way):
+    assert end_of(start(fork_and_kill_workers, tmp_path, way)) == 0
+    assert (tmp_path / "ended").read_text() == "0"
 
 
 @pytest.mark.parametrize("value", ["long", -1, True, float("nan")])

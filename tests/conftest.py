@@ -2,14 +2,22 @@
 
 import ast
 import logging
+import os
 
 import pytest
+import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.visualization import Visualizer
 from yapf.yapflib import yapf_api
 
 LAY_OUT = yapf_api.FormatCode
+
+
+def pytest_configure():
+    """One thread, as forked trainings have: sums in another order are other numbers."""
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")

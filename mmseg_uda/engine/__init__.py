@@ -6,8 +6,9 @@ from mmseg_uda.engine.job_files import DeferredScalarsHook, JobFilesHook
 from mmseg_uda.engine.optim_constructor import ReferenceNameConstructor
 from mmseg_uda.engine.optim_wrapper import StepOptimWrapper
 from mmseg_uda.engine.plain_checkpoint import PlainCheckpointHook
-from mmseg_uda.engine.runner import AdaptationRunner, TrainLoop, build_runner, wrap_model
+from mmseg_uda.engine.runner import AdaptationRunner, build_runner, wrap_model
 from mmseg_uda.engine.supervised import Supervised
+from mmseg_uda.engine.train_loop import TrainLoop
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.engine.tta import StreamingTTAModel
 from mmseg_uda.engine.warmup_linear import WarmupLinear

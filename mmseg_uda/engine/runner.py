@@ -17,8 +17,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
-from mmengine.runner.loops import IterBasedTrainLoop
-from mmseg.registry import LOOPS, MODELS, RUNNERS
+from mmseg.registry import MODELS, RUNNERS
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -35,15 +34,15 @@ from mmseg_uda.engine.flat_keys import reject_flat_keys
 from mmseg_uda.engine.interruption import InterruptionHook, StopRequest, quiet_worker
 from mmseg_uda.engine.optim_wrapper_dict import optimizers_of
 from mmseg_uda.engine.options import check_options
-from mmseg_uda.engine.processes import from_main_process, join_processes
+from mmseg_uda.engine.processes import join_processes
 from mmseg_uda.engine.resume import notes, restore
+from mmseg_uda.engine.schedules import in_steps
 from mmseg_uda.engine.start import PARTIAL, Start, begin_training
 from mmseg_uda.engine.state_watch import require_finite_state
 from mmseg_uda.engine.trainer import Trainer
 from mmseg_uda.errors import DISK_FULL, MachineError, UserError, no_space
 from mmseg_uda.loader import PATIENCE_SECONDS, StopWaiting, kill_workers, read_patience, watch
 from mmseg_uda.models.weights import read_checkpoint
-from mmseg_uda.run_files import read_evaluations
 
 # Options of a loader that are about its workers.
 OF_WORKERS = ("persistent_workers", "prefetch_factor")
@@ -289,6 +288,9 @@ class AdaptationRunner(mmengine.runner.Runner):
     def dump_config(self) -> None:
         """Nothing yet: a training that is refused leaves the recorded config as it is."""
 
+    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list:
+        return super()._build_param_scheduler(in_steps(scheduler), optim_wrapper)
+
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Restores the state of a training.
 
@@ -305,34 +307,6 @@ class AdaptationRunner(mmengine.runner.Runner):
         """
         restore(self, self.load_checkpoint(filename, strict=True))
         self.logger.info(f"Resumed step {self.iter} of {filename}")
-
-
-@LOOPS.register_module()
-class TrainLoop(IterBasedTrainLoop):
-    """mmengine's iteration loop that also makes up for a validation cut off by a kill.
-
-    The checkpoint of a step is written before its validation. A run that was killed in
-    between resumes after the step; without this, that evaluation would be missing.
-    """
-
-    def run(self) -> Any:
-        """Trains, with the pending validation first."""
-        due = (
-            self._iter > 0
-            and self._iter >= self.val_begin
-            and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
-        )
-        folder = Path(self.runner.work_dir)
-        evaluated = from_main_process(lambda: [e["iter"] for e in read_evaluations(folder)])
-        if due and self.runner.val_loop is not None and self._iter not in evaluated:
-            self.runner.logger.info(f"Validating step {self._iter}, left undone before.")
-            self.runner.message_hub.update_info("loop_stage", "train")
-            self.runner.val_loop.run()
-        model = self.runner.model
-        trainer = model.module if is_model_wrapper(model) else model
-        if isinstance(trainer, Trainer):
-            trainer.before_training(self.dataloader.dataset)
-        return super().run()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -37,6 +37,7 @@ OLDER_KEYS = {
 
 SEGMENTORS = ("SlideEncoderDecoder", "HRDAEncoderDecoder")
 MASKS = "TorchMask2FormerHead"
+FALLING = ("PolyLR", "CosineAnnealingLR")
 CHECKPOINT_HOOK = "SafeCheckpointHook"
 CHECKPOINT_KEYS = (
     *("type", "interval", "by_epoch", "save_optimizer", "save_param_scheduler", "out_dir"),
@@ -54,6 +55,7 @@ def check_idle(config: Mapping[str, Any]) -> list[Finding]:
         *_misspelt(config),
         *_sampling(config.get("train_dataloader") or {}, data),
         *_average((config.get("uda") or {}).get("ema"), config.get("train_cfg") or {}),
+        *_schedules(config.get("param_scheduler"), config.get("train_cfg") or {}),
     ]
     findings += [*_of_network(config.get("model") or {}), *_of_checkpoints(config)]
     for key, _, item in entries_of(config):
@@ -116,6 +118,33 @@ def _average(average: Any, training: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(begin, int) and isinstance(steps, int) and begin >= steps:
         fix = "Give an earlier begin, or leave uda.ema out."
         yield _idle("uda.ema", f"it begins after step {steps}, the last.", fix)
+
+
+def _schedules(schedules: Any, training: Mapping[str, Any]) -> Iterator[Finding]:
+    steps, of_optimizers = training.get("max_iters"), {"param_scheduler": schedules}
+    if isinstance(schedules, Mapping) and "type" not in schedules:
+        of_optimizers = {f"param_scheduler.{name}": group for name, group in schedules.items()}
+    for key, group in of_optimizers.items():
+        several = isinstance(group, (list, tuple))
+        entries = list(enumerate(group) if several else [(0, group)])
+        entries = [(number, entry) for number, entry in entries if isinstance(entry, Mapping)]
+        for number, entry in entries:
+            epochs = entry.get("by_epoch") and not entry.get("convert_to_iter_based")
+            if epochs and not str(entry.get("type")).startswith("ReduceOnPlateau"):
+                where = f"{key}[{number}]" if several else key
+                fix = "Set by_epoch=False, and begin and end to numbers of steps."
+                yield _idle(f"{where}.by_epoch", "trainings count steps.", fix, Level.PROBLEM)
+        ends = [entry["end"] for _, entry in entries if _falls_to_nothing(entry)]
+        if isinstance(steps, int) and ends and max(ends) < steps - 1:
+            about = f"the learning rate is 0 from step {max(ends)} on, and there are {steps}."
+            fix = "Set end of the last schedule to train_cfg.max_iters, or give an eta_min."
+            yield Finding(AREA, Level.WARNING, f"{key}: {about}", fix=fix)
+
+
+def _falls_to_nothing(entry: Mapping[str, Any]) -> bool:
+    counted = isinstance(entry.get("end"), int) and not entry.get("convert_to_iter_based")
+    floor = entry.get("eta_min") or entry.get("eta_min_ratio")
+    return counted and entry.get("type") in FALLING and not floor
 
 
 def _of_network(model: Mapping[str, Any]) -> Iterator[Finding]:

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from fixed_run import config, with_validation
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmseg.registry import PARAM_SCHEDULERS
 
-import mmseg_uda.engine  # noqa: F401
+from mmseg_uda.engine import build_runner
+from mmseg_uda.experiments.history import read_scalars
 
+EVERY_STEP = {"default_hooks.logger.interval": 1}
 BASES = "configs/_base_"
 SCHEDULES = {
     "poly10warm": (f"{BASES}/recipes/default.py", "param_scheduler"),
@@ -86,3 +89,30 @@ def test_learning_rate_of_domain_generalization(name, steps, factors):
             assert encoder == pytest.approx(0.005 * factors[step], rel=2e-4)
             assert head == pytest.approx(0.01 * factors[step], rel=2e-4)
         scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        (dict(type="WarmupLinear", warmup=2, start=0.5, total=10), [0.5, 1, 0.8, 0.7]),
+        (dict(type="PolyLR", power=1.0, eta_min=0.0, end=9), [1, 0.875, 0.75, 0.625]),
+        (dict(type="PolyLR", power=1.0, eta_min=0.0), [1, 2 / 3, 1 / 3, 0]),
+        ([dict(type="MultiStepLR", milestones=[2])], [1, 1, 0.1, 0.1]),
+    ],
+)
+def test_a_schedule_that_says_nothing_of_epochs_counts_steps(tmp_path, schedule, factors):
+    changed = config(tmp_path, 4, **EVERY_STEP)
+    changed.param_scheduler = schedule
+    trained = build_runner(changed).train()
+    rates = read_scalars(tmp_path)["lr"]
+    assert int(trained.step) == 4
+    assert [rate for _, rate in rates] == pytest.approx([1e-3 * factor for factor in factors])
+
+
+def test_a_plateau_counts_validations(tmp_path):
+    # No mIoU is 200 times less than the last.
+    schedule = [dict(type="ReduceOnPlateauLR", monitor="mIoU", patience=0, threshold=200.0)]
+    changes = with_validation(tmp_path, dict(param_scheduler=schedule, **EVERY_STEP), every=1)
+    build_runner(config(tmp_path / "run", 5, **changes)).train()
+    rates = [rate for _, rate in read_scalars(tmp_path / "run")["lr"]]
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-5, 1e-6, 1e-7])

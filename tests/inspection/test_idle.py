@@ -35,6 +35,7 @@ IDLE = {
     "custom_hook": config(custom_hook=[]),
     "seed": config(seed=3, randomness=dict(seed=0)),
 }
+EPOCHS = dict(type="PolyLR", by_epoch=True, end=10)
 REFUSED = {
     "dataset.rare_class_sampling": config(
         pair=dict(rare_class_sampling={}), sampler=dict(type="InfiniteSampler", shuffle=True)
@@ -61,7 +62,30 @@ REFUSED = {
     "default_hooks.checkpoint.by_epoch": config(
         default_hooks=dict(checkpoint=dict(type="SafeCheckpointHook", by_epoch=True))
     ),
+    "param_scheduler.by_epoch": config(param_scheduler=EPOCHS),
+    "param_scheduler[1].by_epoch": config(param_scheduler=[dict(type="LinearLR"), EPOCHS]),
+    "param_scheduler.discriminator[0].by_epoch": config(
+        param_scheduler=dict(segmentor=[], discriminator=[EPOCHS])
+    ),
 }
+
+
+def schedules(*entries):
+    return config(param_scheduler=list(entries), train_cfg=dict(max_iters=41))
+
+
+@pytest.mark.parametrize(
+    ("several", "end"),
+    [
+        (schedules(dict(type="LinearLR", end=10), dict(type="PolyLR", end=39)), 39),
+        (schedules(dict(type="CosineAnnealingLR", end=20, eta_min=0.0)), 20),
+        (config(param_scheduler=dict(type="PolyLR", end=7), train_cfg=dict(max_iters=41)), 7),
+    ],
+)
+def test_a_rate_of_zero_before_the_end_is_told(several, end):
+    (finding,) = check_idle(several)
+    assert finding.level is Level.WARNING and finding.fix
+    assert f"the learning rate is 0 from step {end} on, and there are 41." in finding.message
 
 
 @pytest.mark.parametrize("key", [*IDLE, *REFUSED])
@@ -102,6 +126,12 @@ def test_they_are_told_with_their_key(key):
         config(crop_size=(2, 2), test_pipeline=[], norm_cfg={}, dataset_type="GTA", taxonomy="x"),
         config(model=dict(decode_head=dict(type="FCNHead", sampler=dict(type="OHEMPixelSampler")))),
         dict(alignment=dict(), data=dict(evaluate=None)),
+        schedules(dict(type="PolyLR", by_epoch=False, end=40), dict(type="MultiStepLR", end=10)),
+        schedules(dict(type="LinearLR", end=10)),
+        schedules(dict(type="PolyLR", end=10, eta_min=1e-6)),
+        schedules(dict(type="PolyLR", end=10), dict(type="CosineAnnealingLR", begin=10, end=40)),
+        schedules(dict(type="PolyLR", by_epoch=True, convert_to_iter_based=True, end=2)),
+        schedules(dict(type="ReduceOnPlateauLR", by_epoch=True, monitor="mIoU")),
         dict(),
     ],
 )  # fmt: skip

@@ -20,6 +20,8 @@ from mmseg_uda.models.weights import reference_parameter_names
 
 MULTIPLIERS = ("lr_mult", "decay_mult")
 ENCODER = "backbone."
+# By kind, as in mmengine: a norm in an nn.Sequential has a number for its name.
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,12 @@ class ReferenceNameConstructor:
         self.custom_keys: dict[str, dict] = dict(paramwise.pop("custom_keys", {}))
         decay = paramwise.pop("layer_decay", None)
         self.layer_decay = None if decay is None else read_group(LayerDecay, decay)
+        self.norm_decay: float = paramwise.pop("norm_decay_mult", 1.0)
         if paramwise:
             raise UserError(
                 f"optim_wrapper.paramwise_cfg has unknown keys: {', '.join(sorted(paramwise))}.",
-                fix="Use custom_keys={part_of_name: dict(lr_mult=…, decay_mult=…)} and "
-                "layer_decay=dict(multiplier=…, decay=…).",
+                fix="Use custom_keys={part_of_name: dict(lr_mult=…, decay_mult=…)}, "
+                "layer_decay=dict(multiplier=…, decay=…) and norm_decay_mult=….",
             )
         for name, rule in self.custom_keys.items():
             unknown = sorted(set(rule) - set(MULTIPLIERS))
@@ -106,15 +109,16 @@ class ReferenceNameConstructor:
         wrapper = {"type": "StepOptimWrapper", **self.wrapper_cfg}
         return OPTIM_WRAPPERS.build({**wrapper, "optimizer": optimizer})
 
-    def _rule(self, segmentor: nn.Module, name: str) -> tuple[float, float]:
+    def _rule(self, segmentor: nn.Module, name: str, of_norm: bool) -> tuple[float, float]:
         for key in self._keys:
             if key in name:
                 rule = self.custom_keys[key]
                 return rule.get("lr_mult", 1.0), rule.get("decay_mult", 1.0)
+        decay = self.norm_decay if of_norm else 1.0
         if self.layer_decay is not None and name.startswith(ENCODER):
             above = _blocks_above(segmentor, name.removeprefix(ENCODER))
-            return self.layer_decay.rate(above), 1.0
-        return 1.0, 1.0
+            return self.layer_decay.rate(above), decay
+        return 1.0, decay
 
 
 def kernels(groups: Iterable[Mapping[str, Any]], optimizer_cfg: Mapping[str, Any]) -> dict:
@@ -156,7 +160,7 @@ def parameter_groups(
         segmentor: Network to optimize.
         lr: Base learning rate.
         weight_decay: Base weight decay.
-        rule: Reference name → (lr multiplier, decay multiplier).
+        rule: Reference name, and whether a norm layer holds it → (lr multiplier, decay multiplier).
         beside: Further modules with trained parameters: the components.
 
     Returns:
@@ -165,10 +169,12 @@ def parameter_groups(
     reference = reference_parameter_names(segmentor)
     groups: dict[tuple[float, float], dict] = {}
     further = [] if beside is None else beside.named_parameters(prefix="components")
+    layers = [*segmentor.modules(), *([] if beside is None else beside.modules())]
+    of_norms = {id(p) for layer in layers if isinstance(layer, NORMS) for p in layer.parameters()}
     for name, parameter in (*segmentor.named_parameters(), *further):
         if not parameter.requires_grad:
             continue
-        lr_mult, decay_mult = rule(reference.get(name, name))
+        lr_mult, decay_mult = rule(reference.get(name, name), id(parameter) in of_norms)
         key = (lr * lr_mult, weight_decay * decay_mult)
         group = groups.setdefault(key, {"params": [], "lr": key[0], "weight_decay": key[1]})
         group["params"].append(parameter)

@@ -76,6 +76,7 @@ RULES: tuple[tuple[tuple[str, ...], Numbers], ...] = (
     (("optim_wrapper", "optimizer", "momentum"), RATE),
     (("optim_wrapper", "paramwise_cfg", "custom_keys", ANY, "lr_mult"), RATE),
     (("optim_wrapper", "paramwise_cfg", "custom_keys", ANY, "decay_mult"), RATE),
+    (("optim_wrapper", "paramwise_cfg", "norm_decay_mult"), RATE),
     *(
         (("param_scheduler", *entry, key), numbers)
         for entry in ((), (ANY,))  # a single one may stand alone

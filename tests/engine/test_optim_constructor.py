@@ -87,3 +87,27 @@ def test_an_unknown_option_is_named():
         ReferenceNameConstructor(
             dict(optimizer=dict(type="AdamW", lr=1.0)), dict(bypass_duplicate=1)
         )
+
+
+def test_norms_of_every_kind_and_name_share_a_decay_unless_a_key_fits():
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 1), torch.nn.GroupNorm(2, 4))
+            self.bn, self.own = torch.nn.BatchNorm2d(4), torch.nn.InstanceNorm2d(4, affine=True)
+            self.kept, self.norm_of_nothing = torch.nn.LayerNorm(4), torch.nn.Linear(4, 4)
+
+    model = Net()
+    cfg = dict(optimizer=dict(type="AdamW", lr=1.0, weight_decay=0.1))
+    paramwise = dict(norm_decay_mult=0.0, custom_keys=dict(kept=dict(lr_mult=0.5)))
+    optimizer = ReferenceNameConstructor(cfg, paramwise)(model).optimizer
+    names = {id(p): n.rpartition(".")[0] for n, p in model.named_parameters()}
+    found = {
+        (g["lr"], g["weight_decay"]): {names[id(p)] for p in g["params"]}
+        for g in optimizer.param_groups
+    }
+    assert found == {
+        (1.0, 0.1): {"embed.0", "norm_of_nothing"},
+        (1.0, 0.0): {"embed.1", "bn", "own"},
+        (0.5, 0.1): {"kept"},
+    }

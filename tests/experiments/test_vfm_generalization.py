@@ -69,7 +69,10 @@ def test_soma_trains_what_is_published(rows):
     assert groups_of(trainer, optimizer, "backbone") == {(5e-5, 0.05): adapters}
     decoder = groups_of(trainer, optimizer, "decode_head")
     assert set(decoder) == {(1e-4, 0.05), (1e-4, 0.0)}
-    assert decoder[1e-4, 0.0] >= 2 * 100 * 256 + 2 * 3 * 256  # both embeddings, both levels'
+    # both embeddings, both levels', and all norms: 12 LayerNorms of the pixel decoder and 28 of the
+    # query decoder, five GroupNorms
+    norms = (12 + 28 + 5) * 2 * 256
+    assert decoder[1e-4, 0.0] == 2 * 100 * 256 + 2 * 3 * 256 + norms
     backbone = trainer.model.backbone
     assert (backbone.patch_size, backbone.out_indices) == (16, (7, 11, 15, 23))
     assert backbone.pos_embed.shape[1] == 32**2 + 1

@@ -1,29 +1,32 @@
 # Optimizers and learning rates of Rein (arXiv:2312.04265) and SoMA (arXiv:2412.04077) under
 # Mask2Former, in place of the default recipe's. lr(t) = base (1 - t / 39999)^0.9.
 no_decay = dict(decay_mult=0.0)
-# Mask2Former's embeddings and all norms have no weight decay.
+# Mask2Former's embeddings have no weight decay, nor have norms.
 mask2former = {
     "queries_embedder": no_decay,
     "queries_features": no_decay,
     "level_embed": no_decay,
-    "norm": no_decay,
 }
 adamw_m2f = dict(
     _delete_=True,
     type="StepOptimWrapper",
     constructor="ReferenceNameConstructor",
     optimizer=dict(type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(custom_keys=mask2former),
+    paramwise_cfg=dict(custom_keys=mask2former, norm_decay_mult=0.0),
 )
 adamw_rein = dict(
     adamw_m2f,
     paramwise_cfg=dict(
-        custom_keys={**mask2former, "learnable_tokens": no_decay, "rein.scale": no_decay}
+        custom_keys={**mask2former, "learnable_tokens": no_decay, "rein.scale": no_decay},
+        norm_decay_mult=0.0,
     ),
 )
 # SoMA and LoRA: the encoder's rate is half the decoder's.
 adamw_soma = dict(
-    adamw_m2f, paramwise_cfg=dict(custom_keys={**mask2former, "backbone": dict(lr_mult=0.5)})
+    adamw_m2f,
+    paramwise_cfg=dict(
+        custom_keys={**mask2former, "backbone": dict(lr_mult=0.5)}, norm_decay_mult=0.0
+    ),
 )
 # The whole encoder at a hundredth; its norms, layer scales, positions and patches stay as they are,
 # as in SoMA's code.
@@ -37,6 +40,7 @@ adamw_full = dict(
             **dict.fromkeys(("pos_embed", "patch_embed", "norm1", "norm2", "ls1", "ls2"), fixed),
             "backbone.norm": fixed,
         },
+        norm_decay_mult=0.0,
     ),
 )
 poly = dict(type="PolyLR", power=0.9, eta_min=0.0, by_epoch=False, begin=0, end=40000)

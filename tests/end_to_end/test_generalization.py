@@ -1,6 +1,7 @@
 """Domain generalization on a tiny world: training, all targets in one validation, resume."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -16,6 +17,7 @@ from mmseg_uda.miniworld import WorldOptions, ensure_miniworld
 pytestmark = pytest.mark.slow
 COUNTS = {
     "gta": {"train": 25},  # 20 after the split: one image per class and epoch
+    "synthia": {"train": 2},
     "cityscapes": {"train": 1, "val": 2},
     "bdd": {"train": 1, "val": 2},
     "mapillary": {"training": 1, "validation": 1},
@@ -29,7 +31,7 @@ def data(tmp_path_factory):
         root / "miniworld",
         weights=None,
         options=WorldOptions(counts=COUNTS),
-        domains=("gta", "cityscapes"),
+        domains=("gta", "synthia", "cityscapes"),
         groups=("generalization",),
         workers=1,
     )
@@ -121,3 +123,46 @@ def test_hrda_trains_on_the_source_alone_and_scores_all_targets(data, tmp_path, 
     (evaluation,) = json.loads((tmp_path / "run/evaluations.json").read_text())
     scores = [evaluation[f"{name}/mIoU"] for name in ("cityscapes", "bdd100k", "mapillary")]
     assert evaluation["mIoU"] == pytest.approx(sum(scores) / 3, abs=0.01)
+
+
+POLY, WARM_UP = (1 - 3 / 1599) ** 0.9, 0.01 + 0.99 * 3 / 29
+FALLEN = 1e-5 + (0.05 - 1e-5) / 2 * (1 + math.cos(math.pi * 3 / 1600))
+RISEN = 1e-5 - 1e-5 / 2 * (1 + math.cos(math.pi * 3 / 1600))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "label", "rates", "decays"),
+    [
+        (710, "LoRA", {POLY / 2, POLY}, {RISEN, FALLEN}),
+        (711, "SoMA", {WARM_UP / 2, WARM_UP}, {RISEN, FALLEN}),
+        (712, "SoMA", {POLY / 2, POLY}, {RISEN, FALLEN}),
+        (712, "Rein", {POLY}, {0.0, 0.05}),
+    ],
+)
+def test_foundation_models_train_as_their_recipe_says(
+    data, tmp_path, monkeypatch, experiment, label, rates, decays
+):
+    """Rates are factors of the mini profile's after three steps, decays as published."""
+    monkeypatch.setenv("MMSEG_UDA_DATA_ROOT", str(data))
+    cfg = config_of(label, tmp_path, "startup", experiment)
+    scored = label == "LoRA"
+    changes = {
+        "model.backbone.init_cfg": None,
+        "train_dataloader.batch_size": 2,
+        "train_cfg": dict(max_iters=3, val_interval=3, val_begin=1 if scored else 4),
+        "work_dir": str(tmp_path / "run"),
+        "experiment_name": label,
+    }
+    cfg.merge_from_dict(changes)
+    runner = build_runner(cfg)
+    runner.train()
+    assert runner.iter == 3
+    groups = runner.optim_wrapper.optimizer.param_groups
+    assert {round(g["lr"] / 1e-3, 9) for g in groups} == {round(rate, 9) for rate in rates}
+    found = {round(g["weight_decay"], 12) for g in groups}
+    assert found == {round(decay, 12) for decay in decays}
+    averaged = runner.model.evaluated is not runner.model.model
+    assert averaged == ((experiment, label) in ((710, "LoRA"), (711, "SoMA")))
+    if scored:
+        (evaluation,) = json.loads((tmp_path / "run/evaluations.json").read_text())
+        assert {"cityscapes/mIoU", "bdd100k/mIoU", "mapillary/mIoU"} <= evaluation.keys()

@@ -79,3 +79,10 @@ def test_source_only_has_both_published_rates(tables):
         assert uda["weak_jitter"]["probability"] == 0.9
     assert sorted(rates.values()) == [0.01] * 4 + [0.1] * 6
     assert len({row.stem for row in experiment.rows}) == len(experiment.rows)
+
+
+def test_other_methods_keep_their_average_of_the_loss(tables):
+    for row in find_experiment(tables, 706).rows:
+        own = plain_config(row.config)["model"]["decode_head"]["loss_decode"]
+        loss = row.resolved["model"]["decode_head"]["loss_decode"]
+        assert loss["avg_non_ignore"] == own["avg_non_ignore"] == (row.label == "CSI"), row.label

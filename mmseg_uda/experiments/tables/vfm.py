@@ -281,7 +281,11 @@ VFM_TABLES = (
                 {"uda.masking": Base("methods/mic", "mic"), "uda.masking.block_size": 32},
                 "mic",
             ),
-            half("CSI", "csi/syn2cs_csi_daformer"),
+            half(
+                "CSI",
+                "csi/syn2cs_csi_daformer",
+                {"model.decode_head.loss_decode.avg_non_ignore": True},  # as its code averages
+            ),
             half("CDDA", "cdda/gta2cs_cdda_daformer"),
             half(
                 "SSDA",

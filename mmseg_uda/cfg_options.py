@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
 import inspect
+import os
 import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +23,7 @@ EXAMPLE = "uda.masking.mask_ratio=0.5"
 QUOTED = "uda.masking={mask_ratio: 0.5, mask_block_size: 64}"
 DELETE = "_delete_"
 LONGEST = 120  # characters of an option in a message
+SHOWN = 3  # keys in a message
 
 # Keys of model.test_cfg that our segmentors read.
 TESTING_KEYS = (
@@ -128,10 +131,23 @@ def merge_options(
     """
     for key in values:
         first = key.partition(".")[0]
-        if first not in config and first not in TOP_LEVEL:
+        # Of the alignments' key a training's config may have made a variable.
+        variable = first == "taxonomy" and "alignment" not in config and first in config
+        if first in TOP_LEVEL and not variable:
+            continue
+        if first not in config:
             raise UserError(
                 f"{flag} {key}: the config {path} has no {first!r}, and nothing reads it.",
                 fix=nearest(first, [*config, *TOP_LEVEL]) or "Keys are those of the config file.",
+            )
+        places = list(_places_of(config[first], dict(config.items())))[:SHOWN]
+        # Of a number, the same one elsewhere says little.
+        telling = isinstance(config[first], (str, dict, list, tuple)) and config[first]
+        if places and (telling or _is_read(first, config.filename)):
+            raise UserError(
+                f"{flag} {key}: {first!r} is a variable of the config {path}, whose value other "
+                "keys have taken already.",
+                fix=f"Change it in the file, or name those keys: {', '.join(places)}.",
             )
     for key, value in values.items():
         node: Any = config
@@ -145,6 +161,29 @@ def merge_options(
                 f"{flag} {key} does not fit the config {path}: {error.args[0]}.",
                 fix=f"Give {'.'.join(parts[:-1])} as a whole." if parts[1:] else None,
             ) from error
+
+
+def _is_read(name: str, path: str | None) -> bool:
+    """Whether a config file uses a name that it assigns."""
+    if path is None or not path.endswith(".py") or not os.path.isfile(path):
+        return False
+    with open(path, encoding="utf-8") as file:
+        nodes = ast.walk(ast.parse(file.read()))
+    return any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+        for node in nodes
+    )
+
+
+def _places_of(value: Any, node: Any, above: str = "") -> Iterator[str]:
+    """Keys below those at the top that have a value of their own config's variable."""
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for name, part in items:
+        key = f"{above}{name}"
+        if above and type(part) is type(value) and part == value:
+            yield key
+        elif isinstance(part, (dict, list)):
+            yield from _places_of(value, part, f"{key}.")
 
 
 def _name(node: Any, part: str) -> str | int:

@@ -92,6 +92,29 @@ def nobody_reads() -> bool:
     return gone
 
 
+# Options of mmsegmentation's commands -> what takes their place, and the option that it needs here.
+OPEN_MMLAB_OPTIONS = {
+    "--eval": ("--targets", "Leave it out: mIoU is always computed."),
+    "--aug-test": ("--tta", "Use --tta."),
+    "--show": ("--targets", "python tools/infer.py draws predictions."),
+    "--show-dir": ("--targets", "python tools/infer.py draws predictions."),
+    "--resume-from": (
+        "--resume",
+        "--resume goes on from the newest checkpoint of the work directory; --cfg-options "
+        "load_from=FILE begins with the weights of a file.",
+    ),
+    "--load-from": ("--cfg-options", "Use --cfg-options load_from=FILE."),
+    "--no-validate": (
+        "--resume",
+        "Use --cfg-options val_dataloader=None val_evaluator=None val_cfg=None.",
+    ),
+    "--gpu-id": ("--cfg-options", "Set the variable CUDA_VISIBLE_DEVICES."),
+    "--gpu-ids": ("--cfg-options", "Set the variable CUDA_VISIBLE_DEVICES."),
+    "--gpus": ("--resume", "python tools/dist_run.py trains on several."),
+    "--options": ("--cfg-options", "Use --cfg-options."),
+}
+
+
 class Parser(argparse.ArgumentParser):
     """Options of a command: help in the form that was called, and suggestions for unknown ones."""
 
@@ -103,13 +126,28 @@ class Parser(argparse.ArgumentParser):
         return as_called(super().format_help())
 
     def error(self, message: str) -> NoReturn:
-        """Ends the process as argparse's own, with suggestions."""
-        given = re.findall(r"(?:^| )(--?[A-Za-z][\w-]*)", message.partition("arguments: ")[2])
-        found = [difflib.get_close_matches(one, self._option_string_actions, n=1) for one in given]
-        near = [one for names in found for one in names]
-        fix = f"\n  Fix: Did you mean {', '.join(near)}?" if near else ""
-        self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: error: {message}{fix}\n")
+        """Ends the process as argparse's own, with what helps in place of all options."""
+        unknown = message.partition("unrecognized arguments: ")[2]
+        names = re.findall(r"(?:^| )(--?[A-Za-z][\w-]*)", unknown)
+        known = {option.lstrip("-"): option for option in self._option_string_actions}
+        near = [
+            option
+            for name in names
+            for option in difflib.get_close_matches(name.lstrip("-"), known, n=1)
+        ]
+        fixes = [self._instead_of(name) for name in names]
+        fix = " ".join(dict.fromkeys(one for one in fixes if one))
+        if near and not fix:
+            fix = f"Did you mean {', '.join(known[name] for name in near)}?"
+        elif unknown.endswith(".pth") and "--resume" in self._option_string_actions and not fix:
+            fix = as_called(OPEN_MMLAB_OPTIONS["--resume-from"][1])
+        fix = fix or f"{self.prog} --help shows what it takes."
+        self.exit(2, f"{self.prog}: error: {message}\n  Fix: {fix}\n")
+
+    def _instead_of(self, name: str) -> str:
+        """What to do in place of an option of mmsegmentation; empty for others."""
+        needed, text = OPEN_MMLAB_OPTIONS.get(name, ("", ""))
+        return as_called(text) if needed in self._option_string_actions else ""
 
 
 def _tell_once(handler: logging.Handler, record: logging.LogRecord) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CONFIGS = ROOT / "configs"
 BASES = CONFIGS / "_base_"
 ENDINGS = (".py", ".yaml", ".yml")
+WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
 RUNTIME = (
     *("custom_imports", "default_scope", "runner_type", "env_cfg", "randomness", "visualizer"),
     *("log_processor", "log_level", "load_from", "resume", "default_hooks"),
@@ -61,7 +62,7 @@ def find_config(name: str | Path) -> Path:
 def _nearest(wanted: Path) -> str:
     """A question with the config whose name is most like ``wanted``."""
     try:
-        there = list(wanted.parent.glob("*.py"))
+        there = list((wanted if wanted.is_dir() else wanted.parent).glob("*.py"))
     except OSError:
         there = []
     known = {path.stem.lower(): path for path in (*final_configs(), *there)}
@@ -91,7 +92,13 @@ def read_config(name: str | Path, with_modules: bool = True) -> Config:
 
     if path.suffix == JSON:
         return Config(read_json(path))
-    if os.path.splitext(path)[1] not in ENDINGS:  # of "..py" there is none, as mmengine sees it
+    ending = os.path.splitext(path)[1]
+    if ending in WEIGHTS:
+        raise UserError(
+            f"{str(name)[:200]} holds weights, and a config is wanted in its place.",
+            fix="Give the config first, and the checkpoint behind it.",
+        )
+    if ending not in ENDINGS:  # of "..py" there is none, as mmengine sees it
         raise UserError(
             f"The config {str(name)[:200]!r} has no ending that tells its format.",
             fix=f"Rename it to NAME.py; {', '.join(ENDINGS[1:])} and {JSON} are read, too.",

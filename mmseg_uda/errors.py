@@ -44,7 +44,7 @@ class UserError(Exception):
         message = as_called(message)
         super().__init__(message)
         self.message = message
-        self.fix = None if fix is None else as_called(fix)
+        self.fix = None if fix is None else as_called(fix).strip()
 
     def __str__(self) -> str:
         return self.message if self.fix is None else f"{self.message}\n  Fix: {self.fix}"

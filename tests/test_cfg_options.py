@@ -143,6 +143,42 @@ def test_keys_of_the_config_and_of_the_runner_are_taken():
     assert (config.mine, config.uda.alpha, config.load_from) == (2, 0.5, "a.pth")
 
 
+class TestVariables:
+    """What a config file computed with is in other keys already."""
+
+    TEXT = (
+        "crop, steps = (96, 64), 600\n"
+        "model = dict(size=crop)\n"
+        "train_cfg = dict(max_iters=steps)\n"
+        "seen = 600\n"
+        "taxonomy = 'two.yaml'\n"
+        "uda = dict(taxonomy=taxonomy)\n"
+    )
+
+    def change(self, tmp_path, key):
+        path = tmp_path / "c.py"
+        path.write_text(self.TEXT)
+        config = Config.fromfile(str(path))
+        merge_options(config, {key: 7}, path)
+        return config
+
+    @pytest.mark.parametrize(
+        ("key", "place"),
+        [
+            ("crop", "model.size"),
+            ("steps", "train_cfg.max_iters"),
+            ("taxonomy", "uda.taxonomy"),
+        ],
+    )
+    def test_a_change_of_one_would_change_nothing(self, tmp_path, key, place):
+        with pytest.raises(UserError, match=rf"--cfg-options {key}: '{key}' is a variable") as told:
+            self.change(tmp_path, key)
+        assert told.value.fix.endswith(f"name those keys: {place}.")
+
+    def test_a_number_that_happens_to_be_elsewhere_is_no_variable(self, tmp_path):
+        assert self.change(tmp_path, "seen").seen == 7
+
+
 def test_a_misspelled_key_of_a_network_is_told_with_its_class(capsys):
     def main():
         MODELS.build({**HEAD, "num_clases": 1})

@@ -47,6 +47,36 @@ def test_unknown_options_get_a_suggestion(capsys, given, near):
     assert (near in told) if near else ("Did you mean" not in told)
 
 
+@pytest.mark.parametrize(
+    ("given", "instead"),
+    [
+        (["--eval", "mIoU"], "mIoU is always computed"),
+        (["--resume-from", "x"], "newest checkpoint of the work directory"),
+        (["--resume", "work_dirs/x.pth"], "--cfg-options load_from=FILE"),
+        (["--gpu-id", "0"], "CUDA_VISIBLE_DEVICES"),
+        (["--seed", "a"], "tool --help shows"),
+        (["--zzz"], "tool --help shows"),
+    ],
+)
+def test_options_of_mmsegmentation_are_answered(capsys, given, instead):
+    """In two lines: neither all options before them, nor '--eval: did you mean --help?'."""
+    parser = Parser(prog="tool")
+    for name in ("--resume", "--cfg-options", "--targets"):
+        parser.add_argument(name, action="store_true")
+    parser.add_argument("--seed", type=int)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(given)
+    lines = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and len(lines) == 2
+    assert lines[1].startswith("  Fix: ") and instead in lines[1]
+
+
+def test_an_option_that_the_command_cannot_replace_is_only_unknown(capsys):
+    with pytest.raises(SystemExit):
+        Parser(prog="tool").parse_args(["--aug-test"])
+    assert "--tta" not in capsys.readouterr().err
+
+
 def end_unread(main):
     """Exit status of a tool whose output goes into a pipe that nobody reads."""
     reading, writing = os.pipe()

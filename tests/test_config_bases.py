@@ -46,6 +46,23 @@ def test_a_config_of_the_package(away, base):
     assert "_scope_" not in config.model
 
 
+def test_a_project_folder_names_its_config(away):
+    write(away, [])
+    with pytest.raises(UserError, match="is a folder, not a file") as told:
+        find_config(away / "there/mine")
+    assert told.value.fix == "Configs are under configs/; check the path."
+    (away / "there/mine/mine.py").write_text("")
+    with pytest.raises(UserError, match=r"Did you mean .*there/mine/mine\.py\?"):
+        find_config(away / "there/mine")
+
+
+@pytest.mark.parametrize("name", ["iter_6.pth", "model.safetensors"])
+def test_a_checkpoint_in_the_place_of_a_config(away, name):
+    (away / name).touch()
+    with pytest.raises(UserError, match=f"(?s){name} holds weights.*config first"):
+        read_config(away / name)
+
+
 def test_fragments_of_the_package(away):
     bases = ["mmseg_uda::_base_/recipes/default.py", "../_base_/domains/gta.py"]
     config = read_config(write(away, bases, "data = dict(_base_.source_gta)"))

@@ -54,20 +54,48 @@ def ending(text):
     return last.value if isinstance(last, ast.Constant) else None
 
 
-def unfinished(path):
+def beginning(text):
+    """The words that a literal begins with; None where a value stands there."""
+    first = text.values[0] if isinstance(text, ast.JoinedStr) else text
+    return first.value if isinstance(first, ast.Constant) else None
+
+
+def told(path):
+    """What a file says to users, as literals, and whether it is what to do about it."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for call, function in calls(tree):
         first, behind = HELPERS.get(ast.unparse(call.func), (0, 1))
-        named = [k.value for k in call.keywords if k.arg in ("message", "fix")]
-        arguments = [*call.args[first:behind], *named]
-        for text in (t for node in arguments for t in texts(node, function, tree)):
-            words = ending(text)
-            if words and words[-1] not in ".!?:\n" and not COMMAND.search(words):
-                yield f"{path.relative_to(ROOT)}:{text.lineno}: …{words[-40:]}"
+        given = list(call.args[first:behind])
+        given += [k.value for k in call.keywords if k.arg in ("message", "fix")]
+        fixes = [k.value for k in call.keywords if k.arg == "fix"]
+        fixes += call.args[behind - 1 : behind] if behind > first + 1 else []
+        for node in given:
+            for text in texts(node, function, tree):
+                yield f"{path.relative_to(ROOT)}:{text.lineno}", text, node in fixes
 
 
-def test_every_sentence_ends_with_a_full_stop():
-    assert [line for path in FILES for line in unfinished(path)] == []
+@pytest.fixture(scope="module")
+def all_told():
+    return [one for path in FILES for one in told(path)]
+
+
+def test_every_sentence_ends_with_a_full_stop(all_told):
+    ends = [(place, ending(text)) for place, text, _ in all_told]
+    assert [
+        f"{place}: …{words[-40:]}"
+        for place, words in ends
+        if words and words[-1] not in ".!?:\n" and not COMMAND.search(words)
+    ] == []
+
+
+def test_every_fix_begins_with_a_capital(all_told):
+    """Values, keys and commands to copy may stand first."""
+    begins = [(place, beginning(text) or "") for place, text, fix in all_told if fix]
+    assert [
+        f"{place}: {words[:40]}…"
+        for place, words in begins
+        if re.match(r"[a-z]+[ ,:]", words) and not words.startswith(("python ", "pip ", "mv "))
+    ] == []
 
 
 @pytest.mark.parametrize("kind", [UserError, MachineError, Finding])

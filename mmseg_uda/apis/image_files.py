@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 from mmengine.logging import print_log
 
 from mmseg_uda.apis.prediction_files import LEGEND, SETTINGS
@@ -66,6 +67,11 @@ def find_images(inputs: Sequence[str | Path], out: str | Path) -> list[ImageFile
             prefix = Path(root.resolve().name) if several else Path()
             found += [(root / name, prefix / name) for name in names]
         elif root.is_file():
+            if root.suffix.lower() not in IMAGE_SUFFIXES and not cv2.haveImageReader(str(root)):
+                raise UserError(
+                    f"{root} is no image that can be read.",
+                    fix=f"Give images ({', '.join(IMAGE_SUFFIXES)}), and folders of images.",
+                )
             found.append((root, Path(root.name)))
         elif os.path.lexists(root):
             raise UserError(

@@ -98,7 +98,7 @@ def evaluate_folder(
         raise UserError(
             f"None of the {len(names)} predictions in {predictions} has a label in {labels}; the "
             f"first is {names[0]}.png.",
-            fix="the label of an image lies at the same relative path, with one of these endings: "
+            fix="The label of an image lies at the same relative path, with one of these endings: "
             + ", ".join(dict.fromkeys(ending for _, ending in endings)),
         )
     classes = len(sets.classes)

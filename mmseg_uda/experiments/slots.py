@@ -92,18 +92,20 @@ def make_slots(
     """
     present = [] if gpus == "cpu" else visible_gpus()
     chosen: Sequence[str] = present
+    if gpus not in (None, "cpu") and not present:
+        raise UserError(
+            f"--gpus {gpus}: this machine has no usable GPU.",
+            fix="Use --gpus cpu; python tools/doctor.py says what the installation lacks.",
+        )
     if gpus not in (None, "all", "cpu"):
         assert gpus is not None
         chosen = [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
         absent = [gpu for gpu in chosen if gpu not in present]
         if absent or not chosen:
             raise UserError(
-                f"--gpus {gpus}: this machine has "
-                + (f"the GPUs {', '.join(present)}." if present else "no usable GPU."),
+                f"--gpus {gpus}: this machine has the GPUs {', '.join(present)}.",
                 fix="Choose from those, or leave the option away (--gpus cpu trains on the CPU).",
             )
-    if gpus == "all" and not present:
-        raise UserError("--gpus all: this machine has no usable GPU.", fix="Use --gpus cpu.")
     if chosen and len(chosen) < gpus_per_job:
         raise UserError(
             f"--gpus-per-job {gpus_per_job}: there {'is' if len(chosen) == 1 else 'are'} only "

@@ -120,7 +120,7 @@ def _label_types(one: DataSet, labels: Mapping[str, Header]) -> Iterator[Finding
             f"{one.title}: {counted(lossy, labels, 'labels')} are JPEG files, e.g. "
             f"{one.label_of(lossy[0])}: compression changes ids along borders."
         )
-        yield Finding(AREA, Level.WARNING, text, fix="export the labels as PNG.")
+        yield Finding(AREA, Level.WARNING, text, fix="Export the labels as PNG.")
 
 
 def _image_types(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:

@@ -55,6 +55,7 @@ def check_idle(config: Mapping[str, Any]) -> list[Finding]:
         *_misspelt(config),
         *_sampling(config.get("train_dataloader") or {}, data),
         *_average((config.get("uda") or {}).get("ema"), config.get("train_cfg") or {}),
+        *_epochs(config.get("train_cfg") or {}),
         *_schedules(config.get("param_scheduler"), config.get("train_cfg") or {}),
     ]
     findings += [*_of_network(config.get("model") or {}), *_of_checkpoints(config)]
@@ -118,6 +119,20 @@ def _average(average: Any, training: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(begin, int) and isinstance(steps, int) and begin >= steps:
         fix = "Give an earlier begin, or leave uda.ema out."
         yield _idle("uda.ema", f"it begins after step {steps}, the last.", fix)
+
+
+def _epochs(training: Mapping[str, Any]) -> Iterator[Finding]:
+    """A loop over epochs, which has no end here: loaders go on past the end of a data set."""
+    if training.get("by_epoch"):
+        key = "by_epoch"
+    elif "max_epochs" in training:
+        key = "max_epochs"
+    elif str(training.get("type")).startswith("Epoch"):
+        key = "type"
+    else:
+        return
+    fix = "Use train_cfg=dict(type='TrainLoop', max_iters=..., val_interval=...), in steps."
+    yield _idle(f"train_cfg.{key}", "trainings count steps.", fix, Level.PROBLEM)
 
 
 def _schedules(schedules: Any, training: Mapping[str, Any]) -> Iterator[Finding]:

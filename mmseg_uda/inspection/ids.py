@@ -16,6 +16,7 @@ from mmseg_uda.wording import counted, listed
 from .data_sets import AREA
 
 RARE = 0.02  # share of files up to which something odd is nothing to speak of
+JPEG = (".jpg", ".jpeg")
 MANY_IDS = 24  # distinct ids beyond the classes: no label, or one that was compressed like a photo
 
 VISTAS_1, VISTAS_2 = 65, 123  # last ids of releases 1.2 and 2.0
@@ -95,6 +96,8 @@ def _outside(space: IdSpace, labels: Mapping[str, Counts]) -> list[Finding]:
     )
     present = {i for counts in labels.values() for i in counts}
     fix = _suggestion(space, present, int(ids[0]))
+    if first.lower().endswith(JPEG):
+        fix = "Export the labels as PNG: JPEG changes ids along borders."
     return [Finding(AREA, Level.PROBLEM, text, fix=fix, details={"files": list(wrong)})]
 
 
@@ -104,42 +107,42 @@ def _suggestion(space: IdSpace, present: set[int], outside: int) -> str:
     ids, highest = sorted(present), max(present - {ignored})
     if VISTAS_1 < highest <= VISTAS_2 and "mapillary" in space.ids.space + space.taxonomy.name:
         return (
-            f"these are ids of Mapillary Vistas 2.0 (0..{VISTAS_2}): use the labels of release "
-            "1.2, or a dict id -> trainId as label_map"
+            f"These are ids of Mapillary Vistas 2.0 (0..{VISTAS_2}): use the labels of release "
+            "1.2, or a dict id -> trainId as label_map."
         )
     if space.ids.space:
-        return "use labels of that data set and release, or a dict id -> trainId as label_map"
+        return "Use labels of that data set and release, or a dict id -> trainId as label_map."
     if len(ids) > classes + MANY_IDS:
         return (
-            f"so many different ids ({len(ids)}) are those of a photograph, or of a label that was "
-            "saved as JPEG: export the labels as PNG"
+            f"So many different ids ({len(ids)}) are those of a photograph, or of a label that was "
+            "saved as JPEG: export the labels as PNG."
         )
     published = [name for name, end in space.taxonomy.raw_id_ends.items() if end == classes]
     if highest == classes and published and space.label_map is None:
         return f"label_map={published[0]!r} reads ids 0..{classes}, {classes} as unlabelled"
     if len(ids) == classes:  # grey levels
-        return f"if these are the classes in order: label_map={ {i: n for n, i in enumerate(ids)} }"
+        return f"If these are the classes in order: label_map={ {i: n for n, i in enumerate(ids)} }"
     if highest == classes:
         one_less = {
             **({0: ignored} if 0 in ids else {}),
             **{i: i - 1 for i in range(1, classes + 1)},
         }
         return (
-            f"if {classes} stands for unlabelled: label_map={{{classes}: {ignored}}}; if classes "
+            f"If {classes} stands for unlabelled: label_map={{{classes}: {ignored}}}; if classes "
             f"are counted from 1: label_map={one_less}"
         )
     if ignored in present and len(ids) <= classes + 1:
         example = {outside: ignored, ignored: classes - 1}
         return (
-            f"say what each of the ids {listed(ids)} stands for, e.g. label_map={example} if "
-            f"{outside} is unlabelled and {ignored} '{space.taxonomy.classes[-1]}'"
+            f"Say what each of the ids {listed(ids)} stands for, e.g. label_map={example} if "
+            f"{outside} is unlabelled and {ignored} '{space.taxonomy.classes[-1]}'."
         )
     ends = space.taxonomy.raw_id_ends.items()
     maps = [repr(name) for name, end in ends if highest <= end and space.label_map is None]
-    raw = f"label_map={' or '.join(maps)} if they are ids of that data set; " if maps else ""
+    raw = f"Set label_map={' or '.join(maps)} if they are ids of that data set. " if maps else ""
     return (
-        f"{raw}convert the labels to trainIds (tools/convert_datasets), or say what such ids stand "
-        f"for: label_map={{{outside}: {ignored}}} takes {outside} as unlabelled"
+        f"{raw}Convert the labels to trainIds (tools/convert_datasets), or say what such ids stand "
+        f"for: label_map={{{outside}: {ignored}}} takes {outside} as unlabelled."
     )
 
 

@@ -98,14 +98,14 @@ def _heads(item: Any, key: str, taxonomy: Taxonomy) -> Iterator[tuple[str, str]]
     if "head" in key:
         found, outputs = item.get("num_classes", classes), item.get("out_channels", classes)
         if found != classes:
-            yield f"{key}.num_classes={found!r}", f"set {key}.num_classes={classes}"
+            yield f"{key}.num_classes={found!r}", f"Set {key}.num_classes={classes}."
         elif outputs not in (None, classes):
-            yield f"{key}.out_channels={outputs!r}", f"set {key}.out_channels=None"
+            yield f"{key}.out_channels={outputs!r}", f"Set {key}.out_channels=None."
     weights = item.get("class_weight")
     # Mask2Former's classification has one more class, 'no object'.
     right = classes + 1 if key.endswith("loss_cls") else classes
     if isinstance(weights, (list, tuple)) and len(weights) != right:
-        fix = f"give {right} weights, in the order of the classes"
+        fix = f"Give {right} weights, in the order of the classes."
         yield f"{key}.class_weight has {len(weights)} entries", fix
     for name, part in item.items():
         if isinstance(part, (Mapping, list, tuple)) and name not in ("backbone", "neck"):

@@ -98,7 +98,7 @@ def wrong_numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, st
     for (first, *below), numbers in RULES:
         for key, value in _values(config.get(first), below, first):
             if not numbers.takes(value):
-                yield key, value, "number that can be used", f"give {numbers}"
+                yield key, value, "number that can be used", f"Give {numbers}."
     level = config.get("log_level")
     if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
         yield "log_level", level, "level of a log", "give INFO, WARNING, ERROR or DEBUG"

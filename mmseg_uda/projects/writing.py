@@ -82,10 +82,11 @@ def taxonomy_text(
     if table:
         entries = ", ".join(f"{value}: {number}" for value, number in table.items())
         lines += [
-            "# Id in the label files: trainId, or 255 for unlabelled; higher ids are refused.",
+            "# Id in the label files: trainId, or 255 for unlabelled.",
             f"raw_ids: {{{RAW}: {{{entries}}}}}",
-            f"raw_id_ends: {{{RAW}: {max(table)}}}",
         ]
+        if len(table) == max(table) + 1:  # with gaps, the start of a training tells of other ids
+            lines.append(f"raw_id_ends: {{{RAW}: {max(table)}}}  # higher ids are refused")
     return "\n".join(lines) + "\n"
 
 

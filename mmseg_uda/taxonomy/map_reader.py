@@ -45,7 +45,7 @@ def read_map(content: Any, path: Path) -> MapContent:
         UserError: Names the file and all wrong entries.
     """
     if not isinstance(content, Mapping):
-        raise UserError(f"{path}: no taxonomy map.", fix="docs: mmseg_uda/taxonomy/data/maps.")
+        raise UserError(f"{path}: no taxonomy map.", fix="See mmseg_uda/taxonomy/data/maps.")
     reader = _MapReader(content, path)
     values = reader.values()
     if reader.faults:

@@ -34,7 +34,7 @@ def find_yaml(name_or_path: str | Path, folder: Path, what: str, names: Sequence
     path = folder / f"{text}.yaml"
     if text.endswith((".yaml", ".yml")) or "/" in text or not path.is_file():
         path = Path(text)
-    fix = f"use one of {', '.join(names)}, or the path of a YAML file"
+    fix = f"Use one of {', '.join(names)}, or the path of a YAML file."
     require_file(path, f"No {what} '{text}'.", fix)
     return path
 

@@ -234,6 +234,7 @@ def test_sizes_are_read(infer, pictures):
     ("change", "words"),
     [
         (dict(inputs=["nowhere"]), "no file or folder nowhere"),
+        (dict(inputs=[__file__]), "test_infer_tool.py is no image that can be read"),
         (dict(checkpoint="nowhere.pth"), "no such weights: nowhere.pth"),
         (dict(config="nowhere.py"), "There is no config nowhere.py"),
         (dict(kind="hrda", config="daformer"), "is a checkpoint of another network"),

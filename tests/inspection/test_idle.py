@@ -62,6 +62,9 @@ REFUSED = {
     "default_hooks.checkpoint.by_epoch": config(
         default_hooks=dict(checkpoint=dict(type="SafeCheckpointHook", by_epoch=True))
     ),
+    "train_cfg.max_epochs": config(train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=9)),
+    "train_cfg.type": config(train_cfg=dict(type="EpochBasedTrainLoop")),
+    "train_cfg.by_epoch": config(train_cfg=dict(type="TrainLoop", by_epoch=True, max_epochs=9)),
     "param_scheduler.by_epoch": config(param_scheduler=EPOCHS),
     "param_scheduler[1].by_epoch": config(param_scheduler=[dict(type="LinearLR"), EPOCHS]),
     "param_scheduler.discriminator[0].by_epoch": config(

@@ -85,6 +85,12 @@ def test_labels_that_were_photographs(world):
     world.only(Level.PROBLEM, "saved as JPEG")
 
 
+def test_ids_of_a_jpeg_are_not_those_of_another_release():
+    space = IdSpace("x", load_taxonomy("cityscapes19"), "cityscapes")
+    (found,) = judge_ids(space, {"labels/a.JPG": {7: 9, 120: 1}}, 1)
+    assert found.fix == "Export the labels as PNG: JPEG changes ids along borders."
+
+
 class TestAbsent:
     """Classes without a pixel, labels without a class."""
 

@@ -50,7 +50,7 @@ class TestHeads:
         [
             (dict(loss_decode=dict(class_weight=[1.0] * 19)), "loss_decode.class_weight has 19"),
             (dict(loss_decode=[dict(), dict(class_weight=[1.0])]), "loss_decode[1].class_weight"),
-            (dict(loss_cls=dict(class_weight=[1.0, 1.0])), "give 3 weights"),
+            (dict(loss_cls=dict(class_weight=[1.0, 1.0])), "Give 3 weights"),
             (dict(out_channels=1), "out_channels=1"),
         ],
     )

@@ -47,7 +47,7 @@ def test_a_number_of_no_use_is_named(key):
     for value in (*NO_NUMBERS, *wrong):
         (finding,) = check_shape(config_with(key, value))
         assert finding.level == "problem" and finding.message.startswith(f"{shown}={value!r} ")
-        assert finding.fix.startswith("give a ")
+        assert finding.fix.startswith("Give a ")
         assert inspect_start([config_with(key, value)]) == [finding]
     for value in right:
         assert check_shape(config_with(key, value)) == []

@@ -125,6 +125,14 @@ def test_a_pickle_is_never_executed(tmp_path):
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("content", [b"model = dict()\n", b"\xff\xd8\xff\xe0JFIF", b"\x89PNG"])
+def test_what_is_no_pickle_is_not_called_one(tmp_path, content):
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="picture.jpg cannot be read as weights: torch.save"):
+        read_checkpoint(path)
+
+
 def test_truncated_and_absent_files_are_named(tmp_path):
     path = save(segmentor().state_dict(), tmp_path)
     path.write_bytes(path.read_bytes()[:1000])

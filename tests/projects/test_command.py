@@ -60,6 +60,8 @@ def test_what_it_writes(data):
     taxonomy = load_taxonomy("harbour/taxonomy.yaml")
     assert taxonomy.classes == ("water", "fishing boat", "quay")
     assert taxonomy.raw_ids == {"files": {0: 255, 4: 0, 9: 1, 11: 2}}
+    # An id between these may be a class that was not seen: it is told.
+    assert taxonomy.raw_id_ends == {}
     assert len(set(taxonomy.palette)) == 3
     config = load_config("harbour/harbour")
     assert config.model.decode_head.num_classes == 3

@@ -68,7 +68,7 @@ def check_duplicates(data_sets: Sequence[DataSet]) -> list[Finding]:
                         Level.PROBLEM,
                         f"{len(pairs)} training images of {training.title} are evaluated in "
                         f"{evaluation.title}, too, e.g. {mine} is {theirs}",
-                        fix="scores would be too good: remove them from the training split: "
+                        fix="Scores would be too good: remove them from the training split: "
                         + _remove(training, [Path(path) for path, _ in pairs]),
                         details={"pairs": pairs},
                     )

@@ -93,7 +93,7 @@ def _further(configs: Iterable[Mapping[str, Any]], before: Sequence[Finding]) ->
 def _complete(one: DataSet) -> list[Finding]:
     location, item = one.location, one.item
     images, labels = one.images, one.labels
-    text = f"{location.title}: {len(images)} images in {location.image_folder}."
+    text = f"{location.title}: {len(images)} images in {location.image_folder}"
     if location.file_list is not None:
         text += f" of {location.file_list}"
     findings = []
@@ -124,4 +124,4 @@ def _complete(one: DataSet) -> list[Finding]:
                 fix="Complete the download, unless the subset is intended.",
             )
         )
-    return [Finding(AREA, Level.OK, text), *findings]
+    return [Finding(AREA, Level.OK, f"{text}."), *findings]

@@ -157,6 +157,6 @@ def _read_entry(item: Mapping[str, Any], taxonomy: Taxonomy) -> Entry:
         if not missing and not (isinstance(value, int | float) and 0 <= value < 1):
             raise UserError(
                 f"uda.relabel.mapping: {key}={value!r} of {taxonomy.classes[target]!r}.",
-                fix="a number in [0, 1)" + (", or None" if key == "crop_score" else ""),
+                fix="Give a number in [0, 1)" + (", or None" if key == "crop_score" else ""),
             )
     return Entry(target, source, box_score, crop_score)

@@ -120,7 +120,7 @@ class Engine:
         if not (found.masked.isfinite().all() and found.context.isfinite().all()):
             raise UserError(
                 "The image encoder returned values that are not finite.",
-                fix="scorer dtype='bf16' or 'fp32'; the weights' file may be damaged.",
+                fix="Use scorer dtype='bf16' or 'fp32'; the weights' file may be damaged.",
             )
         parts = Features(found.masked.cpu().numpy(), found.context.cpu().numpy())
         if self.options.features == "fused":

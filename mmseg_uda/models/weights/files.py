@@ -18,6 +18,9 @@ from mmseg_uda.errors import UserError
 from mmseg_uda.files import replacing
 from mmseg_uda.regular_files import require_file
 
+PICKLES = (b"\x80", b"P")
+"""First byte of what torch.save writes: a pickle, or an archive (PK) of one."""
+
 
 def read_file(path: str | Path) -> dict[str, Any]:
     """Loads a checkpoint or bare weights onto the CPU, as data only.
@@ -46,6 +49,13 @@ def read_file(path: str | Path) -> dict[str, Any]:
             fix="Copy or download the file again, or use another one.",
         ) from error
     except pickle.UnpicklingError as error:
+        with path.open("rb") as file:
+            begins = file.read(1)
+        if begins not in PICKLES:
+            raise UserError(
+                f"{path} cannot be read as weights: torch.save has not written it.",
+                fix="Give a checkpoint, .pth or .safetensors.",
+            ) from error
         raise no_weights(path, error) from error
     except Exception as error:
         raise UserError(

@@ -246,10 +246,9 @@ def _tell_images(name: str, part: Images | None) -> None:
 
 def _tell_next(config: Path, plan: Plan) -> None:
     shown = config.relative_to(Path.cwd()) if config.is_relative_to(Path.cwd()) else config
-    weights = f"work_dirs/{plan.name}/iter_{plan.iterations}.pth"
-    pictures = plan.target.folder
-    file, weights, images = (shlex.quote(str(one)) for one in (shown, weights, pictures))
+    run, pictures = f"work_dirs/{plan.name}", plan.target.folder
+    file, run, images = (shlex.quote(str(one)) for one in (shown, run, pictures))
     print(f"Written: {shown.parent}. Next:")
     print(as_called("  python tools/doctor.py"), file)
     print(as_called("  python tools/train.py"), file)
-    print(as_called("  python tools/infer.py"), f"{file} {weights} {images} --out predictions")
+    print(as_called("  python tools/infer.py"), f"{run} {images} --out predictions")

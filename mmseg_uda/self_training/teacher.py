@@ -43,7 +43,6 @@ class EmaTeacher:
         self.alpha = alpha
         self.norm = norm
         self.flip = flip
-        self._stochastic = [m for m in network.modules() if _is_stochastic(m)]
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
@@ -59,15 +58,18 @@ class EmaTeacher:
             torch._foreach_copy_(buffers, [b for b in student.buffers() if b.is_floating_point()])
 
     def set_modes(self) -> None:
-        """Dropout and stochastic depth off; BatchNorm as the option says; the rest in train."""
-        self.network.train()
-        for module in self._stochastic:
-            module.eval()
-        if self.norm == "running":
-            # Looked up here: synchronised BatchNorm takes the place of the network's own.
-            for module in self.network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        """BatchNorm as the option says, where training changes it at all; all else in eval mode.
+
+        Modules of any library then drop nothing, be it by a layer or by a mode of their own (timm's
+        attention).
+        """
+        self.network.train()  # some networks keep a part of their BatchNorm in eval mode
+        # Looked up here: synchronised BatchNorm takes the place of the network's own.
+        norms = [module for module in self.network.modules() if _trains_statistics(module)]
+        self.network.eval()
+        if self.norm == "batch":
+            for module in norms:
+                module.train()
 
     @torch.no_grad()
     def logits(self, image: Tensor) -> Tensor:
@@ -84,11 +86,8 @@ class EmaTeacher:
         return both - math.log(2)
 
 
-def _is_stochastic(module: nn.Module) -> bool:
-    # mmcv and timm have a DropPath each; dropout modules share torch's base class. Attention
-    # drops weights by itself, without a dropout module.
-    layers = (nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
-    return isinstance(module, layers) or type(module).__name__ == "DropPath"
+def _trains_statistics(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
 
 
 def pseudo_labels(

@@ -258,6 +258,7 @@ def test_offline_error_names_file_and_home(root, monkeypatch, name, home):
         (dict(out_indices=(0, 1), resample=(4, 2, 1)), "resample has 3"),
         (dict(trainable="norms"), "trainable='norms'"),
         (dict(arch_options=dict(widht=3)), "widht"),
+        (dict(arch_options=dict(patch_drop_rate=0.5)), "patch_drop_rate=0.5 has no effect"),
     ],
 )
 def test_refused(changes, told):

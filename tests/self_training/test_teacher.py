@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from mmseg.registry import MODELS
 from torch import nn
+from vfm import vfm_uda_network, vit
 
 from mmseg_uda.engine.records import Normalization
 from mmseg_uda.self_training import EmaTeacher, TargetBatch
@@ -69,6 +71,28 @@ def test_modes_of_a_teacher():
     teacher.set_modes()
     assert [m.training for m in network] == [False, True, False, False]
     assert not any(p.requires_grad for p in network.parameters())
+
+
+@pytest.mark.parametrize("arch", ["vit_small_patch14_dinov2", "vit_small_patch16_dinov3"])
+def test_attention_that_drops_by_its_own_mode_drops_nothing(arch):
+    network = vfm_uda_network()
+    options = dict(embed_dim=32, depth=2, num_heads=4, attn_drop_rate=0.5)
+    network["backbone"] = vit(arch, arch_options=options)
+    teacher = EmaTeacher(MODELS.build(network), 0.999)
+    image = torch.randn(1, 3, 56, 56)
+    assert torch.equal(teacher.logits(image), teacher.logits(image))
+
+
+def test_batch_norm_that_a_network_keeps_in_eval_mode_stays_there():
+    class Still(nn.Sequential):
+        def train(self, mode=True):
+            super().train(mode)
+            self[0].eval()
+            return self
+
+    network = Still(nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    EmaTeacher(network, 0.999).set_modes()
+    assert [m.training for m in network] == [False, True]
 
 
 def logits_with_maxima(maxima):

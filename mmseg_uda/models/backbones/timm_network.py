@@ -45,6 +45,12 @@ def build_network(
     mixed = getattr(network, "rope_mixed", False)  # other positions in every block
     if mixed or not isinstance(network, (VisionTransformer, Eva)):
         raise _no_plain_vit(arch)
+    if options.get("patch_drop_rate"):
+        raise UserError(
+            f"backbone.arch_options.patch_drop_rate={options['patch_drop_rate']} has no effect: "
+            "maps need every patch.",
+            fix="Leave it out, or mask tokens: uda.masking.unit='tokens'.",
+        )
     return network
 
 

@@ -135,7 +135,6 @@ RISEN = 1e-5 - 1e-5 / 2 * (1 + math.cos(math.pi * 3 / 1600))
     [
         (710, "LoRA", {POLY / 2, POLY}, {RISEN, FALLEN}),
         (711, "SoMA", {WARM_UP / 2, WARM_UP}, {RISEN, FALLEN}),
-        (712, "SoMA", {POLY / 2, POLY}, {RISEN, FALLEN}),
         (712, "Rein", {POLY}, {0.0, 0.05}),
     ],
 )

@@ -15,6 +15,7 @@ CONFIGS = {
     "DACS": "streets2camvid_dacs",
     "DAFormer's strategies": "streets2camvid_daformer",
     "MIC": "streets2camvid_mic",
+    "HRDA": "streets2camvidHR_hrda",
     "MIC on HRDA": "streets2camvidHR_mic_hrda",
     "target-only": "camvid_target-only",
 }

@@ -240,6 +240,17 @@ def worker_count(text: str) -> int:
     return number
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, as argparse reads it.
+
+    Raises:
+        argparse.ArgumentTypeError: It is something else.
+    """
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no whole number of at least 1")
+    return int(text)
+
+
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Adds ``--cfg-options``, ``--work-dir``, ``--data-root`` and ``--launcher``."""
     add_config_flag(

@@ -1,5 +1,6 @@
 import argparse
 import errno
+import importlib
 import os
 import subprocess
 import sys
@@ -69,6 +70,25 @@ def test_options_of_mmsegmentation_are_answered(capsys, given, instead):
     lines = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2 and len(lines) == 2
     assert lines[1].startswith("  Fix: ") and instead in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        ("make_miniworld", ["--train", "0"]),
+        ("make_miniworld", ["--val", "-1"]),
+        ("benchmark", ["--steps", "0"]),
+        ("benchmark", ["--batch-size", "0"]),
+        ("benchmark", ["--crop", "64", "6x"]),
+    ],
+)
+def test_numbers_of_which_there_must_be_one(monkeypatch, capsys, command, wrong):
+    config = ["configs/daformer/gta2cs_daformer.py"] if command == "benchmark" else []
+    monkeypatch.setattr("sys.argv", [f"{command}.py", *config, *wrong])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"mmseg_uda.commands.{command}").main()
+    assert ended.value.code == 2
+    assert f"{wrong[-1]!r} is no whole number of at least 1" in capsys.readouterr().err
 
 
 def test_an_option_that_the_command_cannot_replace_is_only_unknown(capsys):

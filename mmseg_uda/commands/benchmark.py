@@ -28,7 +28,7 @@ from typing import Any
 
 from mmseg_uda.calling import ROOT
 from mmseg_uda.cfg_options import add_config_flag
-from mmseg_uda.cli import Parser, worker_count
+from mmseg_uda.cli import Parser, positive, worker_count
 from mmseg_uda.data_root import add_data_root_option, use_data_root
 from mmseg_uda.errors import UserError
 from mmseg_uda.files import write_json
@@ -60,18 +60,20 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="operations, memory, hours, disk and downloads of the training, without a GPU or data",
     )
-    parser.add_argument("--batch", type=int, nargs="+", help="batch sizes to forecast")
-    parser.add_argument("--gpus", type=int, default=1, help="GPUs that train together")
+    parser.add_argument("--batch", type=positive, nargs="+", help="batch sizes to forecast")
+    parser.add_argument("--gpus", type=positive, default=1, help="GPUs that train together")
     parser.add_argument("--execution", metavar="NAME", help="the same as one variant: low_memory")
     parser.add_argument(
         "--calibrate",
         action="store_true",
         help="measure on this GPU what share of its data sheet's speed a step reaches",
     )
-    parser.add_argument("--steps", type=int, default=5, help="measured steps")
+    parser.add_argument("--steps", type=positive, default=5, help="measured steps")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
-    parser.add_argument("--batch-size", type=int, help="images per domain (default: the config's)")
-    parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="crop size")
+    parser.add_argument(
+        "--batch-size", type=positive, help="images per domain (default: the config's)"
+    )
+    parser.add_argument("--crop", type=positive, nargs=2, metavar=("H", "W"), help="crop size")
     parser.add_argument("--encoder", choices=[f"b{i}" for i in range(6)], help="MiT variant")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is one")
     parser.add_argument("--threads", type=worker_count, help="CPU threads")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmseg_uda.cli import Parser, worker_count
+from mmseg_uda.cli import Parser, positive, worker_count
 from mmseg_uda.miniworld import (
     DEVELOPMENT_SEED,
     REPORTED_SEED,
@@ -68,13 +68,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--train",
-        type=int,
+        type=positive,
         metavar="N",
         help=f"training frames of every domain ({_counts('train', 'training')})",
     )
     parser.add_argument(
         "--val",
-        type=int,
+        type=positive,
         metavar="N",
         help=f"validation frames of every target domain ({_counts('val', 'validation')})",
     )

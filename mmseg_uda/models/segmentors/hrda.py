@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmseg_uda.errors import UserError, require_choice
 from mmseg_uda.models.backbones.staged import StagedBackbone
+from mmseg_uda.models.convolutions import FewAtOnce
 from mmseg_uda.models.heads.hrda import ScaleLogits
 from mmseg_uda.models.layout import encode
 from mmseg_uda.models.segmentors.slide import SlideEncoderDecoder
@@ -285,14 +286,15 @@ class HRDAEncoderDecoder(SlideEncoderDecoder):
         boxes = sliding_boxes(image.shape[-2:], self.hr_crop_size, stride)
         crops = torch.cat([box.crop(image) for box in boxes])
         budget = None if uses_batch_statistics(self.backbone) else self.batch_pixels
-        if uses_batch_statistics(self.decode_head.head):
-            # the teacher's decoder must see the statistics of all crops at once
-            chunks = run_in_chunks(partial(encode, self), crops, budget)
-            logits = decode([torch.cat(level) for level in zip(*chunks, strict=True)])
-        else:
-            logits = torch.cat(
-                run_in_chunks(lambda chunk: decode(encode(self, chunk)), crops, budget)
-            )
+        with FewAtOnce():
+            if uses_batch_statistics(self.decode_head.head):
+                # the teacher's decoder must see the statistics of all crops at once
+                chunks = run_in_chunks(partial(encode, self), crops, budget)
+                logits = decode([torch.cat(level) for level in zip(*chunks, strict=True)])
+            else:
+                logits = torch.cat(
+                    run_in_chunks(lambda chunk: decode(encode(self, chunk)), crops, budget)
+                )
         return merge_windows(logits, boxes, self._logit_size(image.shape[-2:]), self.output_stride)
 
     def _detail_image(self, image: Tensor) -> Tensor:

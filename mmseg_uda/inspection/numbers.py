@@ -101,7 +101,7 @@ def wrong_numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, st
                 yield key, value, "number that can be used", f"Give {numbers}."
     level = config.get("log_level")
     if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
-        yield "log_level", level, "level of a log", "give INFO, WARNING, ERROR or DEBUG"
+        yield "log_level", level, "level of a log", "Give INFO, WARNING, ERROR or DEBUG."
 
 
 def _values(node: Any, place: Sequence[str], key: str) -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ import mmseg_uda.register_all  # noqa: F401
 from experiments import EXPERIMENTS
 from mmseg_uda.engine.runner import build_runner
 from mmseg_uda.experiments.plan import Options, plan
+from mmseg_uda.experiments.profiles_vfm import LEARNING_RATE
 from mmseg_uda.miniworld import WorldOptions, ensure_miniworld
 
 pytestmark = pytest.mark.slow
@@ -157,7 +158,7 @@ def test_foundation_models_train_as_their_recipe_says(
     runner.train()
     assert runner.iter == 3
     groups = runner.optim_wrapper.optimizer.param_groups
-    assert {round(g["lr"] / 1e-3, 9) for g in groups} == {round(rate, 9) for rate in rates}
+    assert {round(g["lr"] / LEARNING_RATE, 9) for g in groups} == {round(rate, 9) for rate in rates}
     found = {round(g["weight_decay"], 12) for g in groups}
     assert found == {round(decay, 12) for decay in decays}
     averaged = runner.model.evaluated is not runner.model.model

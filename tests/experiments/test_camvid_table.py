@@ -1,5 +1,7 @@
 """Tables 800 and 801: rendered streets to CamVid, started on drawn images."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from mmseg_uda.data_root import VARIABLE
 from mmseg_uda.engine.runner import build_runner, wrap_model
 from mmseg_uda.experiments import preflight
 from mmseg_uda.experiments.grid import find_experiment
+from mmseg_uda.experiments.history import losses, read_scalars
 from mmseg_uda.experiments.plan import Options, plan
 from mmseg_uda.findings import Level
 from mmseg_uda.inspection import inspect_start
@@ -20,6 +23,7 @@ from mmseg_uda.models.backbones import StagedBackbone
 ROWS = ("source-only", "DACS", "DAFormer", "MIC", "HRDA", "MIC on HRDA", "target-only")
 MIC, HRDA, MIC_HRDA, TARGET_ONLY = 4, 5, 6, 7
 CROP = 64
+REAL = Path(__file__).parents[3] / "shared"
 NAME = "mobilenet_v2_imagenet1k_v1"
 
 
@@ -121,6 +125,22 @@ def test_a_row_trains_and_predicts_on_drawn_images(tables, tmp_path, places, row
     scores = runner.val_loop.run()
     assert scores["mIoU"] >= 0
     assert runner.val_dataloader.dataset.metainfo["classes"][9] == "pedestrian"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (REAL / "data/camvid").is_dir(), reason=f"no photographs in {REAL}")
+def test_the_loss_falls_on_photographs_with_real_weights(tables, tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(REAL / "data"))
+    monkeypatch.setenv("MMSEG_UDA_PRETRAINED_ROOT", str(REAL / "weights"))
+    config = Config(planned(tables, 800, TARGET_ONLY, tmp_path).resolved)
+    config.work_dir = str(tmp_path / "run")
+    config.train_cfg.max_iters = 16
+    config.param_scheduler = None  # no warm-up
+    config.default_hooks.logger.interval = 1
+    config.val_dataloader = config.val_evaluator = config.val_cfg = None
+    build_runner(config).train()
+    loss = [value for _, value in losses(read_scalars(tmp_path / "run"))["decode.loss_seg"]]
+    assert len(loss) == 16 and sum(loss[-4:]) < 0.8 * sum(loss[:4]), loss
 
 
 def test_streets_that_are_not_rendered_name_the_command(command):

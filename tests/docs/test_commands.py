@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,8 +76,10 @@ def needs_files(command):
     "command",
     [pytest.param(c, id=f"{c.page}: {c.line}") for c in COMMANDS if c.reason is None],
 )
-def test_command(command, request):
-    cwd = request.getfixturevalue("stocked" if needs_files(command) else "bare")
+def test_command(command, request, tmp_path):
+    project = request.getfixturevalue("stocked" if needs_files(command) else "bare")
+    # What a command writes, another one would find.
+    cwd = shutil.copytree(project, tmp_path / "project", symlinks=True)
     words = command.arguments({"CONFIG": "CONFIG.py", "CHECKPOINT": "CHECKPOINT.pth"})
     python = Path(sys.executable).parent
     changes = {"PATH": f"{python}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}

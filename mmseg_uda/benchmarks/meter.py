@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_leaves
 
 from mmseg_uda.benchmarks.simulated_gpu import SimulatedGpu, on_host
+from mmseg_uda.models import convolutions
 
 aten = torch.ops.aten
 #: torch's allocator for GPUs hands out multiples of so many bytes.
@@ -79,6 +80,8 @@ class StepMeter(SimulatedGpu):
                 yield owner, name, value
         # what a library reads on the host (matching of masks to classes)
         yield FakeTensor, "numpy", lambda x, **_: on_host(self._values(x.shape, x.dtype).numpy)
+        # These tensors stand for a GPU's, which convolves them at once.
+        yield convolutions, "LARGEST", math.inf
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None

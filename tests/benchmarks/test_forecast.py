@@ -21,6 +21,7 @@ from mmseg_uda.benchmarks.forecast import GIB, GPUS, countable, forecast, larges
 from mmseg_uda.benchmarks.forecast_report import report
 from mmseg_uda.benchmarks.meter import Operation, StepMeter
 from mmseg_uda.benchmarks.step import TrainingStep, apply_variant, measure
+from mmseg_uda.models import convolutions
 from mmseg_uda.models.backbones import MiT
 
 SIZE = (128, 128)
@@ -123,6 +124,14 @@ def test_the_peak_is_what_the_allocator_hands_out(name, tmp_path):
     assert found.peak == pytest.approx(allocated(cfg, 2), rel=0.15)
     assert sum(found.kinds.values()) == found.peak
     assert found.peak == max(found.phase_peaks.values())
+
+
+def test_what_a_cpu_convolves_in_parts_a_gpu_convolves_at_once(tmp_path, monkeypatch):
+    """The forecast is one for a GPU, although its tensors are on the CPU."""
+    cfg = case("hrda", tmp_path)
+    found = forecast(cfg, batch_size=2)
+    monkeypatch.setattr(convolutions, "LARGEST", 1)
+    assert forecast(cfg, batch_size=2).operations == found.operations
 
 
 @pytest.mark.parametrize("name", ["daformer", "whole", "frozen", "soma", "rein"])

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from mmseg.models.decode_heads.isa_head import SelfAttentionBlock
@@ -6,6 +8,7 @@ from small import CHANNELS, daformer_head, dlv2_head
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.models.heads.layers import RELU, GroupAttention, InterlacedAttention
+from mmseg_uda.models.heads.levels import EmbeddedLevels, embed_levels
 
 BN = dict(type="BN")
 CONTEXT = dict(dilations=(1, 2, 3), norm_cfg=BN, act_cfg=dict(type="ReLU"))
@@ -121,3 +124,42 @@ def test_classifier_starts_small():
     head.init_weights()
     assert head.conv_seg.weight.std().item() == pytest.approx(0.01, rel=0.3)
     assert head.conv_seg.bias.abs().max() == 0
+
+
+POINTWISE = {
+    "conv": FUSIONS["conv"],
+    "conv with bias": dict(type="conv", kernel_size=1, norm_cfg=None),
+    "aspp": FUSIONS["separable aspp"],
+}
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("fusion", POINTWISE.values(), ids=POINTWISE)
+def test_1x1_convolutions_before_the_upsampling_change_nothing(fusion, align_corners):
+    """Values, gradients and running statistics are those of the joined map."""
+    cfg = {**daformer_head(fusion), "align_corners": align_corners, "dropout_ratio": 0}
+    head = MODELS.build(cfg).double()
+    inputs = [x.double().requires_grad_() for x in features()]
+    embedded = embed_levels(inputs, head.embed_layers.values(), align_corners)
+    plain = copy.deepcopy(head)
+    expected = plain.cls_seg(plain.fuse_layer(embedded.joined()))
+    with torch.no_grad():
+        assert torch.allclose(copy.deepcopy(head)(inputs), expected)
+    logits = head(inputs)
+    assert torch.allclose(logits, expected)
+    for (name, buffer), other in zip(head.named_buffers(), plain.buffers(), strict=True):
+        assert torch.allclose(buffer, other), name
+    weights = torch.randn_like(expected)
+    parameters = [*head.fuse_layer.parameters(), *inputs]
+    others = [*plain.fuse_layer.parameters(), *inputs]
+    gradients = torch.autograd.grad((logits * weights).sum(), parameters)
+    for ours, theirs in zip(
+        gradients, torch.autograd.grad((expected * weights).sum(), others), strict=True
+    ):
+        assert torch.allclose(ours, theirs)
+
+
+def test_a_1x1_fusion_never_joins_the_levels(monkeypatch):
+    head = MODELS.build(daformer_head(FUSIONS["conv"]))
+    monkeypatch.setattr(EmbeddedLevels, "joined", None)
+    assert head(features()).shape == (2, 5, 32, 48)

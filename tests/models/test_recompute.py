@@ -1,6 +1,7 @@
 """Recomputed activations: the same step, less memory."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_uda.errors import UserError
+from mmseg_uda.models import recompute
 from mmseg_uda.models.recompute import decoders, encoder_blocks, recompute_activations
 from mmseg_uda.models.views import training_forward
 
@@ -83,11 +85,12 @@ def test_losses_gradients_statistics_and_draws_are_the_same(networks, amp):
 
 
 class Storages(TorchDispatchMode):
-    """Watches the memory that operators allocate."""
+    """Watches the memory that operators allocate; views of parameters are none."""
 
-    def __init__(self):
+    def __init__(self, network):
         super().__init__()
         self.seen = {}
+        self.own = {x.untyped_storage().data_ptr() for x in network.state_dict().values()}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
@@ -99,18 +102,24 @@ class Storages(TorchDispatchMode):
 
     def alive(self):
         """Bytes that are still in use."""
-        return sum(size for reference, size in self.seen.values() if not reference.expired())
+        return sum(
+            size
+            for place, (reference, size) in self.seen.items()
+            if place not in self.own and not reference.expired()
+        )
+
+
+def kept(network):
+    with Storages(network) as storages:
+        output = training_forward(network, torch.randn(2, 3, 64, 64), lambda *_: (0, 1))
+    held = storages.alive()
+    del output
+    return held
 
 
 def test_less_is_kept(networks):
-    kept = []
-    for network in networks:
-        image = torch.randn(2, 3, 64, 64)
-        with Storages() as storages:
-            output = training_forward(network, image, lambda rows, columns: (0, 1))
-        kept.append(storages.alive())
-        del output
-    assert kept[1] < 0.6 * kept[0]
+    plain, recomputed = networks
+    assert kept(recomputed) < 0.6 * kept(plain)
 
 
 def test_nothing_is_recomputed_without_gradients(networks):
@@ -173,3 +182,47 @@ def test_unknown_parts_and_encoders_without_blocks_are_named():
     network.backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
     with pytest.raises(UserError, match="Sequential is not made of repeated blocks"):
         recompute_activations(network, ["backbone"])
+
+
+@pytest.fixture
+def separable(monkeypatch):
+    """DAFormer with its published fusion, whose maps count as large ones."""
+    monkeypatch.setattr(recompute, "LARGE", 0)
+    torch.manual_seed(0)
+    fusion = dict(
+        type="aspp",
+        sep=True,
+        dilations=(1, 2, 3),
+        norm_cfg=dict(type="BN"),
+        act_cfg=dict(type="ReLU"),
+    )
+    return segmentor(daformer_head(fusion, dropout_ratio=0.5)).train()
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_normalised_maps_are_had_again(separable, monkeypatch, amp):
+    plain = copy.deepcopy(separable)
+    loss, _ = step(separable, amp)
+    monkeypatch.setattr(recompute, "LARGE", math.inf)
+    other_loss, _ = step(plain, amp)
+    assert loss == other_loss
+    for (name, a), b in zip(separable.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad), name
+    for (name, a), b in zip(separable.named_buffers(), plain.buffers(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_one_map_of_a_separable_branch_is_kept(separable, monkeypatch):
+    less = kept(separable)
+    monkeypatch.setattr(recompute, "LARGE", math.inf)
+    more = kept(separable)
+    joined = sum(layer.proj.out_features for layer in separable.decode_head.embed_layers.values())
+    of_one_map = 2 * joined * 16 * 16 * 4  # bytes, of two images
+    assert more - less == pytest.approx(2 * of_one_map, rel=0.02)
+
+
+def test_a_recomputed_decoder_keeps_none_of_them(separable, monkeypatch):
+    recompute_activations(separable, ["decode_head"])
+    less = kept(separable)
+    monkeypatch.setattr(recompute, "LARGE", math.inf)
+    assert kept(separable) == less

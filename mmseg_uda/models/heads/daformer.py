@@ -9,7 +9,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_uda.models.heads.layers import build_layer, embed_levels
+from mmseg_uda.models.heads.layers import build_layer
+from mmseg_uda.models.heads.levels import embed_levels, fuse_levels
 from mmseg_uda.models.heads.options import check_keys, multiple_select
 
 
@@ -70,5 +71,5 @@ class DAFormerHead(BaseDecodeHead):
             Logits (B, num_classes, H_0, W_0).
         """
         levels = self._transform_inputs(inputs)
-        x = embed_levels(levels, self.embed_layers.values(), self.align_corners)
-        return self.cls_seg(self.fuse_layer(x))
+        embedded = embed_levels(levels, self.embed_layers.values(), self.align_corners)
+        return self.cls_seg(fuse_levels(embedded, self.fuse_layer))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from mmseg.models.utils import SelfAttentionBlock
 from torch import Tensor, nn
 
 from mmseg_uda.errors import UserError, require_choice
+from mmseg_uda.models.heads.levels import EmbeddedLevels, fuse_levels, is_pointwise
 from mmseg_uda.models.layout import tokens_to_map, with_layout
+from mmseg_uda.models.recompute import norm_relu_conv
 
 RELU: dict[str, Any] = {"type": "ReLU"}
 
@@ -49,6 +51,8 @@ class ASPPFusion(nn.Module):
         align_corners: For upsampling the mean.
     """
 
+    takes_levels = True
+
     def __init__(
         self,
         in_channels: int,
@@ -76,19 +80,24 @@ class ASPPFusion(nn.Module):
             (len(dilations) + int(pool)) * channels, channels, 3, padding=1, **conv
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, C_in, H, W) to (B, C, H, W)."""
+    def forward(self, x: Tensor | EmbeddedLevels) -> Tensor:
+        """Maps (B, C_in, H, W), also as levels that are still to be joined, to (B, C, H, W)."""
         return self.bottleneck(self._joined(x))
 
-    def _joined(self, x: Tensor) -> Tensor:
+    def _joined(self, levels: Tensor | EmbeddedLevels) -> Tensor:
         """The branches' maps side by side, (B, branches · C, H, W); nothing else is held of them.
 
         ReLU comes after the concatenation: before it, the gradient would keep every branch twice.
         The last branches come first: separable ones need most room, while few results are held.
         """
         together = isinstance(getattr(self.bottleneck, "activate", None), nn.ReLU)
-        branches = reversed([*self.aspp_modules])
-        outs = [_branch(module, x, activate=not together) for module in branches][::-1]
+        x = levels.joined() if isinstance(levels, EmbeddedLevels) else levels
+        outs = []
+        for module in reversed([*self.aspp_modules]):
+            # A gradient would keep the levels beside the joined map, which other branches need.
+            early = x is not levels and not torch.is_grad_enabled() and is_pointwise(module)
+            branch = fuse_levels if early else _branch
+            outs.insert(0, branch(levels if early else x, module, activate=not together))
         if self.image_pool is not None:
             mean = F.interpolate(
                 self.image_pool(x),
@@ -101,10 +110,16 @@ class ASPPFusion(nn.Module):
         return self.bottleneck.activate(joined) if together else joined
 
 
-def _branch(module: nn.Module, x: Tensor, activate: bool) -> Tensor:
-    if isinstance(module, DepthwiseSeparableConvModule):
-        return module.pointwise_conv(module.depthwise_conv(x), activate=activate)
-    return module(x, activate=activate)
+def _branch(x: Tensor, module: nn.Module, activate: bool) -> Tensor:
+    if not isinstance(module, DepthwiseSeparableConvModule):
+        return module(x, activate=activate)
+    first, second = module.depthwise_conv, module.pointwise_conv
+    if not (first.with_norm and first.with_activation):
+        return second(first(x), activate=activate)
+    x = first(x, activate=False, norm=False)
+    x = norm_relu_conv(x, first.norm, first.activate, second.conv)
+    x = second.norm(x) if second.with_norm else x
+    return second.activate(x) if activate and second.with_activation else x
 
 
 class GroupAttention(SelfAttentionBlock):
@@ -292,25 +307,3 @@ def build_layer(in_channels: int, channels: int, cfg: dict[str, Any], where: str
         return LAYERS[kind](in_channels, channels, **options)
     except TypeError as error:
         raise UserError(f"{where}: {error}", fix=f"Check the options of type={kind!r}.") from error
-
-
-def embed_levels(
-    levels: Sequence[Tensor], layers: Iterable[nn.Module], align_corners: bool
-) -> Tensor:
-    """Embeds every level, resizes it to the first one's size, and joins the channels.
-
-    Args:
-        levels: Maps (B, C_i, H_i, W_i).
-        layers: One per level, from C_i to D channels.
-        align_corners: Of the bilinear resize.
-
-    Returns:
-        (B, levels · D, H_0, W_0).
-    """
-    size, embedded = levels[0].shape[2:], []
-    for level, layer in zip(levels, layers, strict=True):
-        x = layer(level)
-        if x.shape[2:] != size:
-            x = F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
-        embedded.append(x)
-    return torch.cat(embedded, dim=1)

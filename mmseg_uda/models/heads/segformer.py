@@ -10,7 +10,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_uda.models.heads.layers import TokenLinear, embed_levels
+from mmseg_uda.models.heads.layers import TokenLinear
+from mmseg_uda.models.heads.levels import embed_levels, fuse_levels
 from mmseg_uda.models.heads.options import check_keys, multiple_select
 
 
@@ -80,7 +81,8 @@ class SegFormerHead(BaseDecodeHead):
             Logits (B, num_classes, H_0, W_0).
         """
         levels = self._transform_inputs(inputs)
-        x = self.linear_fuse(embed_levels(levels, self.linear_c.values(), align_corners=False))
+        embedded = embed_levels(levels, self.linear_c.values(), align_corners=False)
+        x = fuse_levels(embedded, self.linear_fuse)
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)

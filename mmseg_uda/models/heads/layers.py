@@ -92,7 +92,7 @@ class ASPPFusion(nn.Module):
         """
         together = isinstance(getattr(self.bottleneck, "activate", None), nn.ReLU)
         x = levels.joined() if isinstance(levels, EmbeddedLevels) else levels
-        outs = []
+        outs: list[Tensor] = []
         for module in reversed([*self.aspp_modules]):
             # A gradient would keep the levels beside the joined map, which other branches need.
             early = x is not levels and not torch.is_grad_enabled() and is_pointwise(module)

@@ -25,7 +25,11 @@ def use_data_root(folder: str | None) -> None:
 def resolve_data_root(path: str) -> str:
     """Replaces a leading ``data/`` by the folder in the variable MMSEG_UDA_DATA_ROOT, if set."""
     root = os.environ.get(VARIABLE)
-    parts = Path(path).parts
-    if not root or Path(path).is_absolute() or parts[:1] != ("data",):
+    if not root or not below_data(path):
         return path
-    return str(Path(root, *parts[1:]))
+    return str(Path(root, *Path(path).parts[1:]))
+
+
+def below_data(path: str) -> bool:
+    """Whether a path leads into ``data`` of the working directory, which may lie elsewhere."""
+    return Path(path).parts[:1] == ("data",)

@@ -288,6 +288,12 @@ class AdaptationRunner(mmengine.runner.Runner):
     def dump_config(self) -> None:
         """Nothing yet: a training that is refused leaves the recorded config as it is."""
 
+    def build_log_processor(self, log_processor: Any) -> Any:
+        """mmengine's; what does not say whether it counts steps or epochs counts steps."""
+        if isinstance(log_processor, dict):
+            log_processor = {"by_epoch": False, **log_processor}
+        return super().build_log_processor(log_processor)
+
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list:
         return super()._build_param_scheduler(in_steps(scheduler), optim_wrapper)
 

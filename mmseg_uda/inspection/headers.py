@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Finding, Level
-from mmseg_uda.labels import Header, read_image
+from mmseg_uda.labels import Header, fitted_size, read_image
 from mmseg_uda.labels.headers import TURNED
 from mmseg_uda.labels.reading import LABEL_MODES, no_label
 from mmseg_uda.regular_files import why_no_file
@@ -21,6 +21,8 @@ GREY = ("1", "L", "LA", "I;16")
 THINNEST = 4
 TRIED = 100
 MARGINS = "MarkValid"
+# what changes an image's size by chance, or in ways that only it knows
+UNCERTAIN = ("ResizeFields", "RandomScaleCrop", "RandomResize", "Resize", "RandomCrop")
 SKEWED = 0.05  # relative difference of aspect ratios that no rounding explains
 
 
@@ -35,6 +37,7 @@ def check_headers(one: DataSet) -> list[Finding]:
         *_label_types(one, _sound(labels)),
         *_image_types(one, _sound(images)),
         *_margins(one, _sound(images)),
+        *_crops(one, _sound(images)),
         *_orientation(one, _sound(images), _sound(labels)),
         *_depth_shapes(one, _sound(images), _sound(depths)),
     ]
@@ -172,6 +175,38 @@ def _margins(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
             fix = "Give them in pixels of the native image: [top, bottom, left, right]."
             details = {"files": [one.image_path(name) for name in small]}
             yield Finding(AREA, Level.PROBLEM, text, fix=fix, details=details)
+
+
+def _crops(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
+    """Images that are smaller than the crop when it is cut, as far as that is certain."""
+    scale = None
+    for step in steps_of(one.item):
+        kind = step.get("type")
+        if kind == "ResizeFields" and step.get("scale") and step.get("keep_ratio", True):
+            scale = step["scale"]
+        elif kind in UNCERTAIN:
+            return
+        elif kind == "CropFields":
+            rows, columns = step["crop_size"]
+            break
+    else:
+        return
+    shapes = {image.shape for image in images.values()}
+    sizes = {shape: fitted_size(*shape, scale) if scale else shape for shape in shapes}
+    small = [
+        name
+        for name, image in images.items()
+        if sizes[image.shape][0] < rows or sizes[image.shape][1] < columns
+    ]
+    if small:
+        height, width = sizes[images[small[0]].shape]
+        text = (
+            f"{one.title}: crops of {columns}x{rows} pixels are larger than "
+            f"{counted(small, images, 'images')}, e.g. {one.image_path(small[0])} is "
+            f"{width}x{height} when it is cropped: the rest is padding, which teaches nothing."
+        )
+        fix = "Give a smaller crop_size, or resize to more: scale of ResizeFields."
+        yield Finding(AREA, Level.WARNING, text, fix=fix)
 
 
 def _orientation(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmseg_uda.cfg_options import TESTING_KEYS, TOP_LEVEL, nearest
+from mmseg_uda.data_root import VARIABLE, below_data
 from mmseg_uda.findings import Finding, Level
 from mmseg_uda.taxonomy import LAYOUTS
 from mmseg_uda.taxonomy.layouts import DEPTH_LOADER
@@ -59,6 +61,7 @@ def check_idle(config: Mapping[str, Any]) -> list[Finding]:
         *_schedules(config.get("param_scheduler"), config.get("train_cfg") or {}),
     ]
     findings += [*_of_network(config.get("model") or {}), *_of_checkpoints(config)]
+    findings += [*_of_log(config.get("log_processor") or {}), *_data_root(config)]
     for key, _, item in entries_of(config):
         if item.get("type") in OURS:
             findings += _of_data_set(key, item, config, data)
@@ -200,6 +203,24 @@ def _of_checkpoints(config: Mapping[str, Any]) -> Iterator[Finding]:
     if hook.get("by_epoch"):
         fix = "Set by_epoch=False, and interval to a number of steps."
         yield _idle(f"{where}.by_epoch", "trainings count steps.", fix, Level.PROBLEM)
+
+
+def _of_log(processor: Mapping[str, Any]) -> Iterator[Finding]:
+    if processor.get("by_epoch"):
+        key, fix = "log_processor.by_epoch", "Set by_epoch=False, or leave it out."
+        yield _idle(key, "trainings count steps.", fix, Level.PROBLEM)
+
+
+def _data_root(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """A folder in place of ``data``, from which no data set of the config is read."""
+    items = [(key, item) for key, _, item in entries_of(config) if item.get("type") in OURS]
+    roots = {key: str(item.get("data_root") or "data") for key, item in items}
+    folder = os.environ.get(VARIABLE)
+    if folder and roots and not any(map(below_data, roots.values())):
+        key, root = next(iter(roots.items()))
+        reason = f"it stands in for data/, and no data set lies there ({key}.data_root={root!r})."
+        fix = f"Leave it out, or set data_root to folders below data/. It is {folder!r} now."
+        yield _idle(f"--data-root (or ${VARIABLE})", reason, fix)
 
 
 def _of_data_set(

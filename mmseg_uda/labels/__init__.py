@@ -18,6 +18,7 @@ from .reading import (
     read_train_ids,
     read_whole,
 )
+from .sizes import fitted_size
 from .split_lists import write_split_lists
 from .statistics_files import (
     cache_files,
@@ -43,6 +44,7 @@ __all__ = [
     "count_ids",
     "find_broken_files",
     "fingerprint_of",
+    "fitted_size",
     "inspect_files",
     "published_counts",
     "read_depth",

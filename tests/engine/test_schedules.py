@@ -116,3 +116,11 @@ def test_a_plateau_counts_validations(tmp_path):
     build_runner(config(tmp_path / "run", 5, **changes)).train()
     rates = [rate for _, rate in read_scalars(tmp_path / "run")["lr"]]
     assert rates == pytest.approx([1e-3, 1e-4, 1e-5, 1e-6, 1e-7])
+
+
+@pytest.mark.parametrize("processor", [None, dict(window_size=1)])
+def test_a_log_that_says_nothing_of_epochs_counts_steps(tmp_path, processor):
+    cfg = config(tmp_path, 1).to_dict()
+    cfg.pop("log_processor")
+    cfg |= {"log_processor": processor} if processor else {}
+    assert build_runner(Config(cfg)).log_processor.by_epoch is False

@@ -34,6 +34,42 @@ class TestSizes:
         steps[1] = dict(type="MarkValid", margins=[2, 2, 10, 10])
         world.only(Level.PROBLEM, "all 3 images", target=dict(pipeline=steps))
 
+    @pytest.mark.parametrize(
+        ("steps", "found"),
+        [
+            ([dict(type="CropFields", crop_size=(12, 21))], "20x12"),
+            (
+                [
+                    dict(type="ResizeFields", scale=(40, 20)),
+                    dict(type="CropFields", crop_size=(21, 30)),
+                ],
+                "33x20",
+            ),
+        ],
+    )
+    def test_a_crop_is_larger_than_its_images(self, world, steps, found):
+        target = dict(pipeline=[dict(type="LoadFrame"), *steps, dict(type="PackFields")])
+        parts = ("all 3 images", f"is {found} when it is cropped", "padding")
+        world.only(Level.WARNING, *parts, target=target)
+
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            [dict(type="CropFields", crop_size=(12, 20))],
+            [
+                dict(type="ResizeFields", scale=(40, 24)),
+                dict(type="CropFields", crop_size=(24, 40)),
+            ],
+            [
+                dict(type="ResizeFields", short_side=(8, 24)),
+                dict(type="CropFields", crop_size=(24, 40)),
+            ],
+        ],
+    )
+    def test_a_crop_that_fits_or_may_fit(self, world, steps):
+        target = dict(pipeline=[dict(type="LoadFrame"), *steps, dict(type="PackFields")])
+        assert world.told(target=target) == []
+
     def test_an_image_that_is_hardly_one(self, world):
         world.image("tgt", 1, np.random.default_rng(0).integers(0, 255, (2, 20, 3), np.uint8))
         world.only(Level.WARNING, "1 of 3 images have a side of fewer than 4 pixels", "1.png")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mmseg_uda.data_root import VARIABLE
 from mmseg_uda.findings import Level
 from mmseg_uda.inspection.idle import check_idle
 
@@ -62,6 +63,7 @@ REFUSED = {
     "default_hooks.checkpoint.by_epoch": config(
         default_hooks=dict(checkpoint=dict(type="SafeCheckpointHook", by_epoch=True))
     ),
+    "log_processor.by_epoch": config(log_processor=dict(by_epoch=True)),
     "train_cfg.max_epochs": config(train_cfg=dict(type="EpochBasedTrainLoop", max_epochs=9)),
     "train_cfg.type": config(train_cfg=dict(type="EpochBasedTrainLoop")),
     "train_cfg.by_epoch": config(train_cfg=dict(type="TrainLoop", by_epoch=True, max_epochs=9)),
@@ -96,6 +98,17 @@ def test_they_are_told_with_their_key(key):
     (finding,) = check_idle({**IDLE, **REFUSED}[key])
     assert f"{key} has no effect" in finding.message and finding.fix
     assert finding.level is (Level.WARNING if key in IDLE else Level.PROBLEM)
+
+
+def test_a_data_root_that_no_data_set_uses_is_told(monkeypatch):
+    elsewhere = config(source=dict(data_root="/disk/gta"), target=dict(data_root="cities"))
+    assert check_idle(elsewhere) == []
+    monkeypatch.setenv(VARIABLE, "/other")
+    (finding,) = check_idle(elsewhere)
+    assert finding.level is Level.WARNING and "--data-root" in finding.message
+    assert "source.data_root='/disk/gta'" in finding.message and "'/other'" in finding.fix
+    assert check_idle(config(source=dict(data_root="/disk/gta"))) == []
+    assert check_idle(config(target=dict(data_root="data/mine"))) == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from mmseg_uda.errors import UserError
-from mmseg_uda.labels import count_ids
+from mmseg_uda.labels import count_ids, fitted_size
 
 CropBox = tuple[int, int, int, int]
 """(y0, y1, x0, x1), half-open, in pixels."""
@@ -24,8 +24,7 @@ CropBox = tuple[int, int, int, int]
 class ResizeFields(BaseTransform):
     """Resizes to the largest size of the same aspect ratio that fits into ``scale``.
 
-    Image bilinear, fields nearest. The factor is min(long / long side, short / short side) and
-    sizes round half up, so GTA's 1914x1052 becomes 1280x704 at scale (1280, 720).
+    Image bilinear, fields nearest; :func:`mmseg_uda.labels.fitted_size` is the new size.
 
     Args:
         scale: (width, height); their order does not matter.
@@ -66,11 +65,7 @@ class ResizeFields(BaseTransform):
             return max(round(height * factor), 1), max(round(width * factor), 1)
         if not self.keep_ratio:
             return self.scale[1], self.scale[0]
-        factor = min(
-            max(self.scale) / max(height, width),
-            min(self.scale) / min(height, width),
-        )
-        return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+        return fitted_size(height, width, self.scale)
 
     def transform(self, results: dict) -> dict:
         """Resizes img and all fields; sets img_shape, scale_factor (x, y) and keep_ratio."""

@@ -117,7 +117,7 @@ def norm_relu_conv(x: Tensor, norm: nn.Module, relu: nn.Module, conv: nn.Module)
     known = isinstance(relu, nn.ReLU) and relu.inplace and type(norm) is nn.BatchNorm2d
     pays = normed.requires_grad and normed.dtype == x.dtype and x.numel() >= LARGE
     # The compiler, and what recomputes more than this, will not keep the map anyhow.
-    if not (known and pays) or _inside.get() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not (known and pays) or _inside.get():
         return conv(relu(normed))
     again = _NormedAgain(norm, x.detach(), normed)
     with saved_tensors_hooks(again.pack, again.unpack):
@@ -178,9 +178,12 @@ def _recomputing(kind: type) -> type:
 
         def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
             def run(*inputs: Any) -> Any:
-                before = _inside.set(torch.is_grad_enabled())
+                return kind.forward(self, *inputs, **kwargs)  # type: ignore[attr-defined]
+
+            def inside(*inputs: Any) -> Any:
+                before = _inside.set(True)
                 try:
-                    return kind.forward(self, *inputs, **kwargs)  # type: ignore[attr-defined]
+                    return run(*inputs)
                 finally:
                     _inside.reset(before)
 
@@ -193,7 +196,7 @@ def _recomputing(kind: type) -> type:
                     return run(*args)
                 return checkpoint(run, *args, use_reentrant=False)
             return checkpoint(
-                run,
+                inside,
                 *args,
                 use_reentrant=False,
                 context_fn=lambda: (nullcontext(), _scratch_statistics(self)),

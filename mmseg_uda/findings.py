@@ -9,6 +9,7 @@ from typing import Any
 
 from mmseg_uda.calling import as_called
 from mmseg_uda.errors import UserError
+from mmseg_uda.wording import number_of
 
 SHOWN = 10  # problems in one message
 
@@ -72,7 +73,7 @@ def warnings_of(findings: Sequence[Finding]) -> list[Finding]:
     if len(problems) == 1:
         raise UserError(problems[0].message, fix=problems[0].fix or None)
     if problems:
-        lines = [f"{len(problems)} things would spoil the training:"]
+        lines = [f"{number_of(len(problems), 'thing')} would spoil the training:"]
         for one in problems[:SHOWN]:
             lines += [f"  • {one.message}", *([f"    Fix: {one.fix}"] if one.fix else [])]
         rest = len(problems) - SHOWN

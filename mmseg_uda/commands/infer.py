@@ -25,6 +25,7 @@ from mmseg_uda.cli import (
     worker_count,
 )
 from mmseg_uda.errors import UserError
+from mmseg_uda.wording import number_of
 
 KINDS = ("color", "ids", "overlay")
 
@@ -151,5 +152,6 @@ def main() -> int:
     failures = predict_files(predictor, todo, folder, args.batch_size, args.workers)
     for failure in failures:
         print(f"{failure.path} failed: {failure.message}", file=sys.stderr)
-    print(f"{len(todo) - len(failures)} images segmented, {len(failures)} failed: {Path(args.out)}")
+    done = number_of(len(todo) - len(failures), "image")
+    print(f"{done} segmented, {len(failures)} failed: {Path(args.out)}")
     return int(bool(failures))

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmseg_uda.findings import Finding
 from mmseg_uda.taxonomy.companions import is_label_of
 from mmseg_uda.taxonomy.folders import scan
+from mmseg_uda.wording import number_of
 
 from .data_sets import DataSet
 from .folder import check_folder, check_links, warning
@@ -28,7 +29,7 @@ def _repeated(one: DataSet) -> list[Finding]:
     repeated = one.left.repeated
     if not repeated:
         return []
-    where = f"{one.location.file_list} names {len(repeated)} images more than once"
+    where = f"{one.location.file_list} names {number_of(len(repeated), 'image')} more than once"
     message = f"{one.title}: {where}, the first is {repeated[0]}; each is used once."
     return [warning(message, "Remove the lines.", repeated=repeated)]
 

@@ -135,7 +135,7 @@ def test_an_interrupted_run_continues(infer, pictures, tmp_path):
     (tmp_path / "out/color/deep/3.png").unlink()
     status, out, _ = infer("--write", "ids", "color")
     assert status == 0
-    assert "3 of 4 images are there already" in out and "1 images segmented" in out
+    assert "3 of 4 images are there already" in out and "1 image segmented" in out
     assert (tmp_path / "out/color/deep/3.png").is_file()
     changed = [p.name for p, time in before.items() if p.stat().st_mtime_ns != time]
     assert changed == ["3.png"]
@@ -171,7 +171,7 @@ def test_bad_images_are_reported_and_the_others_predicted(infer, pictures, tmp_p
     write_image(pictures / "1.png", 40, 80)
     (pictures / "5.png").unlink()
     status, out, _ = infer("--batch-size", "3")
-    assert status == 0 and "1 images segmented" in out
+    assert status == 0 and "1 image segmented" in out
 
 
 def test_one_image_too_large_for_the_batch(infer, pictures, monkeypatch):

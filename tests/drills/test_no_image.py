@@ -67,7 +67,7 @@ def test_the_inference_goes_on_with_the_other_images(world, tmp_path, command):
         put(path)
     call = ("tools/infer.py", tmp_path / "job.py", tmp_path / "weights.pth")
     status, output = command(*call, folder, "--out", tmp_path / "out")
-    assert status == 1 and "1 images segmented" in output
+    assert status == 1 and "1 image segmented" in output
     for name in DAMAGED:
         assert f"{name}.jpg failed: " in output
     for put, path in odd.items():

@@ -77,7 +77,7 @@ class TestOtherEndings:
         assert told(tmp_path, **TARGET, img_suffix=".jpg", file_list="list.txt") == []
         (tmp_path / "list.txt").write_text("1\n1.jpg\n")
         message = only(told(tmp_path, **TARGET, img_suffix=".jpg", file_list="list.txt"))
-        assert "list.txt names 1 images more than once, the first is 1.jpg (line 2)" in message
+        assert "list.txt names 1 image more than once, the first is 1.jpg (line 2)" in message
 
 
 def test_hidden_images(tmp_path):

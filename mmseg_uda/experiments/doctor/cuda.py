@@ -72,7 +72,7 @@ def check_driver(driver: Driver | None, torch: str, cuda: str | None) -> list[Fi
             Finding(
                 AREA,
                 Level.NOTE,
-                "no GPU: the paper's jobs are out of reach.",
+                "no GPU: trainings of the papers' size are out of reach.",
                 fix="Use --profile mini, or a machine with a GPU.",
             )
         ]

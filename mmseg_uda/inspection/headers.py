@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from mmseg_uda.errors import UserError
 from mmseg_uda.findings import Finding, Level
@@ -179,7 +180,8 @@ def _margins(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
 
 def _crops(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
     """Images that are smaller than the crop when it is cut, as far as that is certain."""
-    scale = None
+    scale: Any = None
+    crop: Any = None
     for step in steps_of(one.item):
         kind = step.get("type")
         if kind == "ResizeFields" and step.get("scale") and step.get("keep_ratio", True):
@@ -187,10 +189,11 @@ def _crops(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
         elif kind in UNCERTAIN:
             return
         elif kind == "CropFields":
-            rows, columns = step["crop_size"]
+            crop = step.get("crop_size")
             break
-    else:
-        return
+    if not _two_sides(crop) or (scale and not _two_sides(scale)):
+        return  # told when the transform is built
+    rows, columns = crop
     shapes = {image.shape for image in images.values()}
     sizes = {shape: fitted_size(*shape, scale) if scale else shape for shape in shapes}
     small = [
@@ -207,6 +210,11 @@ def _crops(one: DataSet, images: Mapping[str, Header]) -> Iterator[Finding]:
         )
         fix = "Give a smaller crop_size, or resize to more: scale of ResizeFields."
         yield Finding(AREA, Level.WARNING, text, fix=fix)
+
+
+def _two_sides(value: Any) -> bool:
+    several = isinstance(value, (list, tuple)) and len(value) == 2
+    return several and all(isinstance(side, int) and side > 0 for side in value)
 
 
 def _orientation(

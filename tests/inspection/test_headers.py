@@ -70,6 +70,11 @@ class TestSizes:
         target = dict(pipeline=[dict(type="LoadFrame"), *steps, dict(type="PackFields")])
         assert world.told(target=target) == []
 
+    @pytest.mark.parametrize("wrong", [dict(crop_size=512), dict(), dict(crop_size=(0, 9, 9))])
+    def test_a_crop_that_is_none_is_left_to_its_transform(self, world, wrong):
+        steps = [dict(type="CropFields", **wrong), dict(type="PackFields")]
+        assert world.told(target=dict(pipeline=[dict(type="LoadFrame"), *steps])) == []
+
     def test_an_image_that_is_hardly_one(self, world):
         world.image("tgt", 1, np.random.default_rng(0).integers(0, 255, (2, 20, 3), np.uint8))
         world.only(Level.WARNING, "1 of 3 images have a side of fewer than 4 pixels", "1.png")

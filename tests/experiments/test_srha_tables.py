@@ -146,11 +146,25 @@ def test_the_profile_keeps_the_relations_of_the_rows(tables, tmp_path):
         (schedule,) = scaled["param_scheduler"]
         assert schedule["end"] == scaled["train_cfg"]["max_iters"] + 1
         one, other = (c["optim_wrapper"] for c in (published, scaled))
-        assert other["optimizer"]["lr"] == pytest.approx(2 * one["optimizer"]["lr"])
+        assert other["optimizer"]["lr"] == pytest.approx(5 * one["optimizer"]["lr"])
         assert other.get("paramwise_cfg") == one.get("paramwise_cfg")
     adamw, sgd = planned(tables, 500, [8, 9], tmp_path, "mini")
     rates = [job.resolved["optim_wrapper"]["optimizer"]["lr"] for job in (adamw, sgd)]
-    assert rates == pytest.approx([1e-3, 2e-4])
+    assert rates == pytest.approx([1e-3, 5e-4])
+
+
+def test_the_profile_scales_losses_to_its_features_and_length(tables, tmp_path):
+    """A switched-off loss stays off, and factors of the stages keep their ratio."""
+    rows = {"SRHA, complete": 1.0, "SRHA, no consistency": 0.0}
+    number = 502
+    labels = [row.label for row in find_experiment(SRHA_TABLES, number).rows]
+    picked = [labels.index(label) + 1 for label in rows]
+    for job, weight in zip(planned(tables, number, picked, tmp_path, "mini"), rows.values()):
+        uda = job.resolved["uda"]
+        assert uda["consistency_weight"] == pytest.approx(weight)
+        assert uda["alignment_weights"] == pytest.approx((0.12, 0.18, 0.24, 0.3))
+    (light,) = planned(tables, 500, [7], tmp_path, "mini")
+    assert light.resolved["uda"]["alignment_weights"] == pytest.approx((0.2, 0.3, 0.4, 0.5))
 
 
 def test_every_target_of_the_profile_builds_its_pipeline(tables, tmp_path):

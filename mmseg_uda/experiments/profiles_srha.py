@@ -6,7 +6,7 @@ its order, class-uniform sampling, optimizer groups, losses) stays as published.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -113,9 +113,16 @@ def scale_training(config: dict[str, Any]) -> None:
 
 
 def _scale_losses(uda: dict[str, Any], alignment: float) -> None:
+    def scaled(weights: Sequence[float]) -> tuple[float, ...]:
+        return tuple(weight * alignment for weight in weights)
+
     weights = uda["alignment_weights"]
-    uda["alignment_weights"] = tuple(weight * alignment for weight in weights)
-    uda["consistency_weight"] = uda["consistency_weight"] * CONSISTENCY_SHARE
+    uda["alignment_weights"] = (
+        {level: scaled(factors) for level, factors in weights.items()}
+        if isinstance(weights, Mapping)
+        else scaled(weights)
+    )
+    uda["consistency_weight"] *= CONSISTENCY_SHARE
 
 
 def _scale_network(model: dict[str, Any]) -> None:

@@ -159,7 +159,8 @@ def test_the_profile_scales_losses_to_its_features_and_length(tables, tmp_path):
     number = 502
     labels = [row.label for row in find_experiment(SRHA_TABLES, number).rows]
     picked = [labels.index(label) + 1 for label in rows]
-    for job, weight in zip(planned(tables, number, picked, tmp_path, "mini"), rows.values()):
+    jobs = planned(tables, number, picked, tmp_path, "mini")
+    for job, weight in zip(jobs, rows.values(), strict=True):
         uda = job.resolved["uda"]
         assert uda["consistency_weight"] == pytest.approx(weight)
         assert uda["alignment_weights"] == pytest.approx((0.12, 0.18, 0.24, 0.3))

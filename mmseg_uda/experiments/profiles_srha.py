@@ -113,16 +113,21 @@ def scale_training(config: dict[str, Any]) -> None:
 
 
 def _scale_losses(uda: dict[str, Any], alignment: float) -> None:
+    # Reads torch, which listing tables does without.
+    from mmseg_uda.methods.srha.options import SrhaOptions
+
     def scaled(weights: Sequence[float]) -> tuple[float, ...]:
         return tuple(weight * alignment for weight in weights)
 
-    weights = uda["alignment_weights"]
+    default = SrhaOptions()
+    weights = uda.get("alignment_weights", default.alignment_weights)
     uda["alignment_weights"] = (
         {level: scaled(factors) for level, factors in weights.items()}
         if isinstance(weights, Mapping)
         else scaled(weights)
     )
-    uda["consistency_weight"] *= CONSISTENCY_SHARE
+    consistency = uda.get("consistency_weight", default.consistency_weight)
+    uda["consistency_weight"] = consistency * CONSISTENCY_SHARE
 
 
 def _scale_network(model: dict[str, Any]) -> None:

@@ -164,8 +164,20 @@ def test_the_profile_scales_losses_to_its_features_and_length(tables, tmp_path):
         uda = job.resolved["uda"]
         assert uda["consistency_weight"] == pytest.approx(weight)
         assert uda["alignment_weights"] == pytest.approx((0.12, 0.18, 0.24, 0.3))
-    (light,) = planned(tables, 500, [7], tmp_path, "mini")
-    assert light.resolved["uda"]["alignment_weights"] == pytest.approx((0.2, 0.3, 0.4, 0.5))
+    (light,) = planned(tables, 500, [7], tmp_path)
+    assert alignment_of(light.resolved) == pytest.approx((0.2, 0.3, 0.4, 0.5))
+    # A config that leaves the options out has the same ones.
+    for option in ("alignment_weights", "consistency_weight"):
+        del light.resolved["uda"][option]
+    assert alignment_of(light.resolved) == pytest.approx((0.2, 0.3, 0.4, 0.5))
+    assert profiles.mini(light.resolved)["uda"]["consistency_weight"] == pytest.approx(1.0)
+    light.resolved["uda"]["alignment_weights"] = {"local": (1.0, 1.0, 1.0, 1.0)}
+    assert alignment_of(light.resolved) == {"local": pytest.approx((0.5, 0.5, 0.5, 0.5))}
+
+
+def alignment_of(published):
+    """Factors that the miniworld profile gives a config."""
+    return profiles.mini(published)["uda"]["alignment_weights"]
 
 
 def test_every_target_of_the_profile_builds_its_pipeline(tables, tmp_path):

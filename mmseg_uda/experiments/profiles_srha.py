@@ -19,9 +19,9 @@ MAX_ITERATIONS = 1200  # up to this
 VALIDATIONS = 2
 # Fewer images leave BatchNorm too few values (one per image and channel where ASPP pools).
 BATCH_SHARE = 0.5
-# Factor on every row's published rate: 0.01 (baselines, SRHA's decoder) to 0.05, 1e-4 of AdamW to
+# Factor on every row's published rate: 0.01 (baselines, SRHA's decoder) to 0.1, 1e-4 of AdamW to
 # 1e-3. Mask2Former's 1e-4 of SGD, which hardly trains it, hardly trains it here.
-RATE_FACTORS = {"SGD": 5, "AdamW": 10}
+RATE_FACTORS = {"SGD": 10, "AdamW": 10}
 # On the published 10. Its gradient is larger than the cross-entropy's at first, and holds the
 # predictions together before they tell classes apart; so short a run does not get over that.
 CONSISTENCY_SHARE = 0.1

@@ -146,11 +146,11 @@ def test_the_profile_keeps_the_relations_of_the_rows(tables, tmp_path):
         (schedule,) = scaled["param_scheduler"]
         assert schedule["end"] == scaled["train_cfg"]["max_iters"] + 1
         one, other = (c["optim_wrapper"] for c in (published, scaled))
-        assert other["optimizer"]["lr"] == pytest.approx(5 * one["optimizer"]["lr"])
+        assert other["optimizer"]["lr"] == pytest.approx(10 * one["optimizer"]["lr"])
         assert other.get("paramwise_cfg") == one.get("paramwise_cfg")
     adamw, sgd = planned(tables, 500, [8, 9], tmp_path, "mini")
     rates = [job.resolved["optim_wrapper"]["optimizer"]["lr"] for job in (adamw, sgd)]
-    assert rates == pytest.approx([1e-3, 5e-4])
+    assert rates == pytest.approx([1e-3, 1e-3])
 
 
 def test_the_profile_scales_losses_to_its_features_and_length(tables, tmp_path):

@@ -1,7 +1,7 @@
 """The miniworld profile of domain generalization: networks in stages, several targets.
 
 Like ``profiles``: everything that is changed stands in the constants, the rest (augmentation and
-its order, class-uniform sampling, optimizer groups, losses) stays as published.
+its order, class-uniform sampling, optimizer groups) stays as published.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 STEPS = 50  # published steps for each one here,
 MAX_ITERATIONS = 1200  # up to this
 VALIDATIONS = 2
-# Fewer images leave BatchNorm too few values (one per image and channel where ASPP pools).
+# 8 (baselines) and 4 (SRHA). With 2 a ResNet-50 baseline hardly learned: docs/miniworld.md.
 BATCH_SHARE = 0.5
 # Factor on every row's published rate: 0.01 (baselines, SRHA's decoder) to 0.1, 1e-4 of AdamW to
 # 1e-3. Mask2Former's 1e-4 of SGD, which hardly trains it, hardly trains it here.

@@ -153,31 +153,30 @@ def test_the_profile_keeps_the_relations_of_the_rows(tables, tmp_path):
     assert rates == pytest.approx([1e-3, 1e-3])
 
 
-def test_the_profile_scales_losses_to_its_features_and_length(tables, tmp_path):
-    """A switched-off loss stays off, and factors of the stages keep their ratio."""
-    rows = {"SRHA, complete": 1.0, "SRHA, no consistency": 0.0}
-    number = 502
-    labels = [row.label for row in find_experiment(SRHA_TABLES, number).rows]
-    picked = [labels.index(label) + 1 for label in rows]
-    jobs = planned(tables, number, picked, tmp_path, "mini")
-    for job, weight in zip(jobs, rows.values(), strict=True):
-        uda = job.resolved["uda"]
-        assert uda["consistency_weight"] == pytest.approx(weight)
+def test_the_profile_scales_losses_and_leaves_off_what_is_off(tables, tmp_path):
+    labels = [row.label for row in find_experiment(SRHA_TABLES, 502).rows]
+    rows = [labels.index(name) + 1 for name in ("SRHA, complete", "SRHA, no consistency")]
+    complete, without = (j.resolved["uda"] for j in planned(tables, 502, rows, tmp_path, "mini"))
+    assert complete["consistency_weight"] == pytest.approx(1.0)
+    assert without["consistency_weight"] == 0
+    for uda in (complete, without):
         assert uda["alignment_weights"] == pytest.approx((0.12, 0.18, 0.24, 0.3))
-    (light,) = planned(tables, 500, [7], tmp_path)
-    assert alignment_of(light.resolved) == pytest.approx((0.2, 0.3, 0.4, 0.5))
-    # A config that leaves the options out has the same ones.
+
+
+def test_the_profile_scales_losses_that_a_config_leaves_at_their_defaults(tables, tmp_path):
+    (job,) = planned(tables, 500, [7], tmp_path)
     for option in ("alignment_weights", "consistency_weight"):
-        del light.resolved["uda"][option]
-    assert alignment_of(light.resolved) == pytest.approx((0.2, 0.3, 0.4, 0.5))
-    assert profiles.mini(light.resolved)["uda"]["consistency_weight"] == pytest.approx(1.0)
-    light.resolved["uda"]["alignment_weights"] = {"local": (1.0, 1.0, 1.0, 1.0)}
-    assert alignment_of(light.resolved) == {"local": pytest.approx((0.5, 0.5, 0.5, 0.5))}
+        del job.resolved["uda"][option]
+    uda = profiles.mini(job.resolved)["uda"]
+    assert uda["alignment_weights"] == pytest.approx((0.2, 0.3, 0.4, 0.5))
+    assert uda["consistency_weight"] == pytest.approx(1.0)
 
 
-def alignment_of(published):
-    """Factors that the miniworld profile gives a config."""
-    return profiles.mini(published)["uda"]["alignment_weights"]
+def test_the_profile_scales_factors_by_level(tables, tmp_path):
+    (job,) = planned(tables, 500, [7], tmp_path)
+    job.resolved["uda"]["alignment_weights"] = {"local": (1.0, 1.0, 1.0, 1.0)}
+    scaled = profiles.mini(job.resolved)["uda"]["alignment_weights"]
+    assert scaled == {"local": pytest.approx((0.5, 0.5, 0.5, 0.5))}
 
 
 def test_every_target_of_the_profile_builds_its_pipeline(tables, tmp_path):
